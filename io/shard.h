@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A shard: one core, one thread, one owner. Everything that can change belongs to exactly one
+ * shard, and only that shard touches it; shards talk by mail. The turn below is the only scheduler.
+ *
+ * Mail is intrusive: a struct mail is embedded in the operation that travels, so posting never
+ * allocates and never fails. shard_post() lends it to the other shard until shard_answer() brings
+ * the same mail back; shard_give() hands it over for good. Per ordered pair of shards there is one
+ * SPSC ring of 2N slots and N credits: a post takes a credit and with it the slot of its answer, so
+ * answers never meet a full ring. Without a credit the mail waits in the sender's own queue, in
+ * order, and shard_congested() tells the sender's connections to stop reading: nobody spins,
+ * nothing is dropped, and no cycle of full rings can block (each side always drains its answers).
+ *
+ * The turn: mail, completions, ready tasks, deadlines, end-of-turn tasks, submit. Tasks per turn
+ * are bounded; a turn over SHARD_STALL_NS is counted and remembered with the name of its longest
+ * step.
+ */
+#pragma once
+
+#include "io/io.h"
+
+struct shard;
+struct mail;
+struct task;
+struct timer;
+
+typedef void mail_fn(struct shard *here, struct mail *mail);
+typedef void task_fn(struct shard *here, struct task *task);
+typedef void timer_fn(struct shard *here, struct timer *timer);
+
+struct mail {
+    mail_fn *fn; /* runs on the receiving shard */
+    /* private */
+    STAILQ_ENTRY(mail) link;
+    uint16_t from;
+    uint8_t kind;
+};
+
+/* Something to run soon on its own shard. name: for stalls and panics, "area.step". */
+struct task {
+    task_fn *fn;
+    const char *name;
+    /* private */
+    TAILQ_ENTRY(task) link;
+    bool queued;
+};
+
+struct timer {
+    timer_fn *fn;
+    const char *name;
+    /* private */
+    uint64_t at_ns;
+    uint32_t slot; /* place in the heap + 1; 0: not set */
+};
+
+#define SHARDS_MAX           256U
+#define SHARD_CREDITS        512U
+#define SHARD_TASKS_PER_TURN 256U
+#define SHARD_STALL_NS       1000000U
+#define SHARD_YIELD_NS       200000U /* a handler over many items gives way after this */
+
+TAILQ_HEAD(task_queue, task);
+STAILQ_HEAD(mail_queue, mail);
+
+/* All shards of one broker. Made before the threads start, freed after they ended. */
+struct shard_group;
+
+struct shard_stall {
+    const char *name;
+    uint64_t ns;
+};
+
+struct shard {
+    uint16_t id;
+    uint16_t count; /* shards of this broker */
+    struct io *io;
+    struct shard_group *group;
+    void *user; /* the broker's state of this shard */
+
+    /* counters, read by others without order */
+    uint64_t turns;
+    uint64_t busy_ns;
+    uint64_t stalls;
+    uint64_t mails;
+    struct shard_stall longest; /* since start */
+
+    /* private */
+    struct task_queue ready;
+    struct task_queue at_end;
+    struct timer **heap;
+    uint32_t heap_count;
+    uint32_t heap_size;
+    struct shard_peer *peers; /* [count] */
+    bool stopping;
+};
+
+/* credits: SHARD_CREDITS, or what the simulation draws (from 1). */
+struct shard_group *shard_group_new(uint16_t count, uint32_t credits);
+void shard_group_free(struct shard_group *group);
+struct shard *shard_of(struct shard_group *group, uint16_t id);
+
+/* On the shard's own thread, with its door open. */
+void shard_init(struct shard *sh, struct io *io);
+void shard_fini(struct shard *sh);
+
+/* One turn without sleeping; true when there is more to do at once. */
+bool shard_turn(struct shard *sh);
+/* Turns until shard_stop(); sleeps in between. Real world only: the simulation calls shard_turn().
+ */
+void shard_run(struct shard *sh);
+void shard_stop(struct shard *sh);
+/* The next deadline, UINT64_MAX for none. */
+uint64_t shard_deadline_ns(const struct shard *sh);
+
+/* The shard whose turn this is, NULL outside a turn: for must(shard_here() == pt->shard). */
+struct shard *shard_here(void);
+
+/* Mail to `to` (also to itself, then it arrives in the next turn). See the head of this file. */
+void shard_post(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn);
+void shard_answer(struct shard *sh, struct mail *mail, mail_fn *fn);
+void shard_give(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn);
+bool shard_congested(const struct shard *sh, uint16_t to);
+
+void shard_ready(struct shard *sh,
+                 struct task *task); /* at most once queued; runs this turn or the next */
+void shard_at_end(struct shard *sh,
+                  struct task *task); /* after all work of this turn, before the submit */
+void task_cancel(struct shard *sh, struct task *task);
+
+void timer_set(struct shard *sh, struct timer *timer, uint64_t at_ns); /* sets or moves */
+void timer_cancel(struct shard *sh, struct timer *timer);
+static inline bool timer_is_set(const struct timer *timer)
+{
+    return timer->slot != 0;
+}
+
+/* Has this handler used up its share of the turn? (SHARD_YIELD_NS since the handler began) */
+bool shard_should_yield(const struct shard *sh, uint64_t began_ns);
