@@ -42,6 +42,7 @@ int64_t io_wall_ms(
     const struct io *io); /* since 1970, constant within one turn: record timestamps, retention */
 uint64_t io_clock_ns(
     const struct io *io); /* monotonic, read now: for measuring a step, never for deciding */
+int64_t io_wall_us(const struct io *io); /* since 1970, read now: for the stamp of a log line */
 uint64_t io_random(struct io *io);
 
 /* A rare path the simulation takes with chance 1/`one_in`, or a deliberate mistake it makes; false
@@ -73,9 +74,12 @@ struct io_address {
 struct io_socket_options {
     uint32_t receive_buffer_bytes; /* 0: the kernel tunes it */
     uint32_t send_buffer_bytes;
+    bool shared; /* io_listen: share the port with the shards of this broker that listen on it */
 };
 
-/* Blocking, at start; a socket number or -errno. Several shards may listen on one address. */
+/* Blocking, at start; a socket number or -errno. The first listener of an address leaves `shared`
+ * false and gets -EADDRINUSE when anybody listens there; further shards of this broker may join it
+ * with `shared`. */
 int io_listen(struct io *io, const struct io_address *address,
               const struct io_socket_options *options);
 /* The port a listener got when it asked for port 0. */
@@ -128,25 +132,35 @@ void io_cancel(struct io *io, struct io_op *op);
  */
 void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void *argument);
 
+/* ---- log lines: called by io/diag.c only ---- */
+
+/* One whole line with its newline, handed to a writer off the shard; copied. False when the
+ * writer's buffer is full: the line is lost and counted. io may be NULL outside a shard. */
+bool io_log(struct io *io, const char *line, size_t len);
+
 /* ---- the turn, called by io/shard.c only ---- */
 
 struct io_options {
     uint32_t shard; /* index within the broker */
     uint64_t receive_pool_bytes;
     uint64_t spin_ns; /* how long io_wait may spin before it sleeps; 0 never */
+    int log_file;     /* where log lines go; 0: standard error, -1: nowhere */
 };
 
 /* NULL and a sentence in `error` when the machine refuses (seccomp, sysctl, kernel, memlock). */
 struct io *io_open(const struct io_options *options, char *error, size_t error_size);
-void io_close_all(struct io *io); /* after every op has completed */
+/* After every op has completed, and when no other shard can wake this one any more. */
+void io_close_all(struct io *io);
 
 void io_turn_begin(struct io *io); /* reads the clocks */
 unsigned io_reap(struct io *io);   /* runs done() of what has completed; how many */
 void io_submit(struct io *io);     /* everything asked for since the last submit */
-/* Sleeps until a completion, a wake or `until_ns`; pending(argument) is asked while spinning and
- * once more after the sleeping flag is up, so that a message cannot be slept through. */
+/* Submits, and sleeps until a completion, a wake or `until_ns`; pending(argument) is asked while
+ * spinning and once more after the sleeping flag is up, so that a message cannot be slept through.
+ */
 void io_wait(struct io *io, uint64_t until_ns, bool (*pending)(void *argument), void *argument);
-/* From any shard's thread: makes `to` leave io_wait. */
+/* Makes `to` leave io_wait, at the latest when `from` submits. `from` is the caller's door, or NULL
+ * on a thread that has none. */
 void io_wake(struct io *from, struct io *to);
 
 /* Counts for the counters table: since io_open. */

@@ -7,9 +7,10 @@
  * allocates and never fails. shard_post() lends it to the other shard until shard_answer() brings
  * the same mail back; shard_give() hands it over for good. Per ordered pair of shards there is one
  * SPSC ring of 2N slots and N credits: a post takes a credit and with it the slot of its answer, so
- * answers never meet a full ring. Without a credit the mail waits in the sender's own queue, in
- * order, and shard_congested() tells the sender's connections to stop reading: nobody spins,
- * nothing is dropped, and no cycle of full rings can block (each side always drains its answers).
+ * answers never meet a full ring. (A give's credit comes home in that slot too, many in one.)
+ * Without a credit the mail waits in the sender's own queue, in order, and shard_congested() tells
+ * the sender's connections to stop reading: nobody spins, nothing is dropped, and no cycle of full
+ * rings can block (each side always drains its answers).
  *
  * The turn: mail, completions, ready tasks, deadlines, end-of-turn tasks, submit. Tasks per turn
  * are bounded; a turn over SHARD_STALL_NS is counted and remembered with the name of its longest
@@ -19,10 +20,14 @@
 
 #include "io/io.h"
 
+struct diag;
 struct shard;
 struct mail;
 struct task;
 struct timer;
+
+TAILQ_HEAD(task_queue, task);
+STAILQ_HEAD(mail_queue, mail);
 
 typedef void mail_fn(struct shard *here, struct mail *mail);
 typedef void task_fn(struct shard *here, struct task *task);
@@ -42,7 +47,7 @@ struct task {
     const char *name;
     /* private */
     TAILQ_ENTRY(task) link;
-    bool queued;
+    struct task_queue *queue; /* where it waits, NULL when it does not */
 };
 
 struct timer {
@@ -54,13 +59,11 @@ struct timer {
 };
 
 #define SHARDS_MAX           256U
-#define SHARD_CREDITS        512U
+#define SHARD_CREDITS        511U /* a ring of 1,024 slots keeps one of them empty */
+#define SHARD_MAILS_PER_TURN 256U /* from each of the others */
 #define SHARD_TASKS_PER_TURN 256U
 #define SHARD_STALL_NS       1000000U
 #define SHARD_YIELD_NS       200000U /* a handler over many items gives way after this */
-
-TAILQ_HEAD(task_queue, task);
-STAILQ_HEAD(mail_queue, mail);
 
 /* All shards of one broker. Made before the threads start, freed after they ended. */
 struct shard_group;
@@ -84,6 +87,9 @@ struct shard {
     uint64_t mails;
     struct shard_stall longest; /* since start */
 
+    const char *step;  /* what runs now, for stalls and panics; shard_step() */
+    struct diag *diag; /* recent events and the state of log lines: io/diag.h */
+
     /* private */
     struct task_queue ready;
     struct task_queue at_end;
@@ -91,6 +97,12 @@ struct shard {
     uint32_t heap_count;
     uint32_t heap_size;
     struct shard_peer *peers; /* [count] */
+    uint16_t *wake;           /* peers that got mail in this turn */
+    uint16_t wake_count;
+    uint16_t mail_first; /* whose mail comes first in the next turn */
+    struct mail_queue self;
+    uint64_t step_began_ns;
+    struct shard_stall turn_longest;
     bool stopping;
 };
 
@@ -108,12 +120,18 @@ bool shard_turn(struct shard *sh);
 /* Turns until shard_stop(); sleeps in between. Real world only: the simulation calls shard_turn().
  */
 void shard_run(struct shard *sh);
-void shard_stop(struct shard *sh);
+void shard_stop(struct shard *sh); /* from any thread; shard_run returns after its turn */
 /* The next deadline, UINT64_MAX for none. */
 uint64_t shard_deadline_ns(const struct shard *sh);
 
 /* The shard whose turn this is, NULL outside a turn: for must(shard_here() == pt->shard). */
 struct shard *shard_here(void);
+
+/* Names what a mail or a completion does, where the turn knows no better ("area.step"). */
+static inline void shard_step(struct shard *sh, const char *name)
+{
+    sh->step = name;
+}
 
 /* Mail to `to` (also to itself, then it arrives in the next turn). See the head of this file. */
 void shard_post(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn);
