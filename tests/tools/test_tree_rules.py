@@ -43,6 +43,7 @@ SPOILED = [
     ("world", "io/a.c", SPDX + "int x = open(0);\n", "open()"),
     ("world", "net/b.c", SPDX + "pthread_mutex_lock(0);\n", "pthread_mutex_lock()"),
     ("world", "core/c.c", SPDX + "_Thread_local int x;\n", "_Thread_local"),
+    ("world", "io/sim/s.c", SPDX + "printf(x);\nclock_gettime(0, 0);\n", "io/sim/s.c:3: clock_gettime()"),
     ("never", "tests/t.c", SPDX + "strcpy(a, b);\n", "strcpy()"),
     ("never", "io/a.c", SPDX + "\n\nassert(x);\n", "io/a.c:4: assert()"),
     ("function-length", "core/c.c", SPDX + function(71), "71 lines"),
