@@ -24,8 +24,8 @@ _Noreturn void must_failed(const char *condition, const char *file, int line);
 #define container_of(pointer, type, member)                                                        \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-#define warn_unused                __attribute__((warn_unused_result))
-#define printf_like(format, first) __attribute__((format(printf, format, first)))
+#define warn_unused              __attribute__((warn_unused_result))
+#define printf_like(text, first) __attribute__((format(printf, text, first)))
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
