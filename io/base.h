@@ -27,6 +27,13 @@ _Noreturn void must_failed(const char *condition, const char *file, int line);
 #define warn_unused              __attribute__((warn_unused_result))
 #define printf_like(text, first) __attribute__((format(printf, text, first)))
 
+/* For interfaces of others that take a pointer to mutable bytes and do not change them, and for
+ * memory of our own that is held as read-only. */
+static inline void *no_const(const void *pointer)
+{
+    return (void *)(uintptr_t)pointer;
+}
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

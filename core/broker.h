@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One broker: what its shards share without locks (read-only after start), and what each shard has
+ * for itself. How it starts and stops is core/broker.c; everything else is reached from here.
+ */
+#pragma once
+
+#include "core/conf.h"
+#include "core/image.h"
+#include "core/log_dir.h"
+#include "core/partition.h"
+#include "core/plan.h"
+#include "net/conn.h"
+#include "net/listen.h"
+
+struct controller;
+struct fetch_sessions;
+
+/* What one shard has. home: that shard; found by broker_shard_of(sh). */
+struct broker_shard {
+    struct broker *broker;
+    struct shard *sh;
+    struct net_shard net;
+    const struct image *image; /* the newest this shard was given; NULL until the first */
+    struct partition_table partitions;
+    struct log_shard *logs;
+    struct fetch_sessions *sessions;
+    struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
+    struct mail mail;                  /* begun, stopped: to the control shard */
+    struct timer drain;                /* while stopping: how long answers may take */
+};
+
+struct broker_options {
+    const struct conf *conf; /* outlives the broker */
+    struct fs *fs;
+    struct plan plan;
+    uint16_t shard_count;
+    uint32_t pid;
+    uint64_t seed[2]; /* for the identities of a fresh directory */
+    /* All on the control shard. */
+    void (*on_ready)(void *user);
+    void (*on_failed)(void *user, const char *sentence); /* it will not serve; stop it */
+    void (*on_stopped)(void *user);
+    void *user;
+};
+
+/* Read-only once the shards run, except what names a home. */
+struct broker {
+    struct broker_options options;
+    const struct conf *conf;
+    int32_t node_id;
+    uint16_t shard_count;
+    struct shard_group *group;
+    struct broker_shard *shards; /* [shard_count] */
+    struct log_dir *dir;
+    struct listener_set listeners; /* with the ports they got; final before ready */
+
+    /* home: shard 0 */
+    struct controller *controller;
+    struct listen listen;
+    uint64_t began_ns;
+    uint16_t begun;   /* shards that run */
+    uint16_t stopped; /* shards that ended */
+    bool stopping;
+    bool ready;
+};
+
+#define CONTROL_SHARD 0U
+
+/* Blocking, before the threads start: takes the data directory and brings its logs back. NULL and
+ * a sentence in `error` when that cannot be. */
+struct broker *broker_open(const struct broker_options *options, struct shard_group *group,
+                           struct log_error *error);
+/* On each shard's thread, once, with its door open. */
+void broker_shard_begin(struct broker *broker, struct shard *sh);
+/* On the control shard: no new connections, answers leave, logs are closed; then on_stopped. */
+void broker_stop(struct broker *broker);
+/* After every shard has ended. */
+void broker_close(struct broker *broker);
+
+static inline struct broker_shard *broker_shard_of(const struct shard *sh)
+{
+    return sh->user;
+}

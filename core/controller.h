@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The controller: the only writer of cluster metadata. Requests to change something come by mail
+ * from any shard; the controller decides (controller_step: a pure function of the image and the
+ * event), appends the records to the metadata log, builds the next image, waits until every shard
+ * of this broker has applied it, and sends the results back. So a topic whose creation was answered
+ * can be produced to at once, and a result that was answered survives power loss.
+ *
+ * One node is the same code over the file store with the controller on board.
+ *
+ * Requests are processed in order of arrival, one metadata batch may serve several of them.
+ * home: shard 0, the control shard.
+ */
+#pragma once
+
+#include "core/image.h"
+#include "io/arena.h"
+#include "io/shard.h"
+#include "net/wire.h"
+
+struct broker_shard;
+struct controller;
+
+enum control_kind {
+    CONTROL_CREATE_TOPICS,
+    CONTROL_DELETE_TOPICS,
+    CONTROL_CREATE_PARTITIONS,
+    CONTROL_ALTER_CONFIGS, /* replaces all overrides of a resource */
+    CONTROL_INCREMENTAL_ALTER_CONFIGS,
+    CONTROL_ALLOCATE_PRODUCER_IDS,
+};
+
+struct control_config {
+    struct str name;
+    struct str value; /* null: as the kind says (reset to default, or not given) */
+    int8_t operation; /* CONTROL_INCREMENTAL_ALTER_CONFIGS: 0 set 1 delete 2 append 3 subtract */
+};
+
+struct control_assignment {
+    int32_t partition;
+    const int32_t *broker_ids;
+    int32_t broker_count;
+};
+
+/* One item of a request: a topic, or a configuration resource. Strings are views into the request's
+ * frame or arena. */
+struct control_item {
+    /* in */
+    struct str name;      /* topic or resource name; null with by_id */
+    struct uuid topic_id; /* with by_id */
+    bool by_id;
+    int8_t resource_type;       /* configs: 2 topic, 4 broker */
+    int32_t partition_count;    /* create topics: -1 default; create partitions: the new total */
+    int16_t replication_factor; /* -1: default */
+    const struct control_assignment *assignments;
+    int32_t assignment_count;
+    const struct control_config *configs;
+    int32_t config_count;
+
+    /* out */
+    int16_t error;       /* Kafka's code; 0 */
+    const char *message; /* a sentence in op->arena, or NULL */
+    struct uuid created_id;
+    int32_t created_partitions;
+    int16_t created_replication_factor;
+};
+
+/* Owned by the sender (a request's arena), lent to the control shard until done(). */
+struct control_op {
+    enum control_kind kind;
+    struct arena *arena; /* for messages: only the control shard uses it while the op is away */
+    struct control_item *items;
+    int32_t item_count;
+    bool validate_only;
+    bool from_auto_create;               /* a topic that exists already is no error then */
+    void (*done)(struct control_op *op); /* on the sender's shard */
+    void *user;
+
+    /* CONTROL_ALLOCATE_PRODUCER_IDS: out */
+    int64_t producer_id_first;
+    int32_t producer_id_count;
+    int16_t error; /* of the whole op: NOT_CONTROLLER, or the store failed */
+
+    /* private */
+    struct mail mail;
+    STAILQ_ENTRY(control_op) link;
+};
+
+/* From any shard of this broker. */
+void controller_submit(struct broker_shard *from, struct control_op *op);
+
+/* ---- life, on the control shard, when every shard of this broker has begun ---- */
+
+struct controller_options {
+    const char *store_url;        /* file:DIR */
+    void (*on_ready)(void *user); /* the first image is applied on every shard */
+    void (*on_failed)(void *user, const char *sentence);
+    void *user;
+};
+
+/* Opens the store, reads the metadata log, takes office, makes sure this broker and its log
+ * directory are known, and publishes the first image. */
+struct controller *controller_start(struct broker_shard *bs,
+                                    const struct controller_options *options);
+/* What is being written ends; then done(user), and the controller is gone. */
+void controller_stop(struct controller *controller, void (*done)(void *user), void *user);

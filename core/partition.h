@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A partition on this broker: leadership, the high watermark, who waits for it, and the line of
+ * appends in front of its log. home: the shard named by the image; everything here runs there.
+ * Requests come by mail from the shard of their connection and go back by the same mail.
+ *
+ * Appends keep their order of arrival: one at a time is being checked (a compressed batch is
+ * inflated as a stream in slices that yield, or by io_work() when it is large), the next starts
+ * when the one before it is in the log, and each is answered when it is durable, in offset order.
+ *
+ * Rules of visibility: readers see offsets below the high watermark. On one node that is the log's
+ * durable offset; in a cluster it is the least durable offset over the commit set. LSO = min(high
+ * watermark, first offset of an open transaction).
+ */
+#pragma once
+
+#include "core/batch.h"
+#include "core/image.h"
+#include "core/log.h"
+#include "net/err.h"
+
+struct broker_shard;
+struct partition;
+
+struct partition_key {
+    struct uuid topic_id;
+    int32_t partition;
+};
+
+/* Partitions whose home is this shard, by key. */
+struct partition_table {
+    struct partition **slots;
+    uint32_t size; /* power of two */
+    uint32_t count;
+};
+
+struct partition *partition_find(const struct partition_table *table,
+                                 const struct partition_key *key);
+
+/* Wakes its owner once when the high watermark (or LSO, with `committed_only`) passes `offset`, or
+ * when leadership, log start or the partition itself changes (F2). One-shot; embedded in a fetch.
+ */
+struct partition_watch {
+    void (*on_wake)(struct partition_watch *watch);
+    int64_t offset; /* wake when readers may see beyond it */
+    bool committed_only;
+    /* private */
+    TAILQ_ENTRY(partition_watch) link;
+    struct partition *pt; /* NULL: not watching */
+};
+
+struct partition {
+    struct broker_shard *bs;
+    struct partition_key key;
+    struct log *log;
+    bool leading;
+    int32_t leader_epoch;
+    int64_t high_watermark;
+    struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
+    bool internal;
+    uint64_t metadata_batch; /* the image it was last reconciled with */
+
+    /* private */
+    TAILQ_HEAD(, partition_append) appends;
+    TAILQ_HEAD(, partition_watch) watches;
+    struct task step;
+    bool checking;
+    bool closing;
+};
+
+void partition_watch_add(struct partition *pt, struct partition_watch *watch);
+void partition_watch_remove(struct partition_watch *watch); /* also when it is not watching */
+
+static inline int64_t partition_last_stable_offset(const struct partition *pt)
+{
+    int64_t open = pt->log->first_unstable_offset;
+    return open >= 0 && open < pt->high_watermark ? open : pt->high_watermark;
+}
+
+/* May a reader with this leader epoch (-1: does not say) be served here? NONE,
+ * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH (F8). */
+int16_t partition_check_leader(const struct partition *pt, int32_t current_leader_epoch);
+
+/* ---- appending, from any shard ---- */
+
+/* One partition's part of a Produce request. Owned by the request (its arena), lent to the home
+ * shard by mail until done() runs on the shard that sent it. */
+struct partition_append {
+    /* in; set before partition_append() */
+    struct partition_key key;
+    uint16_t home;
+    struct span records; /* one batch; stays until done() */
+    int16_t acks;
+    int16_t api_version;   /* rules that depend on it: zstd, message of errors */
+    bool internal_allowed; /* may write to internal topics (P11) */
+    void (*done)(struct partition_append *op); /* on the sender's shard */
+    void *user;
+
+    /* out */
+    int16_t error;       /* Kafka's code */
+    const char *message; /* a sentence or NULL; static */
+    int64_t base_offset;
+    int64_t log_append_time_ms; /* -1: CreateTime */
+    int64_t log_start_offset;
+    int32_t leader_id; /* hint with NOT_LEADER_OR_FOLLOWER (KIP-951); -1: unknown */
+    int32_t leader_epoch;
+    uint32_t record_error_count;
+    struct batch_record_error *record_errors; /* in the request's arena */
+
+    /* private */
+    struct {
+        struct mail mail;
+        TAILQ_ENTRY(partition_append) link;
+        struct partition *pt;
+        struct batch_check check;
+        struct log_append append;
+        struct io_op work;
+        uint8_t step;
+    } priv;
+};
+
+/* On the sender's shard. Several calls in a row for one partition keep their order. */
+void partition_append(struct broker_shard *from, struct partition_append *op);
+
+/* ---- life, driven by images (on the home shard) ---- */
+
+/* Opens, closes, deletes and reconfigures this shard's partitions so that they match `image`; then
+ * applied(user). Opening is adopting a recovered log or making a new one. */
+void partitions_apply(struct broker_shard *bs, const struct image *image,
+                      void (*applied)(void *user), void *user);
+/* Every append has ended and the logs are stopped; then done(user). */
+void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The memory plan: one budget, divided at start and printed. It reserves address space; pages are
+ * touched only in use, so a small load stays small in memory.
+ *
+ * The tail gets most: it is write buffer, cache of the newest data and source of every send at
+ * once.
+ */
+#pragma once
+
+#include "io/base.h"
+
+struct plan {
+    uint64_t total_bytes;
+    const char *source; /* what said so: "--memory", "memory.max", "MemTotal" */
+    uint16_t shards;
+    /* each shard's part */
+    uint64_t tail_bytes;       /* blocks with the newest records */
+    uint64_t receive_bytes;    /* blocks the sockets fill */
+    uint64_t unfinished_bytes; /* frames that have not arrived whole */
+    uint64_t cold_bytes;       /* reads of older segments */
+    /* shared */
+    uint64_t heap_bytes; /* everything else: connections, requests, metadata */
+};
+
+#define PLAN_BYTES_MIN (64ULL << 20)
+
+/* Divides `total_bytes`; at least PLAN_BYTES_MIN. */
+struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards);
+/* The default: a quarter of what the machine or its control group gives, 256 MiB to 8 GiB. */
+uint64_t plan_default_bytes(uint64_t machine_bytes);

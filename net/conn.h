@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One peer: bytes in, requests in arrival order, answers in the same order, bytes out.
+ *
+ * In: the socket fills receive blocks; conn cuts them into frames without joining them. A request
+ * whose API carries records keeps references to the blocks (one copy from socket to log); every
+ * other request is copied out, because it may be parked for long and would pin 64 KiB for a few
+ * bytes. The unfinished rest of a frame is kept by reference while its pieces are large and copied
+ * when they are small, so a slow sender costs what it sent, not what the kernel handed us.
+ *
+ * Order: requests start one at a time, each after the answer before it is queued, except that
+ * consecutive requests of a pipelined API (Produce) start at once, in order, and wait for their
+ * flushes together. Answers leave in request order whatever order they come in.
+ *
+ * Out: an answer is a list of parts, bytes or references (Fetch: ranges of a log). A reference is
+ * resolved into memory only when the socket is ready for it, CONN_PIN_BYTES at a time: a reader
+ * that never reads costs no memory. One send is in flight per socket and carries as many answers as
+ * fit.
+ *
+ * Limits: requests started and not answered, frame size, bytes of unfinished frames per shard (the
+ * budget; a frame that does not fit waits, unread, and one is always admitted), idle time.
+ *
+ * Everything here lives on the connection's shard. The three upcalls of struct conn_service are the
+ * only way up; net/ knows no handler.
+ */
+#pragma once
+
+#include "io/arena.h"
+#include "io/shard.h"
+#include "net/wire.h"
+
+struct conn;
+struct request;
+struct net_shard;
+
+#define CONN_REQUESTS_MAX   64U          /* started and not yet answered, per connection */
+#define CONN_PINS_MAX       16U          /* references resolved for one send */
+#define CONN_PIN_BYTES      (256U << 10) /* resolved references in flight, per connection */
+#define CONN_KEEP_BLOCK_MIN (16U << 10)  /* a smaller piece of an unfinished frame is copied */
+#define REQUEST_ARENA_BYTES_MAX                                                                    \
+    (256U << 20) /* decoding and answer; see frame_bytes_max for the frame */
+
+/* Why a connection ended: each is counted and is the `reason` of its log line. */
+#define CLOSE_REASONS(X)                                                                           \
+    X(CLOSE_BY_PEER, "closed_by_peer")                                                             \
+    X(CLOSE_RESET, "reset")                                                                        \
+    X(CLOSE_IDLE, "idle")                                                                          \
+    X(CLOSE_FRAME_SIZE, "frame_size")                                                              \
+    X(CLOSE_MALFORMED, "malformed_request")                                                        \
+    X(CLOSE_UNSUPPORTED, "unsupported_request")                                                    \
+    X(CLOSE_ANSWER_SIZE, "answer_size")                                                            \
+    X(CLOSE_STORAGE, "storage")                                                                    \
+    X(CLOSE_ACKS_ZERO, "acks_zero_failed")                                                         \
+    X(CLOSE_LIMIT, "connection_limit")                                                             \
+    X(CLOSE_LIMIT_PER_IP, "connection_limit_per_ip")                                               \
+    X(CLOSE_DESCRIPTORS, "descriptors")                                                            \
+    X(CLOSE_SHUTDOWN, "shutdown")
+
+enum close_reason {
+#define X(name, text) name,
+    CLOSE_REASONS(X)
+#undef X
+        CLOSE_REASON_COUNT
+};
+const char *close_reason_name(enum close_reason reason);
+
+/* One request from its frame to its answer. home: the connection's shard. */
+struct request {
+    struct conn *conn;
+    uint64_t id;                  /* of this broker, for log lines */
+    struct request_header header; /* decoded by conn; views into the frame */
+    struct span body;             /* what follows the header */
+    struct arena arena;           /* everything decoded, and the answer's bytes */
+    struct wr answer;
+    uint64_t arrived_ns;
+    uint64_t started_ns;
+    uint64_t answered_ns;
+    void *user; /* the handler's operation */
+
+    /* private to conn */
+    TAILQ_ENTRY(request) link;
+    uint32_t frame_bytes;
+    uint8_t state;
+    bool pipelined;
+    bool silent; /* no answer will be sent */
+    struct piece *pieces;
+    struct io_block **blocks; /* one per piece, NULL: the piece is a copy of our own */
+    uint32_t piece_count;
+    struct out_part *part; /* leaving: the part that is next */
+    uint32_t part_skip;    /* of it, when it is a reference */
+};
+
+/* Part of a reference made addressable: the service fills iov[0..count) and bytes, and keeps in
+ * `user` what it needs to let go of it again. */
+struct conn_pin {
+    struct request *request;
+    uint64_t cookie;   /* what the handler gave to wr_records_ref() */
+    uint32_t skip;     /* bytes of the reference that were sent already */
+    uint32_t len;      /* wanted; the service may give less, never 0 */
+    struct iovec *iov; /* [iov_max] */
+    uint32_t iov_max;
+    uint32_t count;
+    uint32_t bytes;
+    bool failed; /* the bytes cannot be had: the connection is closed */
+    void *user;
+};
+
+struct conn_service {
+    void *user; /* the broker's shard */
+    /* The request may start; ends, now or later, in request_answer(), request_silent() or
+     * conn_close(). header and body are valid until then. */
+    void (*on_request)(struct request *q);
+    /* The request is over (answered and sent, or its connection is gone): let go of q->user. */
+    void (*on_done)(struct request *q);
+    /* True: pin is filled now. False: conn_resolved() follows. */
+    bool (*on_resolve)(struct conn_pin *pin);
+    void (*on_release)(struct conn_pin *pin);
+    void (*on_close)(struct conn *c); /* it will get no more requests */
+    void (*on_gone)(struct conn *c);  /* it is about to be freed, its socket is closed */
+    bool (*is_pipelined)(int16_t api_key);
+    /* Is this key at this version served? Else the connection is closed (ApiVersions excepted). */
+    bool (*is_served)(int16_t api_key, int16_t api_version);
+};
+
+TAILQ_HEAD(request_list, request);
+
+struct conn {
+    struct net_shard *net;
+    int socket;
+    uint64_t id;
+    uint32_t listener; /* index of the listener it came in on */
+    struct io_address peer;
+    char client_id[64];     /* of its last request, cut */
+    char software_name[64]; /* from ApiVersions v3+, "" before */
+    char software_version[64];
+    const char *principal; /* "User:ANONYMOUS" */
+    void *user;            /* the broker's state of this connection */
+    uint64_t opened_ns;
+
+    /* private */
+    TAILQ_ENTRY(conn) link;
+    TAILQ_ENTRY(conn) waiting;     /* for the budget */
+    struct request_list requests;  /* arrival order */
+    struct request *next_to_start; /* the first that waits for its turn */
+    uint32_t running;
+    uint32_t request_count;
+    struct io_recv recv;
+    struct io_op send;
+    struct timer idle;
+    struct task step; /* starts requests and sends, at the end of the turn */
+    uint64_t active_ns;
+    struct piece
+        *in_pieces; /* the frame at the front, while it is unfinished; with its length word */
+    struct io_block **in_blocks;
+    uint32_t in_count;
+    uint32_t in_size;
+    uint32_t in_bytes;
+    uint32_t in_frame; /* length word of the frame at the front, 0: not known */
+    uint32_t in_room;  /* of the last piece, when it is a copy */
+    uint64_t reserved;
+    struct conn_out *out; /* while something leaves */
+    bool receiving, sending, resolving, paused, at_eof, closing, draining, in_wait;
+    enum close_reason reason;
+};
+
+struct net_limits {
+    uint32_t frame_bytes_max;      /* socket.request.max.bytes */
+    uint64_t unfinished_bytes_max; /* budget of this shard */
+    uint64_t idle_max_ns;          /* connections.max.idle.ms */
+};
+
+/* All connections of one shard. */
+struct net_shard {
+    struct shard *sh;
+    struct net_limits limits;
+    const struct conn_service *service;
+    TAILQ_HEAD(, conn) conns;
+    TAILQ_HEAD(, conn) waiting;
+    uint32_t conn_count;
+    uint64_t unfinished_bytes;
+    uint64_t next_conn_id;
+    uint64_t next_request_id;
+    bool draining;
+    void (*empty)(void *user);
+    void *empty_user;
+    struct task emptied;
+    struct conn_out *outs_free; /* used when something leaves, kept for the next */
+
+    /* counters */
+    uint64_t opened;
+    uint64_t closed[CLOSE_REASON_COUNT];
+    uint64_t requests;
+    uint64_t bytes_in;
+    uint64_t bytes_copied; /* out of receive blocks, by conn */
+    uint64_t sends;
+};
+
+void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_limits *limits,
+                    const struct conn_service *service);
+/* Stops reading everywhere, lets what runs finish; empty(user) when no connection is left. */
+void net_shard_drain(struct net_shard *net, void (*empty)(void *user), void *user);
+/* No more waiting for readers. */
+void net_shard_close_all(struct net_shard *net, enum close_reason reason);
+void net_shard_fini(struct net_shard *net);
+
+/* Takes the socket. */
+struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
+                      const struct io_address *peer);
+/* Ends it: answers in progress are dropped, the struct is freed when nothing is in flight. */
+void conn_close(struct conn *c, enum close_reason reason);
+/* Closes after the answers of everything that came before have left. */
+void conn_close_after_answers(struct conn *c, enum close_reason reason);
+/* Stops and resumes starting requests and reading (quota mute, congestion). */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* Does a handler have it? */
+bool request_is_running(const struct request *q);
+
+/* The handler writes the response body of q->header's key and version into q->answer between these
+ * two; begin writes length and response header, request_answer() patches the length and queues it.
+ * An answer that outgrew the arena closes the connection. */
+void request_answer_begin(struct request *q);
+void request_answer(struct request *q);
+void request_silent(struct request *q); /* over without an answer: acks=0 */
+/* on_resolve() returned false: pin is filled now, or has failed. */
+void conn_resolved(struct conn_pin *pin);

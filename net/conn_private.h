@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What net/conn.c, conn_in.c and conn_out.c know of each other.
+ */
+#pragma once
+
+#include "net/conn.h"
+
+enum request_state {
+    REQUEST_WAITING,  /* its turn has not come */
+    REQUEST_RUNNING,  /* the service has it */
+    REQUEST_ANSWERED, /* its answer leaves when those before it have left */
+    REQUEST_LEAVING,  /* all of its answer is in the send in flight */
+};
+
+void conn_step_later(struct conn *c);
+void conn_reap(struct conn *c);
+
+/* conn_in.c */
+void conn_in_read(struct conn *c); /* arms a receive when the connection may read */
+void conn_in_forget(struct request *q);
+void conn_in_fini(struct conn *c);
+
+/* conn_out.c */
+void conn_out_send(struct conn *c);
+void conn_out_end(struct conn *c); /* nothing is in flight: lets go of the pins */
+void conn_out_free_all(struct net_shard *net);
+void conn_request_sent(struct request *q);
