@@ -4,8 +4,9 @@
 #include <isa-l/crc.h>
 #include <string.h>
 
-#define CRC_SHORT 256U
-#define CRC_STEP  4096U
+#define CRC_SHORT      256U
+#define CRC_STEP       4096U
+#define CRC_POLYNOMIAL 0x82f63b78U
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -92,4 +93,35 @@ uint32_t crc32c_copy_span(uint32_t crc, void *to, struct span span)
         span_advance(&span, run);
     }
     return crc;
+}
+
+/* The product of two polynomials modulo CRC-32C's, bit-reflected: bit 31 is x^0. */
+static uint32_t polynomial_multiply(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (uint32_t bit = 1U << 31; bit != 0; bit >>= 1) {
+        if (a & bit)
+            product ^= b;
+        b = (b >> 1) ^ (CRC_POLYNOMIAL & (0U - (b & 1)));
+    }
+    return product;
+}
+
+uint32_t crc32c_patch(uint32_t crc, const void *was, const void *now, size_t len, uint64_t after)
+{
+    const uint8_t *old = was;
+    const uint8_t *new = now;
+    uint32_t state = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t change = old[i] ^ new[i];
+        state = crc_run(state, &change, 1);
+    }
+    /* Each zero byte multiplies the state by x^8; x^(8 * after) by squaring. */
+    uint32_t power = 1U << 23;
+    for (; after != 0; after >>= 1) {
+        if (after & 1)
+            state = polynomial_multiply(power, state);
+        power = polynomial_multiply(power, power);
+    }
+    return crc ^ state;
 }

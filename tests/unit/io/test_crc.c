@@ -57,11 +57,32 @@ static void test_all_forms_agree(void **state)
     free(copy);
 }
 
+static void test_patch(void **state)
+{
+    (void)state;
+    enum { LEN = 5000 };
+    static uint8_t data[LEN], changed[LEN];
+    for (size_t i = 0; i < LEN; i++)
+        data[i] = (uint8_t)(i * 57U + (i >> 4));
+    uint32_t crc = crc32c(0, data, LEN);
+    const size_t froms[] = {0, 1, 22, 4000, LEN - 22};
+    for (size_t i = 0; i < array_count(froms); i++) {
+        memcpy(changed, data, LEN);
+        for (size_t k = froms[i]; k < froms[i] + 22; k++)
+            changed[k] ^= (uint8_t)(k * 7U + 1);
+        uint32_t patched =
+            crc32c_patch(crc, data + froms[i], changed + froms[i], 22, LEN - froms[i] - 22);
+        assert_int_equal(patched, crc32c(0, changed, LEN));
+    }
+    assert_int_equal(crc32c_patch(crc, data, data, 10, LEN - 10), crc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check_value),
         cmocka_unit_test(test_all_forms_agree),
+        cmocka_unit_test(test_patch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
