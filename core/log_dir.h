@@ -19,24 +19,7 @@
 #pragma once
 
 #include "core/log.h"
-
-enum log_error_kind {
-    LOG_ERROR_NONE,
-    LOG_ERROR_IO,      /* a system call failed; the text says which and where */
-    LOG_ERROR_LOCKED,  /* another process holds the directory; the text names its pid */
-    LOG_ERROR_KAFKA,   /* a directory written by Apache Kafka (meta.properties): left untouched */
-    LOG_ERROR_FOREIGN, /* not empty and not ours, or another cluster's or node's */
-    LOG_ERROR_MISSING, /* empty or missing where an existing directory was expected */
-    LOG_ERROR_NEWER,   /* written by a newer version that this one may not read */
-    LOG_ERROR_DAMAGED, /* file, offset and what to do are in the text */
-    LOG_ERROR_FULL,    /* no space for the journal */
-};
-
-/* Why a start was refused: a sentence with cause, object and next step. */
-struct log_error {
-    enum log_error_kind kind;
-    char text[640];
-};
+#include "core/log_error.h"
 
 struct log_dir_options {
     const char *path; /* made when missing, if may_format */
