@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/epoch.h"
+#include "tests/unit/heap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/producer_state.h"
 
-#include "io/mem.h"
+#include "tests/unit/heap.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
