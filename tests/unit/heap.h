@@ -33,3 +33,17 @@ __attribute__((weak)) void mem_free(void *pointer)
 {
     free(pointer);
 }
+
+__attribute__((weak)) void *mem_pages(size_t size)
+{
+    size = (size + 4095) & ~(size_t)4095;
+    void *pages = aligned_alloc(4096, size);
+    must(pages != NULL);
+    return memset(pages, 0, size);
+}
+
+__attribute__((weak)) void mem_pages_free(void *pages, size_t size)
+{
+    (void)size;
+    free(pages);
+}
