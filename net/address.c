@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_name_char(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+           c == '_' || c == '.';
+}
+
+static bool parse_port(const char *text, size_t len, uint16_t *port)
+{
+    if (len == 0 || len > 5)
+        return false;
+    uint32_t value = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (!is_digit(text[i]))
+            return false;
+        value = value * 10 + (uint32_t)(text[i] - '0');
+    }
+    *port = (uint16_t)value;
+    return value <= UINT16_MAX;
+}
+
+/* A host of digits and dots alone is meant as an IPv4 address and must be one. */
+static bool classify_host(struct address *address, bool bracketed, const char **problem)
+{
+    const char *host = address->host;
+    if (bracketed) {
+        *problem = "is no IPv6 address inside its brackets";
+        address->kind = ADDRESS_IPV6;
+        return inet_pton(AF_INET6, host, address->ip) == 1;
+    }
+    bool numeric = host[0] != '\0';
+    for (const char *c = host; *c != '\0'; c++) {
+        *problem = "has a host name with a character that names cannot have";
+        if (!is_name_char(*c))
+            return false;
+        numeric = numeric && (is_digit(*c) || *c == '.');
+    }
+    *problem = "is no IPv4 address";
+    address->kind = numeric ? ADDRESS_IPV4 : ADDRESS_NAME;
+    return !numeric || inet_pton(AF_INET, host, address->ip) == 1;
+}
+
+bool address_parse(struct address *address, const char *text, size_t len, int32_t port_default,
+                   const char **problem)
+{
+    *address = (struct address){0};
+    const char *end = text + len;
+    const char *host = text;
+    const char *host_end = NULL;
+    bool bracketed = len > 0 && text[0] == '[';
+    if (bracketed) {
+        host++;
+        host_end = memchr(host, ']', (size_t)(end - host));
+        *problem = "opens a bracket and does not close it";
+        if (host_end == NULL)
+            return false;
+    } else {
+        host_end = len > 0 ? memchr(text, ':', len) : NULL;
+        host_end = host_end != NULL ? host_end : end;
+    }
+    *problem = "has a host name that is too long";
+    if (host_end - host > ADDRESS_HOST_LEN_MAX)
+        return false;
+    memcpy(address->host, host, (size_t)(host_end - host));
+
+    const char *rest = host_end + (bracketed ? 1 : 0);
+    if (rest == end) {
+        *problem = "has no port";
+        if (port_default < 0)
+            return false;
+        address->port = (uint16_t)port_default;
+    } else {
+        *problem = !bracketed && memchr(rest + 1, ':', (size_t)(end - rest - 1)) != NULL
+                       ? "has several colons: an IPv6 address stands in brackets, [::1]:9092"
+                       : "has no port between 0 and 65535 behind its colon";
+        if (*rest != ':' || !parse_port(rest + 1, (size_t)(end - rest - 1), &address->port))
+            return false;
+    }
+    return classify_host(address, bracketed, problem);
+}
+
+const char *address_print(const struct address *address, char buffer[ADDRESS_TEXT_SIZE])
+{
+    bool bracketed = address->kind == ADDRESS_IPV6;
+    (void)snprintf(buffer, ADDRESS_TEXT_SIZE, "%s%s%s:%u", bracketed ? "[" : "", address->host,
+                   bracketed ? "]" : "", (unsigned)address->port);
+    return buffer;
+}
+
+bool address_is_wildcard(const struct address *address)
+{
+    static const uint8_t zeros[sizeof(address->ip)];
+    return address->host[0] == '\0' ||
+           (address->kind != ADDRESS_NAME && memcmp(address->ip, zeros, sizeof(zeros)) == 0);
+}
+
+bool address_same_host(const struct address *a, const struct address *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == ADDRESS_NAME)
+        return strcasecmp(a->host, b->host) == 0;
+    return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
