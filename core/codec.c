@@ -487,7 +487,7 @@ size_t deflate_bound(enum codec codec, size_t len)
 static size_t gzip_run(struct deflater *deflater, int level, const uint8_t *from, size_t len,
                        uint8_t *to)
 {
-    if (level == CODEC_LEVEL_DEFAULT)
+    if (level < Z_NO_COMPRESSION || level > Z_BEST_COMPRESSION)
         level = Z_DEFAULT_COMPRESSION;
     if (deflater->gzip != NULL && deflater->gzip_level != level) {
         (void)deflateEnd(deflater->gzip);

@@ -92,6 +92,7 @@ struct deflater {
     struct ZSTD_CCtx_s *zstd;
 };
 
+/* Levels are the library's own; one that it does not have is the nearest or the default. */
 #define CODEC_LEVEL_DEFAULT (-1000)
 
 void deflater_init(struct deflater *deflater);
