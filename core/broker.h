@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "core/codec.h"
 #include "core/conf.h"
 #include "core/image.h"
 #include "core/log_dir.h"
@@ -23,6 +24,13 @@ struct broker_shard {
     struct net_shard net;
     const struct image *image; /* the newest this shard was given; NULL until the first */
     struct partition_table partitions;
+    uint32_t deletions;          /* logs on their way out */
+    void (*applied)(void *user); /* the image, once they are gone */
+    void *applied_user;
+    void (*stopped)(void *user);
+    void *stopped_user;
+    struct batch_check *check; /* for checks that end at once */
+    struct inflater inflater;
     struct log_shard *logs;
     struct fetch_sessions *sessions;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */

@@ -15,7 +15,7 @@
  */
 #pragma once
 
-#include "core/conf.h"
+#include "core/overrides.h"
 #include "io/base.h"
 #include "io/uuid.h"
 
@@ -38,7 +38,7 @@ struct topic_image {
     bool internal; /* __consumer_offsets, __transaction_state */
     uint32_t partition_count;
     const struct partition_image *partitions; /* [partition_count] */
-    struct topic_overrides overrides;         /* what was set for this topic */
+    struct overrides overrides;               /* what was set for this topic */
     struct topic_conf conf; /* overrides on top of the broker's defaults, resolved */
 
     /* private to the control shard */

@@ -14,7 +14,6 @@
  */
 #pragma once
 
-#include "core/batch.h"
 #include "core/image.h"
 #include "core/log.h"
 #include "net/err.h"
@@ -49,6 +48,9 @@ struct partition_watch {
     struct partition *pt; /* NULL: not watching */
 };
 
+TAILQ_HEAD(partition_append_queue, partition_append);
+TAILQ_HEAD(partition_watch_queue, partition_watch);
+
 struct partition {
     struct broker_shard *bs;
     struct partition_key key;
@@ -58,15 +60,21 @@ struct partition {
     int64_t high_watermark;
     struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
     bool internal;
-    uint64_t metadata_batch; /* the image it was last reconciled with */
 
     /* private */
-    TAILQ_HEAD(, partition_append) appends;
-    TAILQ_HEAD(, partition_watch) watches;
+    struct partition_append_queue appends; /* arrived, not yet in the log */
+    struct partition_watch_queue watches;
     struct task step;
-    bool checking;
+    struct partition_check *check; /* of the first append, when it does not end at once */
+    uint32_t pins;                 /* of its log; a deleted log is freed when the last is back */
     bool closing;
+    bool deleted;
+    struct log_change deletion;
 };
+
+/* A reader's pins keep the log's memory: count them. */
+void partition_pinned(struct partition *pt);
+void partition_unpinned(struct partition *pt);
 
 void partition_watch_add(struct partition *pt, struct partition_watch *watch);
 void partition_watch_remove(struct partition_watch *watch); /* also when it is not watching */
@@ -79,7 +87,7 @@ static inline int64_t partition_last_stable_offset(const struct partition *pt)
 
 /* May a reader with this leader epoch (-1: does not say) be served here? NONE,
  * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH (F8). */
-int16_t partition_check_leader(const struct partition *pt, int32_t current_leader_epoch);
+enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch);
 
 /* ---- appending, from any shard ---- */
 
@@ -91,38 +99,47 @@ struct partition_append {
     uint16_t home;
     struct span records; /* one batch; stays until done() */
     int16_t acks;
-    int16_t api_version;   /* rules that depend on it: zstd, message of errors */
-    bool internal_allowed; /* may write to internal topics (P11) */
-    void (*done)(struct partition_append *op); /* on the sender's shard */
+    bool zstd_allowed;                         /* the request's version is new enough */
+    bool internal_allowed;                     /* may write to internal topics (P11) */
+    void (*done)(struct partition_append *op); /* on the sender's shard; may run inside the call */
     void *user;
 
     /* out */
     int16_t error;       /* Kafka's code */
-    const char *message; /* a sentence or NULL; static */
+    const char *message; /* a constant sentence, or NULL */
     int64_t base_offset;
     int64_t log_append_time_ms; /* -1: CreateTime */
-    int64_t log_start_offset;
-    int32_t leader_id; /* hint with NOT_LEADER_OR_FOLLOWER (KIP-951); -1: unknown */
-    int32_t leader_epoch;
-    uint32_t record_error_count;
-    struct batch_record_error *record_errors; /* in the request's arena */
+    int64_t log_start_offset;   /* -1: unknown */
+    int32_t leader_epoch;       /* ours, with an error about leadership */
+    struct partition_refusal
+        *refusal; /* what the check found, or NULL; the sender mem_free()s it */
 
     /* private */
     struct {
         struct mail mail;
         TAILQ_ENTRY(partition_append) link;
+        struct broker_shard *from;
         struct partition *pt;
-        struct batch_check check;
         struct log_append append;
-        struct io_op work;
-        uint8_t step;
     } priv;
+};
+
+/* Why a batch was refused, in words; made on the home shard, so not in the request's arena. */
+struct partition_refusal {
+    char text[192]; /* "": the error says it */
+    uint32_t record_error_count;
+    struct {
+        int32_t batch_index;
+        char text[128];
+    } record_errors[];
 };
 
 /* On the sender's shard. Several calls in a row for one partition keep their order. */
 void partition_append(struct broker_shard *from, struct partition_append *op);
 
 /* ---- life, driven by images (on the home shard) ---- */
+
+void partition_table_fini(struct partition_table *table);
 
 /* Opens, closes, deletes and reconfigures this shard's partitions so that they match `image`; then
  * applied(user). Opening is adopting a recovered log or making a new one. */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CHUNK_BYTES_MIN ((size_t)4 << 10)
 #define CHUNK_BYTES_MAX ((size_t)64 << 10)
@@ -118,4 +119,13 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &bytes))
         return NULL;
     return arena_alloc(arena, bytes);
+}
+
+char *arena_text(struct arena *arena, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = arena_alloc(arena, size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
 }

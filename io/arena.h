@@ -38,3 +38,6 @@ void *arena_alloc(struct arena *arena, size_t size) warn_unused;
 
 /* count * size, checked for overflow. */
 void *arena_array(struct arena *arena, size_t count, size_t size) warn_unused;
+
+/* A copy of the text, or NULL when the limit would be passed. */
+char *arena_text(struct arena *arena, const char *text) warn_unused;

@@ -27,6 +27,7 @@
 
 #include "io/arena.h"
 #include "io/shard.h"
+#include "net/kafka.h"
 #include "net/wire.h"
 
 struct conn;

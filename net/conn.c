@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a connection; what net/conn.h promises. Bytes in are net/conn_in.c, bytes out are
+ * net/conn_out.c; here requests are started in order, and the end is arranged: a connection is
+ * freed only when nothing of it is in flight (receive, send, resolve, running requests).
+ */
+#include "net/conn.h"
+
+#include "io/mem.h"
+#include "net/conn_private.h"
+#include "net/header.h"
+
+#include <string.h>
+
+const char *close_reason_name(enum close_reason reason)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        CLOSE_REASONS(X)
+#undef X
+    };
+    must(reason < CLOSE_REASON_COUNT);
+    return names[reason];
+}
+
+void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_limits *limits,
+                    const struct conn_service *service)
+{
+    memset(net, 0, sizeof(*net));
+    net->sh = sh;
+    net->limits = *limits;
+    net->service = service;
+    TAILQ_INIT(&net->conns);
+    TAILQ_INIT(&net->waiting);
+    net->next_conn_id = 1;
+    net->next_request_id = 1;
+}
+
+void net_shard_fini(struct net_shard *net)
+{
+    must(net->conn_count == 0);
+    conn_out_free_all(net);
+}
+
+static void on_empty(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    struct net_shard *net = container_of(task, struct net_shard, emptied);
+    net->empty(net->empty_user);
+}
+
+void net_shard_drain(struct net_shard *net, void (*empty)(void *user), void *user)
+{
+    net->draining = true;
+    net->empty = empty;
+    net->empty_user = user;
+    net->emptied = (struct task){.fn = on_empty, .name = "net.empty"};
+    if (net->conn_count == 0)
+        shard_ready(net->sh, &net->emptied);
+    struct conn *c;
+    struct conn *next;
+    for (c = TAILQ_FIRST(&net->conns); c; c = next) {
+        next = TAILQ_NEXT(c, link);
+        conn_close_after_answers(c, CLOSE_SHUTDOWN);
+    }
+}
+
+void net_shard_close_all(struct net_shard *net, enum close_reason reason)
+{
+    struct conn *c;
+    struct conn *next;
+    for (c = TAILQ_FIRST(&net->conns); c; c = next) {
+        next = TAILQ_NEXT(c, link);
+        conn_close(c, reason);
+    }
+}
+
+/* ---- the end ---- */
+
+static void request_free(struct request *q)
+{
+    struct conn *c = q->conn;
+    TAILQ_REMOVE(&c->requests, q, link);
+    c->request_count--;
+    if (q->state != REQUEST_WAITING)
+        c->net->service->on_done(q);
+    conn_in_forget(q);
+    arena_fini(&q->arena);
+    mem_free(q);
+}
+
+static void conn_free(struct conn *c)
+{
+    struct net_shard *net = c->net;
+    timer_cancel(net->sh, &c->idle);
+    task_cancel(net->sh, &c->step);
+    conn_in_fini(c);
+    TAILQ_REMOVE(&net->conns, c, link);
+    net->conn_count--;
+    io_close(net->sh->io, c->socket);
+    net->service->on_gone(c);
+    mem_free(c);
+    if (net->draining && net->conn_count == 0)
+        shard_ready(net->sh, &net->emptied);
+}
+
+/* Requests that run when their connection goes stay until their handler ends them. */
+void conn_reap(struct conn *c)
+{
+    must(c->closing);
+    if (c->receiving || c->sending || c->resolving)
+        return;
+    conn_out_end(c);
+    struct request *q;
+    struct request *next;
+    for (q = TAILQ_FIRST(&c->requests); q; q = next) {
+        next = TAILQ_NEXT(q, link);
+        if (q->state != REQUEST_RUNNING)
+            request_free(q);
+    }
+    if (c->request_count == 0)
+        conn_free(c);
+}
+
+void conn_close(struct conn *c, enum close_reason reason)
+{
+    if (c->closing)
+        return;
+    c->closing = true;
+    c->reason = reason;
+    c->net->closed[reason]++;
+    c->net->service->on_close(c);
+    io_shutdown(c->net->sh->io, c->socket);
+    conn_step_later(c); /* freed from there, never under the caller */
+}
+
+void conn_close_after_answers(struct conn *c, enum close_reason reason)
+{
+    if (c->closing || c->draining)
+        return;
+    c->draining = true;
+    c->reason = reason;
+    /* A request still waiting for its turn was not started; its sender will see the close. */
+    struct request *q;
+    struct request *next;
+    for (q = TAILQ_FIRST(&c->requests); q; q = next) {
+        next = TAILQ_NEXT(q, link);
+        if (q->state == REQUEST_WAITING)
+            request_free(q);
+    }
+    conn_step_later(c);
+}
+
+/* ---- requests in order ---- */
+
+static bool may_start(const struct conn *c, const struct request *q)
+{
+    if (c->running == 0)
+        return true;
+    if (!q->pipelined || c->running >= CONN_REQUESTS_MAX)
+        return false;
+    const struct request *before = TAILQ_PREV(q, request_list, link);
+    return before && before->state != REQUEST_WAITING && before->pipelined;
+}
+
+static void start_requests(struct conn *c)
+{
+    struct request *q = c->next_to_start;
+    while (q && !c->closing && !c->paused && may_start(c, q)) {
+        c->next_to_start = TAILQ_NEXT(q, link);
+        q->state = REQUEST_RUNNING;
+        q->started_ns = io_now_ns(c->net->sh->io);
+        c->running++;
+        c->net->service->on_request(q);
+        q = c->next_to_start;
+    }
+}
+
+static void conn_step(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    struct conn *c = container_of(task, struct conn, step);
+    if (!c->closing) {
+        start_requests(c);
+        conn_out_send(c);
+        conn_in_read(c);
+    }
+    bool over = c->at_eof || c->draining;
+    if (!c->closing && over && c->request_count == 0 && !c->sending)
+        conn_close(c, c->draining ? c->reason : CLOSE_BY_PEER);
+    if (c->closing)
+        conn_reap(c);
+}
+
+void conn_step_later(struct conn *c)
+{
+    shard_at_end(c->net->sh, &c->step);
+}
+
+static void request_over(struct request *q)
+{
+    struct conn *c = q->conn;
+    must(q->state == REQUEST_RUNNING);
+    must(c->running > 0);
+    c->running--;
+    q->answered_ns = io_now_ns(c->net->sh->io);
+    q->state = REQUEST_ANSWERED;
+    conn_step_later(c);
+}
+
+bool request_is_running(const struct request *q)
+{
+    return q->state == REQUEST_RUNNING;
+}
+
+void request_answer_begin(struct request *q)
+{
+    wr_init(&q->answer, &q->arena);
+    header_begin_response(&q->answer, q->header.request_api_key, q->header.request_api_version,
+                          q->header.correlation_id);
+}
+
+void request_answer(struct request *q)
+{
+    must(shard_here() == q->conn->net->sh);
+    wr_frame_end(&q->answer);
+    q->part = wr_finish(&q->answer);
+    if (!q->part)
+        conn_close(q->conn, CLOSE_ANSWER_SIZE);
+    request_over(q);
+}
+
+void request_silent(struct request *q)
+{
+    must(shard_here() == q->conn->net->sh);
+    q->silent = true;
+    request_over(q);
+}
+
+void conn_request_sent(struct request *q)
+{
+    request_free(q);
+}
+
+/* ---- beginning, idling ---- */
+
+static void on_idle(struct shard *sh, struct timer *timer)
+{
+    struct conn *c = container_of(timer, struct conn, idle);
+    uint64_t now = io_now_ns(sh->io);
+    uint64_t limit = c->net->limits.idle_max_ns;
+    /* A request being worked on is not idleness; the clock is the last byte moved. */
+    if (c->running > 0)
+        c->active_ns = now;
+    if (now - c->active_ns >= limit)
+        conn_close(c, CLOSE_IDLE);
+    else
+        timer_set(sh, timer, c->active_ns + limit);
+}
+
+struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
+                      const struct io_address *peer)
+{
+    struct conn *c = mem_zalloc(sizeof(*c));
+    c->net = net;
+    c->socket = socket;
+    c->id = net->next_conn_id++;
+    c->listener = listener;
+    c->peer = *peer;
+    c->principal = "User:ANONYMOUS";
+    c->opened_ns = io_now_ns(net->sh->io);
+    c->active_ns = c->opened_ns;
+    c->idle = (struct timer){.fn = on_idle, .name = "conn.idle"};
+    c->step = (struct task){.fn = conn_step, .name = "conn.step"};
+    TAILQ_INIT(&c->requests);
+    TAILQ_INSERT_TAIL(&net->conns, c, link);
+    net->conn_count++;
+    net->opened++;
+    if (net->limits.idle_max_ns > 0)
+        timer_set(net->sh, &c->idle, c->active_ns + net->limits.idle_max_ns);
+    if (net->draining)
+        conn_close(c, CLOSE_SHUTDOWN); /* it was on its way when the broker began to stop */
+    else
+        conn_in_read(c);
+    return c;
+}
+
+void conn_pause(struct conn *c)
+{
+    c->paused = true;
+}
+
+void conn_resume(struct conn *c)
+{
+    c->paused = false;
+    conn_step_later(c);
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bytes in: receive blocks become frames, frames become requests. The pieces of the frame at the
+ * front are in c->in_pieces; a piece is either part of a receive block (by reference) or of a copy.
+ *
+ * The budget counts the whole length of each unfinished frame from the moment its length is known,
+ * so a frame that was admitted always finds room to finish. When it is used up, connections whose
+ * next frame does not fit wait in line without reading; one unfinished frame is always admitted, so
+ * the largest allowed frame gets through whatever the budget.
+ */
+#include "io/mem.h"
+#include "net/conn_private.h"
+#include "net/header.h"
+
+#include <string.h>
+
+#define FRAME_PREFIX 4U
+#define COPY_FIRST   512U        /* first size of a copy, doubled */
+#define COPY_MAX     (64U << 10) /* then a new piece begins */
+#define PIECES_FIRST 8U
+#define HEADER_MIN   8U /* api key, version, correlation id */
+
+/* ---- the list of pieces ---- */
+
+static void pieces_grow(struct conn *c)
+{
+    if (c->in_count < c->in_size)
+        return;
+    c->in_size = c->in_size ? c->in_size * 2 : PIECES_FIRST;
+    c->in_pieces = mem_realloc(c->in_pieces, c->in_size * sizeof(*c->in_pieces));
+    c->in_blocks = mem_realloc(c->in_blocks, c->in_size * sizeof(struct io_block *));
+}
+
+static void piece_put(struct conn *c, const struct piece *piece, struct io_block *block)
+{
+    if (block)
+        io_block_put(c->net->sh->io, block);
+    else
+        mem_free(no_const(piece->data));
+}
+
+static void add_by_reference(struct conn *c, struct io_block *block, const uint8_t *data,
+                             uint32_t len)
+{
+    pieces_grow(c);
+    c->in_pieces[c->in_count] = (struct piece){.data = data, .len = len};
+    c->in_blocks[c->in_count] = block;
+    c->in_count++;
+    c->in_room = 0;
+    io_block_get(c->net->sh->io, block);
+}
+
+/* Appends to the copy at the end, which grows while it is small. */
+static void add_by_copy(struct conn *c, const uint8_t *data, uint32_t len)
+{
+    c->net->bytes_copied += len;
+    while (len > 0) {
+        struct piece *last = c->in_count ? &c->in_pieces[c->in_count - 1] : NULL;
+        bool copy = last && !c->in_blocks[c->in_count - 1];
+        if (!copy || (c->in_room == 0 && last->len >= COPY_MAX)) {
+            pieces_grow(c);
+            uint32_t size = (uint32_t)max_u64(COPY_FIRST, min_u64(len, COPY_MAX));
+            c->in_pieces[c->in_count] = (struct piece){.data = mem_alloc(size), .len = 0};
+            c->in_blocks[c->in_count] = NULL;
+            c->in_room = size;
+            c->in_count++;
+            continue;
+        }
+        if (c->in_room == 0) {
+            uint32_t size = (uint32_t)min_u64(last->len * 2ULL, COPY_MAX);
+            last->data = mem_realloc(no_const(last->data), size);
+            c->in_room = size - last->len;
+            continue;
+        }
+        uint32_t run = len < c->in_room ? len : c->in_room;
+        memcpy((uint8_t *)no_const(last->data) + last->len, data, run);
+        last->len += run;
+        c->in_room -= run;
+        data += run;
+        len -= run;
+    }
+}
+
+/* ---- the budget ---- */
+
+static void budget_give_back(struct conn *c)
+{
+    struct net_shard *net = c->net;
+    must(net->unfinished_bytes >= c->reserved);
+    net->unfinished_bytes -= c->reserved;
+    c->reserved = 0;
+    struct conn *first = TAILQ_FIRST(&net->waiting);
+    if (first)
+        conn_step_later(first);
+}
+
+static bool budget_take(struct conn *c, uint32_t bytes)
+{
+    struct net_shard *net = c->net;
+    bool fits = net->unfinished_bytes == 0 ||
+                net->unfinished_bytes + bytes <= net->limits.unfinished_bytes_max;
+    bool my_turn = TAILQ_EMPTY(&net->waiting) || TAILQ_FIRST(&net->waiting) == c;
+    if (!fits || !my_turn) {
+        if (!c->in_wait) {
+            c->in_wait = true;
+            TAILQ_INSERT_TAIL(&net->waiting, c, waiting);
+        }
+        return false;
+    }
+    if (c->in_wait) {
+        c->in_wait = false;
+        TAILQ_REMOVE(&net->waiting, c, waiting);
+        struct conn *next = TAILQ_FIRST(&net->waiting);
+        if (next)
+            conn_step_later(next);
+    }
+    net->unfinished_bytes += bytes;
+    c->reserved = bytes;
+    return true;
+}
+
+/* ---- frames become requests ---- */
+
+void conn_in_forget(struct request *q)
+{
+    for (uint32_t i = 0; i < q->piece_count; i++)
+        piece_put(q->conn, &q->pieces[i], q->blocks[i]);
+    q->piece_count = 0;
+    mem_free(q->pieces);
+    mem_free(q->blocks);
+}
+
+static struct request *request_new(struct conn *c)
+{
+    struct request *q = mem_zalloc(sizeof(*q));
+    q->conn = c;
+    q->id = c->net->next_request_id++;
+    q->arrived_ns = io_now_ns(c->net->sh->io);
+    arena_init(&q->arena, REQUEST_ARENA_BYTES_MAX);
+    TAILQ_INSERT_TAIL(&c->requests, q, link);
+    c->request_count++;
+    c->net->requests++;
+    if (!c->next_to_start)
+        c->next_to_start = q;
+    return q;
+}
+
+/* The frame's bytes as the request's own; what pins no receive block. */
+static struct span frame_copied(struct conn *c, struct request *q, struct span frame)
+{
+    uint32_t len = frame.len;
+    uint8_t *copy = mem_alloc(len);
+    span_take(&frame, copy, len);
+    c->net->bytes_copied += len;
+    q->pieces = mem_alloc(sizeof(*q->pieces));
+    q->blocks = mem_zalloc(sizeof(struct io_block *));
+    q->piece_count = 1;
+    return span_of(q->pieces, copy, len);
+}
+
+static struct span frame_kept(struct conn *c, struct request *q, struct span frame,
+                              struct io_block *block)
+{
+    uint32_t len;
+    const uint8_t *data = span_front(&frame, &len);
+    must(len == frame.len);
+    q->pieces = mem_alloc(sizeof(*q->pieces));
+    q->blocks = mem_alloc(sizeof(struct io_block *));
+    q->piece_count = 1;
+    q->blocks[0] = block;
+    io_block_get(c->net->sh->io, block);
+    return span_of(q->pieces, data, len);
+}
+
+/* The request takes over the pieces of the frame that was unfinished. */
+static struct span frame_taken(struct conn *c, struct request *q)
+{
+    q->pieces = c->in_pieces;
+    q->blocks = c->in_blocks;
+    q->piece_count = c->in_count;
+    struct span frame = {q->pieces, 0, c->in_bytes};
+    c->in_pieces = NULL;
+    c->in_blocks = NULL;
+    c->in_size = 0;
+    c->in_count = 0;
+    c->in_bytes = 0;
+    c->in_frame = 0;
+    c->in_room = 0;
+    span_advance(&frame, FRAME_PREFIX);
+    return frame;
+}
+
+/* Decodes the header; the request waits for its turn, or the connection is closed. */
+static void request_open(struct conn *c, struct request *q, struct span frame)
+{
+    struct rd rd;
+    rd_init(&rd, frame);
+    if (!header_read_request(&rd, &q->arena, &q->header)) {
+        conn_close(c, CLOSE_MALFORMED);
+        return;
+    }
+    q->body = rd_span(&rd, rd_left(&rd));
+    size_t len = q->header.client_id.len > 0 ? (size_t)q->header.client_id.len : 0;
+    len = min_u64(len, sizeof(c->client_id) - 1);
+    if (len)
+        memcpy(c->client_id, q->header.client_id.data, len);
+    c->client_id[len] = 0;
+}
+
+struct frame_key {
+    int16_t key;
+    int16_t version;
+};
+
+static struct frame_key frame_key_of(const struct span *frame)
+{
+    uint8_t raw[4];
+    span_peek(frame, raw, sizeof(raw));
+    return (struct frame_key){.key = (int16_t)(raw[0] << 8 | raw[1]),
+                              .version = (int16_t)(raw[2] << 8 | raw[3])};
+}
+
+/* `frame` without its length word; block: the one receive block it lies in, NULL: in c->in_pieces.
+ */
+static void on_frame(struct conn *c, struct span frame, struct io_block *block)
+{
+    if (c->draining || c->closing)
+        return;
+    struct frame_key api = frame_key_of(&frame);
+    if (!c->net->service->is_served(api.key, api.version)) {
+        conn_close(c, CLOSE_UNSUPPORTED);
+        return;
+    }
+    struct request *q = request_new(c);
+    q->frame_bytes = frame.len;
+    q->pipelined = c->net->service->is_pipelined(api.key);
+    if (!block)
+        frame = frame_taken(c, q);
+    else if (q->pipelined)
+        frame = frame_kept(c, q, frame, block);
+    else
+        frame = frame_copied(c, q, frame);
+    request_open(c, q, frame);
+}
+
+/* ---- cutting ---- */
+
+/* 0: bad, and the connection is closed. */
+static uint32_t frame_length(struct conn *c, const uint8_t word[FRAME_PREFIX])
+{
+    uint32_t len =
+        (uint32_t)word[0] << 24 | (uint32_t)word[1] << 16 | (uint32_t)word[2] << 8 | word[3];
+    if (len >= HEADER_MIN && len <= c->net->limits.frame_bytes_max)
+        return len;
+    conn_close(c, CLOSE_FRAME_SIZE);
+    return 0;
+}
+
+/* Whole frames at the front of a receive block; returns the bytes used. */
+static uint32_t cut_whole_frames(struct conn *c, struct io_block *block, const uint8_t *data,
+                                 uint32_t len)
+{
+    uint32_t used = 0;
+    while (len - used >= FRAME_PREFIX && !c->closing) {
+        uint32_t frame_len = frame_length(c, data + used);
+        if (frame_len == 0 || len - used - FRAME_PREFIX < frame_len)
+            break;
+        struct piece piece;
+        on_frame(c, span_of(&piece, data + used + FRAME_PREFIX, frame_len), block);
+        used += FRAME_PREFIX + frame_len;
+    }
+    return used;
+}
+
+/* Bytes for the unfinished frame; returns how many it took. */
+static uint32_t add_to_frame(struct conn *c, struct io_block *block, const uint8_t *data,
+                             uint32_t len)
+{
+    uint32_t whole = c->in_frame ? FRAME_PREFIX + c->in_frame : FRAME_PREFIX;
+    uint32_t run = (uint32_t)min_u64(whole - c->in_bytes, len);
+    if (run >= CONN_KEEP_BLOCK_MIN)
+        add_by_reference(c, block, data, run);
+    else
+        add_by_copy(c, data, run);
+    c->in_bytes += run;
+    if (c->in_frame == 0 && c->in_bytes == FRAME_PREFIX) {
+        uint8_t word[FRAME_PREFIX];
+        span_peek(&(struct span){c->in_pieces, 0, FRAME_PREFIX}, word, FRAME_PREFIX);
+        c->in_frame = frame_length(c, word);
+    }
+    return run;
+}
+
+static void on_bytes(struct conn *c, struct io_block *block, const uint8_t *data, uint32_t len)
+{
+    while (len > 0 && !c->closing && !c->draining) {
+        uint32_t used =
+            c->in_bytes ? add_to_frame(c, block, data, len) : cut_whole_frames(c, block, data, len);
+        if (used == 0 && !c->closing)
+            used = add_to_frame(c, block, data, len);
+        data += used;
+        len -= used;
+        if (c->in_frame && c->in_bytes == FRAME_PREFIX + c->in_frame) {
+            struct span frame = {c->in_pieces, 0, c->in_bytes};
+            span_advance(&frame, FRAME_PREFIX);
+            budget_give_back(c);
+            on_frame(c, frame, NULL);
+        }
+    }
+}
+
+static void on_received(struct io_op *op)
+{
+    struct conn *c = container_of(op, struct conn, recv.op);
+    c->receiving = false;
+    if (op->res > 0) {
+        c->active_ns = io_now_ns(c->net->sh->io);
+        c->net->bytes_in += (uint64_t)op->res;
+        on_bytes(c, c->recv.block, c->recv.block->data, (uint32_t)op->res);
+        io_block_put(c->net->sh->io, c->recv.block);
+    } else if (op->res == 0) {
+        c->at_eof = true; /* half-closed peers still get their answers */
+    } else {
+        conn_close(c, CLOSE_RESET);
+    }
+    conn_step_later(c);
+}
+
+static bool may_read(struct conn *c)
+{
+    if (c->receiving || c->closing || c->paused || c->at_eof || c->draining)
+        return false;
+    if (c->request_count >= CONN_REQUESTS_MAX)
+        return false;
+    if (c->in_frame && c->reserved == 0)
+        return budget_take(c, c->in_frame);
+    return true;
+}
+
+void conn_in_read(struct conn *c)
+{
+    if (!may_read(c))
+        return;
+    c->receiving = true;
+    c->recv.op.done = on_received;
+    io_recv(c->net->sh->io, &c->recv, c->socket);
+}
+
+void conn_in_fini(struct conn *c)
+{
+    if (c->in_wait) {
+        c->in_wait = false;
+        TAILQ_REMOVE(&c->net->waiting, c, waiting);
+    }
+    budget_give_back(c);
+    for (uint32_t i = 0; i < c->in_count; i++)
+        piece_put(c, &c->in_pieces[i], c->in_blocks[i]);
+    mem_free(c->in_pieces);
+    mem_free(c->in_blocks);
+}

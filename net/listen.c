@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/listen.h"
+
+#include "io/map.h"
+#include "io/mem.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RETRY_NS 100000000ULL /* accept failed: descriptors or memory; look again in 100 ms */
+
+struct listen_ip {
+    uint8_t ip[16];
+    uint32_t connections;
+    UT_hash_handle hh;
+};
+
+/* A socket on its way to its shard, or the news of its end on the way back. */
+struct handover {
+    struct mail mail;
+    struct listen *listen;
+    int socket;
+    uint32_t listener;
+    uint16_t to;
+    struct io_address peer;
+};
+
+static void accept_next(struct listen_socket *ls);
+
+static void accept_all(struct listen *ln)
+{
+    for (uint32_t i = 0; i < ln->socket_count; i++)
+        accept_next(&ln->sockets[i]);
+}
+
+static struct listen_ip *ip_of(struct listen *ln, const uint8_t *ip)
+{
+    struct listen_ip *entry;
+    HASH_FIND(hh, ln->ips, ip, sizeof(entry->ip), entry);
+    return entry;
+}
+
+static uint32_t ip_limit(const struct listen *ln, const struct io_address *peer)
+{
+    uint32_t limit;
+    if (ln->limits.per_ip_override && ln->limits.per_ip_override(peer, ln->limits.user, &limit))
+        return limit;
+    return ln->limits.per_ip_max;
+}
+
+/* Counts it in, or says why not. */
+static enum close_reason admit(struct listen *ln, const struct io_address *peer)
+{
+    struct listen_ip *entry = ip_of(ln, peer->ip);
+    uint32_t held = entry ? entry->connections : 0;
+    if (held >= ip_limit(ln, peer))
+        return CLOSE_LIMIT_PER_IP;
+    if (!entry) {
+        entry = mem_zalloc(sizeof(*entry));
+        memcpy(entry->ip, peer->ip, sizeof(entry->ip));
+        HASH_ADD(hh, ln->ips, ip, sizeof(entry->ip), entry);
+    }
+    entry->connections++;
+    ln->connections++;
+    return CLOSE_REASON_COUNT;
+}
+
+static uint16_t least_loaded(const struct listen *ln)
+{
+    uint16_t best = 0;
+    for (uint16_t i = 1; i < ln->sh->count; i++)
+        if (ln->loads[i] < ln->loads[best])
+            best = i;
+    return best;
+}
+
+static void on_arrived(struct shard *here, struct mail *mail)
+{
+    struct handover *h = container_of(mail, struct handover, mail);
+    io_socket_take(here->io, h->socket);
+    conn_new(h->listen->net_of(here), h->socket, h->listener, &h->peer);
+    mem_free(h);
+}
+
+static void hand_over(struct listen_socket *ls, int socket, const struct io_address *peer)
+{
+    struct listen *ln = ls->listen;
+    struct handover *h = mem_alloc(sizeof(*h));
+    *h = (struct handover){.listen = ln,
+                           .socket = socket,
+                           .listener = ls->listener,
+                           .to = least_loaded(ln),
+                           .peer = *peer};
+    ln->loads[h->to]++;
+    io_socket_give(ln->sh->io, socket);
+    shard_give(ln->sh, h->to, &h->mail, on_arrived);
+}
+
+static void maybe_stopped(struct listen *ln)
+{
+    for (uint32_t i = 0; i < ln->socket_count; i++)
+        if (ln->sockets[i].accepting)
+            return;
+    if (ln->stopped) {
+        void (*stopped)(void *) = ln->stopped;
+        ln->stopped = NULL;
+        stopped(ln->user);
+    }
+}
+
+static void on_accepted(struct io_op *op)
+{
+    struct listen_socket *ls = container_of(op, struct listen_socket, accept);
+    struct listen *ln = ls->listen;
+    ls->accepting = false;
+    if (op->res >= 0) {
+        int socket = (int)op->res;
+        struct io_address peer;
+        io_peer(ln->sh->io, socket, &peer);
+        enum close_reason no = ln->stopping ? CLOSE_SHUTDOWN : admit(ln, &peer);
+        if (no == CLOSE_REASON_COUNT) {
+            hand_over(ls, socket, &peer);
+        } else {
+            ln->refused[no]++;
+            io_close(ln->sh->io, socket);
+        }
+    } else if (!ln->stopping && (op->res == -EMFILE || op->res == -ENFILE || op->res == -ENOMEM ||
+                                 op->res == -ENOBUFS)) {
+        ln->refused[CLOSE_DESCRIPTORS]++;
+        timer_set(ln->sh, &ln->retry, io_now_ns(ln->sh->io) + RETRY_NS);
+        return;
+    }
+    if (ln->stopping)
+        maybe_stopped(ln);
+    else
+        accept_next(ls);
+}
+
+static void accept_next(struct listen_socket *ls)
+{
+    struct listen *ln = ls->listen;
+    if (ls->accepting || ln->stopping || timer_is_set(&ln->retry))
+        return;
+    if (ln->connections >= ln->limits.connections_max)
+        return; /* a connection that ends calls again */
+    ls->accepting = true;
+    ls->accept.done = on_accepted;
+    io_accept(ln->sh->io, &ls->accept, ls->socket);
+}
+
+static void on_retry(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    accept_all(container_of(timer, struct listen, retry));
+}
+
+/* ---- the end of a connection ---- */
+
+static void on_gone(struct shard *here, struct mail *mail)
+{
+    (void)here;
+    struct handover *h = container_of(mail, struct handover, mail);
+    struct listen *ln = h->listen;
+    must(ln->loads[h->to] > 0 && ln->connections > 0);
+    ln->loads[h->to]--;
+    ln->connections--;
+    struct listen_ip *entry = ip_of(ln, h->peer.ip);
+    must(entry && entry->connections > 0);
+    if (--entry->connections == 0) {
+        HASH_DEL(ln->ips, entry);
+        mem_free(entry);
+    }
+    mem_free(h);
+    accept_all(ln);
+}
+
+void listen_connection_gone(struct listen *ln, struct shard *here, const struct io_address *peer)
+{
+    struct handover *h = mem_alloc(sizeof(*h));
+    *h = (struct handover){.listen = ln, .socket = -1, .to = here->id, .peer = *peer};
+    shard_give(here, ln->sh->id, &h->mail, on_gone);
+}
+
+/* ---- life ---- */
+
+void listen_init(struct listen *ln, struct shard *sh, struct net_shard *(*net_of)(struct shard *),
+                 const struct listen_limits *limits)
+{
+    memset(ln, 0, sizeof(*ln));
+    ln->sh = sh;
+    ln->net_of = net_of;
+    ln->limits = *limits;
+    ln->loads = mem_zalloc(sh->count * sizeof(*ln->loads));
+    ln->retry = (struct timer){.fn = on_retry, .name = "listen.retry"};
+}
+
+int listen_add(struct listen *ln, const struct io_address *address, uint32_t listener,
+               const struct io_socket_options *options)
+{
+    int socket = io_listen(ln->sh->io, address, options);
+    if (socket < 0)
+        return socket;
+    ln->sockets = mem_realloc(ln->sockets, (ln->socket_count + 1) * sizeof(*ln->sockets));
+    ln->sockets[ln->socket_count++] = (struct listen_socket){
+        .listen = ln, .address = *address, .listener = listener, .socket = socket};
+    return 0;
+}
+
+uint16_t listen_port(const struct listen *ln, uint32_t socket_index)
+{
+    must(socket_index < ln->socket_count);
+    return io_listen_port(ln->sh->io, ln->sockets[socket_index].socket);
+}
+
+void listen_start(struct listen *ln)
+{
+    accept_all(ln);
+}
+
+void listen_stop(struct listen *ln, void (*stopped)(void *user), void *user)
+{
+    ln->stopping = true;
+    ln->stopped = stopped;
+    ln->user = user;
+    timer_cancel(ln->sh, &ln->retry);
+    for (uint32_t i = 0; i < ln->socket_count; i++)
+        if (ln->sockets[i].accepting)
+            io_cancel(ln->sh->io, &ln->sockets[i].accept);
+    maybe_stopped(ln);
+}
+
+void listen_fini(struct listen *ln)
+{
+    struct listen_ip *entry;
+    struct listen_ip *next;
+    HASH_ITER(hh, ln->ips, entry, next)
+    {
+        HASH_DEL(ln->ips, entry);
+        mem_free(entry);
+    }
+    for (uint32_t i = 0; i < ln->socket_count; i++)
+        io_close(ln->sh->io, ln->sockets[i].socket);
+    mem_free(ln->sockets);
+    mem_free(ln->loads);
+}
