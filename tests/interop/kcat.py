@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kcat as a client of the matrix: one process per call, so no pipe; the same methods as clients.Process.
+
+What kcat cannot say, it is not asked for: timestamps, and an empty key beside a null one. What it cannot show is
+taken out of what it is compared with, by seen_by()."""
+
+import itertools
+import json
+import re
+import subprocess
+
+from records import Record
+
+KEY_END, RECORD_END = '<:key:>', '<:record:>'
+
+
+class Failed(Exception):
+    pass
+
+
+class Kcat:
+    family = name = 'kcat'
+
+    def __init__(self, address, log):
+        self.address, self.log = '%s:%d' % address, log
+        text = subprocess.run(['kcat', '-V'], capture_output=True, text=True).stdout
+        self.version = ' librdkafka '.join(re.findall(r'(?:Version|librdkafka) ([0-9.]+)', text))
+        self.codecs = ('none', 'gzip', 'snappy', 'lz4', 'zstd')
+        self.features = {'null-header', 'isolation', 'idempotent', 'transactions', 'offsets'}
+
+    def _run(self, *arguments, data=b'', timeout_s=30):
+        command = ['kcat', '-b', self.address, *arguments]
+        try:
+            done = subprocess.run(command, input=data, capture_output=True, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Failed('no end within %d s: %s' % (timeout_s, ' '.join(command))) from None
+        self.log.write(' '.join(command) + '\n' + done.stderr.decode(errors='replace'))
+        self.log.flush()
+        if done.returncode:
+            raise Failed(done.stderr.decode(errors='replace').strip().replace('\n', ' / '))
+        return done.stdout
+
+    def seen_by(self, record):
+        """The record as kcat prints it: a null header value looks like the text NULL."""
+        return record._replace(headers=tuple((name, b'NULL' if value is None else value)
+                                             for name, value in record.headers))
+
+    def produce(self, topic, records, codec='none', acks='all', idempotent=False):
+        def kind(record):
+            empty_is_null = record.key is None or record.value is None
+            return record.partition, record.headers, record.key is None, empty_is_null
+        settings = ['-X', f'acks={acks}', '-X', 'linger.ms=50', '-X', 'message.max.bytes=80000000',
+                    '-X', f'enable.idempotence={"true" if idempotent else "false"}']
+        for (partition, headers, no_key, empty_is_null), group in itertools.groupby(records, kind):
+            options = [arg for name, value in headers
+                       for arg in ('-H', name if value is None else f'{name}={value.decode()}')]
+            options += ([] if no_key else ['-K', KEY_END]) + (['-Z'] if empty_is_null else [])
+            data = RECORD_END.encode().join(
+                (b'' if no_key else (record.key or b'') + KEY_END.encode()) + (record.value or b'')
+                for record in group)
+            self._run('-P', '-t', topic, '-p', str(partition), '-z', codec, '-D', RECORD_END, *options, *settings,
+                      data=data)
+        return []
+
+    def consume(self, topic, partition, offset, count, isolation='read_uncommitted'):
+        out = self._run('-C', '-t', topic, '-p', str(partition), '-o', str(offset), '-c', str(count), '-q',
+                        '-X', f'isolation.level={isolation}', '-X', 'receive.message.max.bytes=160000000',
+                        '-f', '%o %T %K %S\n%k%s\n%h\n')
+        found, at = [], 0
+        while at < len(out):
+            line_end = out.index(b'\n', at)
+            place, timestamp_ms, key_size, value_size = map(int, out[at:line_end].split())
+            at = line_end + 1
+            key = None if key_size < 0 else out[at:at + key_size]
+            at += max(key_size, 0)
+            value = None if value_size < 0 else out[at:at + value_size]
+            at += max(value_size, 0) + 1
+            line_end = out.index(b'\n', at)
+            headers = tuple((name, text.encode()) for name, _, text in
+                            (pair.partition('=') for pair in out[at:line_end].decode().split(',') if pair))
+            at = line_end + 1
+            found.append(Record(partition, timestamp_ms, key, value, headers, place))
+        return found
+
+    def offset(self, topic, partition, which):
+        which = {'earliest': '-2', 'latest': '-1'}.get(which, which)
+        out = self._run('-Q', '-t', f'{topic}:{partition}:{which}').decode()
+        return int(out.split()[-1])
+
+    def _metadata(self, *arguments):
+        return json.loads(self._run('-L', '-J', *arguments))
+
+    def cluster(self):
+        data = self._metadata()
+        brokers = [(b['id'], *b['name'].rsplit(':', 1)) for b in data['brokers']]
+        return None, data.get('controllerid', data['originating_broker']['id']), \
+            [(node, host, int(port)) for node, host, port in brokers]
+
+    def partitions(self, topic):
+        return len(self._metadata('-t', topic)['topics'][0]['partitions'])
+
+    def transaction(self, name):
+        self._run('-P', '-t', name, '-X', f'transactional.id={name}', data=b'x\n', timeout_s=10)
+
+    def close(self):
+        pass

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kafka's own command-line tools out of the jars of each release, and its log dumper on our segment files."""
+
+import os
+import re
+import subprocess
+
+import wire
+from clients import BUILD, JVM, java_jars, tool
+from matrix import check, end_of, make_topic
+from broker import until
+
+MAIN = {
+    'topics': {'2.8.2': 'kafka.admin.TopicCommand', '': 'org.apache.kafka.tools.TopicCommand'},
+    'configs': {'': 'kafka.admin.ConfigCommand'},
+    'get-offsets': {'2.8.2': 'kafka.tools.GetOffsetShell', '': 'org.apache.kafka.tools.GetOffsetShell'},
+    'console-producer': {'4.3.1': 'org.apache.kafka.tools.ConsoleProducer', '': 'kafka.tools.ConsoleProducer'},
+    'console-consumer': {'2.8.2': 'kafka.tools.ConsoleConsumer',
+                         '': 'org.apache.kafka.tools.consumer.ConsoleConsumer'},
+    'perf-test': {'': 'org.apache.kafka.tools.ProducerPerformance'},
+    'dump-log': {'4.3.1': 'org.apache.kafka.tools.DumpLogSegments', '': 'kafka.tools.DumpLogSegments'},
+}
+
+
+class Tools:
+    def __init__(self, run, version):
+        self.run, self.version, self.jars = run, version, java_jars(version)
+
+    def call(self, name, *arguments, data='', timeout_s=60):
+        """(standard output, standard error) of one tool; a failure raises with its last words."""
+        main = MAIN[name].get(self.version, MAIN[name][''])
+        command = [tool('java'), *JVM, '-cp', self.jars, main, *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=timeout_s)
+        with open(os.path.join(BUILD, 'logs', f'tools-{self.version}.log'), 'a') as log:
+            log.write(f'$ {main} {" ".join(arguments)[:2000]}\n{done.stdout[-20000:]}{done.stderr}\n')
+        if done.returncode:
+            words = (done.stdout + done.stderr).strip().splitlines()[-3:]
+            raise AssertionError(f'{name} exits {done.returncode}: {" / ".join(words)}')
+        return done.stdout, done.stderr
+
+    def on_broker(self, name, *arguments, **settings):
+        server = '%s:%d' % self.run.address
+        option = '--broker-list' if (name, self.version) == ('get-offsets', '2.8.2') else '--bootstrap-server'
+        return self.call(name, option, server, *arguments, **settings)[0]
+
+    def topics(self):
+        topic = self.run.topic('tools')
+        self.on_broker('topics', '--create', '--topic', topic, '--partitions', '3', '--replication-factor', '1',
+                       '--config', 'max.message.bytes=200000')
+        self.on_broker('topics', '--alter', '--topic', topic, '--partitions', '5')
+        text = self.on_broker('topics', '--describe', '--topic', topic)
+        check(re.search(r'PartitionCount:\s*5', text) and 'max.message.bytes=200000' in text, text)
+        check(len(re.findall(r'Leader:\s*\d+', text)) == 5, text)
+        check(topic in self.on_broker('topics', '--list').split(), 'not listed')
+        self.on_broker('topics', '--delete', '--topic', topic)
+        with wire.Connection(self.run.address) as connection:
+            until('the topic gone', lambda: topic not in wire.metadata(connection)[2])
+
+    def configs(self):
+        topic = make_topic(self.run, self.run.topic('config'))
+        entity = ('--entity-type', 'topics', '--entity-name', topic)
+        self.on_broker('configs', '--alter', *entity, '--add-config', 'retention.ms=86400000,max.message.bytes=150000')
+        self.on_broker('configs', '--alter', *entity, '--delete-config', 'max.message.bytes')
+        text = self.on_broker('configs', '--describe', *entity)
+        check('retention.ms=86400000' in text and 'max.message.bytes' not in text, text)
+        text = self.on_broker('configs', '--describe', '--all', *entity)
+        check('segment.bytes=' in text and 'max.message.bytes=' in text, text)
+        with wire.Connection(self.run.address) as connection:
+            node = wire.metadata(connection, [])[0]
+        text = self.on_broker('configs', '--describe', '--all', '--entity-type', 'brokers', '--entity-name', str(node))
+        check('log.dirs=' in text or 'log.dir=' in text, text)
+
+    def console(self):
+        topic = make_topic(self.run, self.run.topic('console'), 2)
+        lines = [f'key{i}\tvalue {i}' for i in range(1000)]
+        self.on_broker('console-producer', '--topic', topic, '--property', 'parse.key=true',
+                       '--compression-codec', 'lz4', data='\n'.join(lines) + '\n')
+        got = []
+        for partition in range(2):
+            count = end_of(self.run, topic, partition)
+            check(count > 0, f'nothing in partition {partition}')
+            out = self.on_broker('console-consumer', '--topic', topic, '--partition', str(partition),
+                                 '--offset', 'earliest' if partition else '0', '--max-messages', str(count),
+                                 '--timeout-ms', '15000', '--property', 'print.key=true')
+            # 4.3 says on standard output that --property will be renamed.
+            got += [line for line in out.splitlines() if line.startswith('key')]
+        check(sorted(got) == sorted(lines), f'{len(got)} lines read, {len(set(got) & set(lines))} of 1000 as written')
+        text = self.on_broker('get-offsets', '--topic', topic)
+        total = sum(int(line.split(':')[2]) for line in text.split() if line.startswith(topic + ':'))
+        check(total == 1000, f'get-offsets says {total}: {text}')
+
+    def perf_test(self):
+        topic, count = make_topic(self.run, self.run.topic('perf'), 3), 50_000
+        text, _ = self.call('perf-test', '--topic', topic, '--num-records', str(count), '--record-size', '200',
+                            '--throughput', '-1', '--producer-props', 'bootstrap.servers=%s:%d' % self.run.address)
+        check(f'{count} records sent' in text, text[-300:])
+        total = sum(end_of(self.run, topic, partition) for partition in range(3))
+        check(total == count, f'{total} records stored')
+        found = wire.stored_batches(self.run.address, topic, 0)
+        check(self.version == '2.8.2' or all(batch['producer_id'] >= 0 for batch in found), 'not idempotent')
+
+
+CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
+         ('perf-test', Tools.perf_test)]
+
+# What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
+COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'
+                        r'not valid|Index timestamp|corrupt|mismatch', re.I)
+
+
+def segments(data_dir):
+    """{(topic, partition): [segment files in order]}"""
+    found = {}
+    for folder, _, names in os.walk(data_dir):
+        place = re.fullmatch(r'(.+)-(\d+)', os.path.basename(folder))
+        logs = sorted(name for name in names if re.fullmatch(r'\d{20}\.log', name))
+        if place and logs:
+            found[(place[1], int(place[2]))] = [os.path.join(folder, name) for name in logs]
+    return found
+
+
+def dump_log(version, data_dir, ends):
+    """Kafka's dumper reads every segment without complaint and finds every record: `ends` is {(topic, partition):
+    (start, end)} as the broker said before it was stopped, or None when nobody asked."""
+    found = segments(data_dir)
+    check(found, f'no segment files under {data_dir}')
+    for place, (start, end) in (ends or {}).items():
+        check(start == end or place in found, f'no segment file for {place}')
+    files = [name for names in found.values() for name in names]
+    out, errors = Tools(None, version).call('dump-log', '--deep-iteration', '--files', ','.join(files), timeout_s=300)
+    complaint = COMPLAINTS.search(out) or COMPLAINTS.search(errors)
+    check(not complaint, f'{complaint and complaint[0]}: ' + out[max(0, complaint.start() - 300):][:400] if complaint else '')
+    records, place = {}, None
+    places = {name: where for where, names in found.items() for name in names}
+    for line in out.splitlines():
+        if line.startswith('Dumping '):
+            place = places[line[len('Dumping '):].strip()]
+        elif line.lstrip('| ').startswith('offset:'):
+            records.setdefault(place, []).append(int(line.split('offset:')[1].split()[0]))
+    for place, (start, end) in (ends or {}).items():
+        got = [offset for offset in records.get(place, []) if offset >= start]
+        check(got == list(range(start, end)), f'{place}: offsets {start} to {end} promised, {len(got)} records dumped')
+    total = sum(map(len, records.values()))
+    check(total > 0, 'no record dumped')
+    return f'{len(files)} files, {total} records'
