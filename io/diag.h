@@ -27,7 +27,7 @@ enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO, DIAG_DEBUG };
 
 #define DIAG_LINES_PER_SECOND 10U
 #define DIAG_EVENTS           256U  /* remembered per shard */
-#define DIAG_LINE_MAX         2048U /* a longer line ends in truncated=true */
+#define DIAG_LINE_MAX         2048U /* what does not fit is left out: truncated=true */
 
 /* sh may be NULL outside a shard, at start: then the line has no shard and no limit. */
 void diag_line(struct shard *sh, enum diag_level level, const char *event, const char *fields, ...)
@@ -44,8 +44,9 @@ void diag_configure(struct shard_group *group, enum diag_level most, bool json);
 /* Remembers an event in the shard's ring: cheap enough for every request. name is a literal. */
 void diag_event(struct shard *sh, const char *name, uint64_t a, uint64_t b);
 
-/* Prints the shard's id, step and last events to standard error: for must_failed() and tests. */
+/* Prints the shard's id, step and last events to standard error. */
 void diag_dump(const struct shard *sh);
+void diag_dump_here(void); /* of the shard whose turn this is, if any: for must_failed() */
 
 /* For io/shard.c. */
 struct diag *diag_new(void);

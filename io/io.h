@@ -42,7 +42,8 @@ int64_t io_wall_ms(
     const struct io *io); /* since 1970, constant within one turn: record timestamps, retention */
 uint64_t io_clock_ns(
     const struct io *io); /* monotonic, read now: for measuring a step, never for deciding */
-int64_t io_wall_us(const struct io *io); /* since 1970, read now: for the stamp of a log line */
+int64_t io_wall_us(
+    const struct io *io); /* since 1970, read now: for the stamp of a log line; io may be NULL */
 uint64_t io_random(struct io *io);
 
 /* A rare path the simulation takes with chance 1/`one_in`, or a deliberate mistake it makes; false

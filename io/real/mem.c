@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory in the real world. The broker is linked with jemalloc, which takes the place of malloc;
+ * tests and sanitizers bring their own.
+ */
+#include "io/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+void *mem_alloc(size_t size)
+{
+    void *memory = malloc(size != 0 ? size : 1);
+    must(memory != NULL);
+    return memory;
+}
+
+void *mem_zalloc(size_t size)
+{
+    void *memory = calloc(1, size != 0 ? size : 1);
+    must(memory != NULL);
+    return memory;
+}
+
+void *mem_realloc(void *pointer, size_t size)
+{
+    void *memory = realloc(pointer, size != 0 ? size : 1);
+    must(memory != NULL);
+    return memory;
+}
+
+void mem_free(void *pointer)
+{
+    free(pointer);
+}
+
+char *mem_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = mem_alloc(size);
+    memcpy(copy, text, size);
+    return copy;
+}
+
+/* NORESERVE: the plan reserves address space for the worst case; what is never touched must not
+ * count against a strict overcommit limit. */
+void *mem_pages(size_t size)
+{
+    void *pages = mmap(NULL, round_up(size, 4096), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    must(pages != MAP_FAILED);
+    return pages;
+}
+
+void mem_pages_free(void *pages, size_t size)
+{
+    int result = munmap(pages, round_up(size, 4096));
+    must(result == 0);
+}
