@@ -33,11 +33,19 @@ static void conf_report(struct conf *conf, enum conf_level level, enum conf_clas
     va_start(args, format);
     must(vasprintf(&line->text, format, args) >= 0);
     va_end(args);
+    /* A value may hold anything, but a line of the report is one line. */
+    for (char *c = line->text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == '\x7f')
+            *c = '?';
     if (level == CONF_ERROR)
         conf->error_count++;
 }
 
 /* ---- taking settings ---- */
+
+enum {
+    UNKNOWN_LISTED_MAX = 50,
+};
 
 /* One setting as it stands in its source. */
 struct given {
@@ -61,6 +69,9 @@ static const struct conf_key *find_given(const char *name)
 
 static void report_unknown(struct conf *conf, const struct given *given)
 {
+    /* Enough to see what kind of file this is. */
+    if (++conf->unknown_count > UNKNOWN_LISTED_MAX)
+        return;
     const struct conf_key *topic = conf_find(CONF_TOPIC, given->name);
     const struct conf_key *nearest = conf_nearest(CONF_BROKER, given->name);
     if (topic != NULL)
@@ -193,6 +204,19 @@ static void check_identity(struct conf *conf)
                     "log.dirs is empty; name at least one directory");
 }
 
+static void check_compaction_lag(struct conf *conf)
+{
+    const struct conf_view view = {.conf = conf};
+    const struct conf_key *key = conf_find(CONF_BROKER, "log.cleaner.min.compaction.lag.ms");
+    struct conf_value min;
+    struct conf_value max;
+    conf_value_find(&view, key, &min);
+    conf_value_find(&view, conf_find(CONF_BROKER, "log.cleaner.max.compaction.lag.ms"), &max);
+    if (strtoll(min.text, NULL, 10) > strtoll(max.text, NULL, 10))
+        conf_report(conf, CONF_ERROR, CONF_PLANNED, key, "%s=%s is more than %s=%s", min.key->name,
+                    min.text, max.key->name, max.text);
+}
+
 /* False if listeners need no further look. */
 static bool check_roles(struct conf *conf)
 {
@@ -315,9 +339,13 @@ bool conf_load(struct conf *conf, const struct conf_input *input)
         take_file(conf, input);
     take_assignments(conf, input, CONF_FROM_OVERRIDE);
     take_assignments(conf, input, CONF_FROM_FLAG);
+    if (conf->unknown_count > UNKNOWN_LISTED_MAX)
+        conf_report(conf, CONF_WARN, CONF_UNKNOWN, NULL, "%u more keys are not known",
+                    conf->unknown_count - UNKNOWN_LISTED_MAX);
     fill_fields(conf);
     apply_strictness(conf);
     check_identity(conf);
+    check_compaction_lag(conf);
     if (check_roles(conf))
         check_listeners(conf, input);
     report_settings(conf, input);

@@ -130,6 +130,7 @@ struct conf_key {
     const char *twins;    /* broker keys that speak when this one is silent */
     const char *doc;      /* a sentence; for CONF_NO_EFFECT the reason */
     struct conf_valid valid;
+    uint8_t name_len;
     uint8_t scope;
     uint8_t class;
     uint8_t kind;
@@ -237,6 +238,7 @@ struct conf {
     uint32_t line_count;
     uint32_t line_capacity;
     uint32_t error_count;
+    uint32_t unknown_count;
 };
 
 /* A setting from the command line. */

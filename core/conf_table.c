@@ -66,7 +66,7 @@ static bool check_ip_limits(const char *text)
 /* The parameters end in _ because a macro would replace a member's name too. */
 #define ROW(scope_, class_, kind_, name_, fallback_, twins_, doc_)                                 \
     .scope = CONF_##scope_, .class = CONF_##class_, .kind = CONF_##kind_, .name = (name_),         \
-    .fallback = (fallback_), .twins = (twins_), .doc = (doc_)
+    .name_len = sizeof(name_) - 1, .fallback = (fallback_), .twins = (twins_), .doc = (doc_)
 #define BROKER_KEY(class_, kind_, name_, fallback_, valid_, dynamic_, twins_, doc_)                \
     {ROW(BROKER, class_, kind_, name_, fallback_, twins_, doc_), valid_,                           \
      .dynamic = CONF_##dynamic_},
@@ -93,9 +93,12 @@ _Static_assert(array_count(conf_keys) <= CONF_KEY_COUNT_MAX, "raise CONF_KEY_COU
 
 const struct conf_key *conf_find(enum conf_scope scope, const char *name)
 {
-    for (uint16_t i = 0; i < conf_key_count; i++)
-        if (conf_keys[i].scope == scope && strcmp(conf_keys[i].name, name) == 0)
-            return &conf_keys[i];
+    size_t len = strlen(name);
+    for (uint16_t i = 0; i < conf_key_count; i++) {
+        const struct conf_key *key = &conf_keys[i];
+        if (key->name_len == len && key->scope == scope && memcmp(key->name, name, len) == 0)
+            return key;
+    }
     return NULL;
 }
 
@@ -112,8 +115,9 @@ static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
 }
 
 /* Insertions, deletions, substitutions and swaps of neighbours from a to b (optimal string
- * alignment). Both are at most NAME_LEN_MAX long. */
-static uint32_t edit_distance(const char *a, const char *b)
+ * alignment), or more than `limit` as soon as that is certain: a client can ask for many names that
+ * do not exist. Both are at most NAME_LEN_MAX long. */
+static uint32_t edit_distance(const char *a, const char *b, uint32_t limit)
 {
     uint32_t rows[3][NAME_LEN_MAX + 1];
     uint32_t *before = rows[0];
@@ -123,12 +127,16 @@ static uint32_t edit_distance(const char *a, const char *b)
     for (size_t j = 0; j <= len; j++)
         before[j] = above[j] = (uint32_t)j;
     for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        row[0] = (uint32_t)i;
+        uint32_t least = row[0] = (uint32_t)i;
         for (size_t j = 1; j <= len; j++) {
             row[j] = min3(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
                 row[j] = min3(row[j], row[j], before[j - 2] + 1);
+            least = row[j] < least ? row[j] : least;
         }
+        /* A swap reaches back two rows, so one row above the limit is not the end. */
+        if (least > limit + 1)
+            return least;
         uint32_t *reuse = before;
         before = above;
         above = row;
@@ -141,16 +149,17 @@ const struct conf_key *conf_nearest(enum conf_scope scope, const char *name)
 {
     const struct conf_key *nearest = NULL;
     size_t len = strlen(name);
-    if (len > NAME_LEN_MAX)
+    if (len == 0 || len > NAME_LEN_MAX)
         return NULL;
     /* More than one mistake in five characters is another word. */
-    uint32_t distance = (uint32_t)len / 5 + 1;
+    size_t distance = len / 5 + 1;
     for (uint16_t i = 0; i < conf_key_count; i++) {
         const struct conf_key *key = &conf_keys[i];
-        must(strlen(key->name) <= NAME_LEN_MAX);
-        if (key->scope != scope)
+        must(key->name_len <= NAME_LEN_MAX);
+        size_t apart = key->name_len > len ? key->name_len - len : len - key->name_len;
+        if (key->scope != scope || apart > distance)
             continue;
-        uint32_t found = edit_distance(name, key->name);
+        size_t found = edit_distance(name, key->name, (uint32_t)distance);
         if (found < distance || (found == distance && nearest == NULL)) {
             distance = found;
             nearest = key;

@@ -81,7 +81,7 @@ static bool check_boolean(const struct conf_key *key, char *text, struct conf_er
     if (strcasecmp(text, "true") != 0 && strcasecmp(text, "false") != 0)
         return refuse_value(key, text, error);
     for (char *c = text; *c != '\0'; c++)
-        *c = (char)tolower((unsigned char)*c);
+        *c = (char)(*c | 0x20); /* letters only, as was just seen */
     return check_choice(key, text, strlen(text), error);
 }
 
@@ -149,7 +149,8 @@ static bool check_list(const struct conf_key *key, char *text, struct conf_error
             if (!check_choice(key, at, len, error))
                 return false;
             /* Behind an item there is room for a NUL: its comma. */
-            *out = out > text ? '\0' : *out;
+            if (out > text)
+                *out = '\0';
             if (out > text && place_in(text, at, len) >= 0)
                 return refuse(error, "%s names %.*s twice", key->name,
                               (int)min_u64(len, SHOWN_LEN_MAX), at);
@@ -165,30 +166,31 @@ static bool check_list(const struct conf_key *key, char *text, struct conf_error
     return true;
 }
 
+/* K, KB or KiB and so on, as powers of 1024; "" is bytes. */
+static bool parse_unit(const char *text, int *shift)
+{
+    static const char units[] = "KMGT";
+    *shift = 0;
+    if (*text == '\0')
+        return true;
+    const char *unit = strchr(units, toupper((unsigned char)*text));
+    if (unit == NULL)
+        return false;
+    *shift = 10 * (int)(unit - units + 1);
+    return text[1] == '\0' || strcasecmp(text + 1, "B") == 0 || strcasecmp(text + 1, "iB") == 0;
+}
+
 static bool parse_size(const char *text, int64_t *bytes)
 {
-    if (strcasecmp(text, "auto") == 0) {
-        *bytes = 0;
+    *bytes = 0;
+    if (strcasecmp(text, "auto") == 0)
         return true;
-    }
-    if (!is_digit(*text))
-        return false;
-    char *end = NULL;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno != 0 || value <= 0)
-        return false;
-    static const char units[] = "KMGT";
+    char *unit = NULL;
     int shift = 0;
-    if (*end != '\0') {
-        const char *unit = strchr(units, toupper((unsigned char)*end));
-        if (unit == NULL)
-            return false;
-        shift = 10 * (int)(unit - units + 1);
-        end += strcasecmp(end + 1, "iB") == 0 || strcasecmp(end + 1, "B") == 0 ? strlen(end) : 1;
-    }
-    *bytes = value;
-    return *end == '\0' && !__builtin_mul_overflow(value, 1LL << shift, bytes);
+    errno = 0;
+    long long value = is_digit(*text) ? strtoll(text, &unit, 10) : 0;
+    return errno == 0 && value > 0 && parse_unit(unit, &shift) &&
+           !__builtin_mul_overflow(value, 1LL << shift, bytes);
 }
 
 static bool check_kind(const struct conf_key *key, char *text, struct conf_error *error)

@@ -383,6 +383,14 @@ static int64_t number_of(const struct conf_view *view, const char *name)
 bool overrides_resolve_topic(const struct conf_view *view, struct topic_conf *topic,
                              struct conf_error *error)
 {
+    const struct overrides *layers[] = {view->topic, view->broker, view->cluster};
+    bool plain = true;
+    for (size_t i = 0; i < array_count(layers); i++)
+        plain = plain && (layers[i] == NULL || layers[i]->count == 0);
+    if (plain) {
+        *topic = view->conf->topic;
+        return true;
+    }
     int64_t lag_min = number_of(view, "min.compaction.lag.ms");
     int64_t lag_max = number_of(view, "max.compaction.lag.ms");
     if (lag_min > lag_max)

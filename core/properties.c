@@ -64,6 +64,12 @@ static void skip_line_end(struct reader *reader)
     reader->line++;
 }
 
+static bool is_comment(const struct reader *reader)
+{
+    return reader->at < reader->len &&
+           (reader->data[reader->at] == '#' || reader->data[reader->at] == '!');
+}
+
 /* Appends the rest of the natural line to the logical one. True if a backslash joins the next. */
 static bool take_natural_line(struct reader *reader)
 {
@@ -85,16 +91,14 @@ static bool next_logical_line(struct reader *reader)
     bool joined = false;
     while (reader->at < reader->len) {
         skip_blanks(reader);
-        if (reader->logical_len == 0) {
-            reader->logical_line = reader->line;
-            char c = reader->at < reader->len ? reader->data[reader->at] : '\n';
-            if (c == '#' || c == '!') {
-                (void)take_natural_line(reader);
-                reader->logical_len = 0;
-                skip_line_end(reader);
-                continue;
-            }
+        if (reader->logical_len == 0 && is_comment(reader)) {
+            (void)take_natural_line(reader);
+            reader->logical_len = 0;
+            skip_line_end(reader);
+            continue;
         }
+        if (reader->logical_len == 0)
+            reader->logical_line = reader->line;
         joined = take_natural_line(reader);
         skip_line_end(reader);
         if (!joined && reader->logical_len > 0)
@@ -186,7 +190,9 @@ static bool put_text(struct reader *reader, const char *at, const char *end, con
         static const char from[] = "tnrf";
         static const char to[] = "\t\n\r\f";
         const char *known = strchr(from, c);
-        *reader->out++ = known != NULL ? to[known - from] : c;
+        if (known != NULL)
+            c = to[known - from];
+        *reader->out++ = c;
     }
     *reader->out++ = '\0';
     return true;
@@ -253,11 +259,12 @@ bool properties_read(struct properties *properties, const char *data, size_t len
 
     /* An entry costs two NULs and at least one byte of the file, its line end included. */
     properties->text = malloc(2 * len + 2);
-    reader.logical = malloc(len + 1);
-    must(properties->text != NULL && reader.logical != NULL);
+    char *logical = malloc(len + 1);
+    must(properties->text != NULL && logical != NULL);
+    reader.logical = logical;
     reader.out = properties->text;
     bool ok = read_entries(&reader, properties);
-    free(reader.logical);
+    free(logical);
     if (!ok)
         properties_fini(properties);
     return ok;

@@ -311,6 +311,8 @@ static void test_mistakes(void **state)
     check_refused("authorizer.class.name=org.Example", "There is no authorizer yet");
     check_refused("process.roles=controller", "only a controller does not exist");
     check_refused("millrace.durability=never", "only what is on stable storage");
+    check_refused("log.cleaner.min.compaction.lag.ms=2\nlog.cleaner.max.compaction.lag.ms=1",
+                  "lag.ms=2 is more than");
     /* All at once. */
     assert_false(load("num.partitions=x\nlog.dirs=\nlisteners=\n"));
     assert_int_equal(conf.error_count, 3);
@@ -332,6 +334,22 @@ static void test_harmless(void **state)
     check_line(CONF_WARN, "f:10: num.partitions replaces its value of line 9");
     check_line(CONF_WARN, "no effect here: num.io.threads, ssl.keystore.password");
     assert_null(line_with("secret"));
+    conf_fini(&conf);
+    assert_true(load("inter.broker.listener.name=PLAINTEXT\nlog.dirs=/a\\nb\\u007f\n"));
+    check_line(CONF_DETAIL, "f:2: log.dirs=/a?b?");
+    conf_fini(&conf);
+}
+
+static void test_many_unknown_keys(void **state)
+{
+    (void)state;
+    char file[4096] = "";
+    size_t len = 0;
+    for (int i = 0; i < 60; i++)
+        len += (size_t)snprintf(file + len, sizeof(file) - len, "plugin%d.x=1\n", i);
+    assert_true(load(file));
+    assert_int_equal(conf.line_count, 51);
+    check_line(CONF_WARN, "10 more keys are not known");
     conf_fini(&conf);
 }
 
@@ -450,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_twins_give_topic_defaults),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_harmless),
+        cmocka_unit_test(test_many_unknown_keys),
         cmocka_unit_test(test_strict),
         cmocka_unit_test(test_files_of_kafka),
     };

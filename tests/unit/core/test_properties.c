@@ -104,8 +104,10 @@ static void test_smallest_entries(void **state)
     (void)state;
     enum { COUNT = 1000 };
     char text[2 * COUNT];
-    for (int i = 0; i < COUNT; i++)
-        memcpy(text + (ptrdiff_t)2 * i, "k\n", 2);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = 'k';
+    for (size_t i = 1; i < sizeof(text); i += 2)
+        text[i] = '\n';
     struct properties properties;
     struct properties_error error;
     assert_true(properties_read(&properties, text, sizeof(text) - 1, &error));
