@@ -56,6 +56,22 @@ bool api_may(const struct request *q, enum api_operation operation, enum api_res
 /* Bits (1 << operation) of what the principal may do to such a resource (M7). */
 int32_t api_operations(const struct request *q, enum api_resource resource, struct str name);
 
+/* Where the leader of a partition is reached by clients of the request's listener: hints with
+ * NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH (KIP-951). Texts are in the request's arena. */
+struct api_leader {
+    int32_t id; /* -1: none is known */
+    int32_t epoch;
+    bool reachable; /* host and port are valid */
+    struct str host;
+    int32_t port;
+    struct str rack;
+};
+struct api_leader api_leader_of(struct request *q, const struct partition_key *key);
+
+/* Asks the controller to make a topic with the broker's defaults, and forgets about it: the client
+ * will ask again (Metadata, FindCoordinator). `name` is valid. */
+void api_auto_create(struct broker_shard *bs, struct str name);
+
 /* Handlers: core/api_<area>.c */
 api_handler api_produce, api_init_producer_id;
 api_handler api_fetch, api_list_offsets, api_offset_for_leader_epoch;

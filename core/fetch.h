@@ -11,4 +11,6 @@
 bool fetch_resolve(struct conn_pin *pin);
 void fetch_release(struct conn_pin *pin);
 void fetch_cancel(struct request *q); /* a parked fetch ends now, its connection is closing */
-void fetch_done(struct request *q);
+/* The broker stops: what waits is answered with what there is. */
+struct broker_shard;
+void fetch_drain(struct broker_shard *bs);

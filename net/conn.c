@@ -82,8 +82,6 @@ static void request_free(struct request *q)
     struct conn *c = q->conn;
     TAILQ_REMOVE(&c->requests, q, link);
     c->request_count--;
-    if (q->state != REQUEST_WAITING)
-        c->net->service->on_done(q);
     conn_in_forget(q);
     arena_fini(&q->arena);
     mem_free(q);

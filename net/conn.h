@@ -111,8 +111,6 @@ struct conn_service {
     /* The request may start; ends, now or later, in request_answer(), request_silent() or
      * conn_close(). header and body are valid until then. */
     void (*on_request)(struct request *q);
-    /* The request is over (answered and sent, or its connection is gone): let go of q->user. */
-    void (*on_done)(struct request *q);
     /* True: pin is filled now. False: conn_resolved() follows. */
     bool (*on_resolve)(struct conn_pin *pin);
     void (*on_release)(struct conn_pin *pin);

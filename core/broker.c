@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How a broker starts and stops.
+ *
+ * Start: the data directory is taken and its logs brought back while nothing runs (broker_open);
+ * each shard starts its part of the directory and says so; when all have, the control shard starts
+ * the controller, whose first image makes every shard adopt the logs of its partitions; then the
+ * listeners open. So a client never meets a broker that does not know its topics.
+ *
+ * Stop: no new connections; what was asked is answered; logs are stopped (segments cut to their
+ * data, journals marked clean); the controller ends last, because topics may still be on their way.
+ */
+#include "core/broker.h"
+
+#include "core/api.h"
+#include "core/controller.h"
+#include "core/fetch.h"
+#include "core/fetch_session.h"
+#include "core/producer_ids.h"
+#include "io/diag.h"
+#include "io/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OPEN_FILES_PER_SHARD 4096U
+#define DISK_RESERVE_BYTES   (64ULL << 20)
+#define DRAIN_NS             5000000000ULL /* a reader that does not read is not waited for */
+
+static void fail(struct broker *broker, const char *sentence)
+{
+    broker->options.on_failed(broker->options.user, sentence);
+}
+
+static struct net_shard *net_of(struct shard *sh)
+{
+    return &broker_shard_of(sh)->net;
+}
+
+/* ---- start ---- */
+
+struct broker *broker_open(const struct broker_options *options, struct shard_group *group,
+                           struct log_error *error)
+{
+    const struct broker_conf *conf = &options->conf->broker;
+    struct log_dir_options dir_options = {
+        .path = conf->log_dirs,
+        .fs = options->fs,
+        .may_format = true,
+        .node_id = conf->node_id,
+        .pid = options->pid,
+        .shards = options->shard_count,
+        .tail_bytes = options->plan.tail_bytes,
+        .cold_bytes = options->plan.cold_bytes,
+        .reserve_bytes = DISK_RESERVE_BYTES,
+        .open_files_max = OPEN_FILES_PER_SHARD,
+    };
+    memcpy(dir_options.new_uuid, options->seed, sizeof(dir_options.new_uuid));
+    struct log_dir *dir = log_dir_open(&dir_options, error);
+    if (!dir)
+        return NULL;
+    if (!log_dir_recover(dir, error)) {
+        log_dir_close(dir);
+        return NULL;
+    }
+    struct broker *broker = mem_zalloc(sizeof(*broker));
+    broker->options = *options;
+    broker->conf = options->conf;
+    broker->node_id = conf->node_id;
+    broker->shard_count = options->shard_count;
+    broker->group = group;
+    broker->dir = dir;
+    broker->listeners = options->conf->listeners;
+    broker->shards = mem_zalloc(options->shard_count * sizeof(*broker->shards));
+    return broker;
+}
+
+static bool address_to_io(const struct address *from, struct io_address *to)
+{
+    memset(to, 0, sizeof(*to));
+    to->port = from->port;
+    if (from->kind == ADDRESS_IPV4) {
+        to->ip[10] = 0xff;
+        to->ip[11] = 0xff;
+        memcpy(&to->ip[12], from->ip, 4);
+    } else if (from->kind == ADDRESS_IPV6) {
+        to->v6 = true;
+        memcpy(to->ip, from->ip, 16);
+    } else if (address_is_wildcard(from)) {
+        to->v6 = true; /* [::] takes IPv4 too */
+    } else {
+        return false; /* a name: resolved before the start */
+    }
+    return true;
+}
+
+static bool listen_on(struct broker *broker, uint32_t index, char *sentence, size_t size)
+{
+    struct listener *listener = &broker->listeners.listener[index];
+    const struct broker_conf *conf = &broker->conf->broker;
+    const struct io_socket_options options = {
+        .receive_buffer_bytes =
+            conf->socket_receive_buffer_bytes > 0 ? (uint32_t)conf->socket_receive_buffer_bytes : 0,
+        .send_buffer_bytes =
+            conf->socket_send_buffer_bytes > 0 ? (uint32_t)conf->socket_send_buffer_bytes : 0,
+    };
+    char text[ADDRESS_TEXT_SIZE];
+    struct io_address address;
+    if (!address_to_io(&listener->bind, &address)) {
+        snprintf(sentence, size,
+                 "listeners: '%s' is a name that was not resolved; give its address",
+                 address_print(&listener->bind, text));
+        return false;
+    }
+    uint32_t at = broker->listen.socket_count;
+    int error = listen_add(&broker->listen, &address, index, &options);
+    if (error < 0) {
+        snprintf(sentence, size,
+                 "cannot listen on %s: %s; stop the process that holds the port (ss -ltnp shows "
+                 "it) or choose another with --listen",
+                 address_print(&listener->bind, text), strerror(-error));
+        return false;
+    }
+    listener_bound(listener, listen_port(&broker->listen, at));
+    return true;
+}
+
+static bool listen_on_all(struct broker *broker)
+{
+    char sentence[512];
+    for (uint32_t i = 0; i < broker->listeners.count; i++) {
+        if (!listen_on(broker, i, sentence, sizeof(sentence))) {
+            fail(broker, sentence);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_controller_ready(void *user)
+{
+    struct broker *broker = user;
+    if (broker->stopping)
+        return;
+    broker->ready = true;
+    listen_start(&broker->listen);
+    broker->options.on_ready(broker->options.user);
+}
+
+static void on_controller_failed(void *user, const char *sentence)
+{
+    fail(user, sentence);
+}
+
+static void control_begin(struct broker *broker)
+{
+    struct broker_shard *bs = &broker->shards[CONTROL_SHARD];
+    /* Ports first: the controller tells the cluster where this broker is. */
+    if (!listen_on_all(broker))
+        return;
+    char url[512];
+    snprintf(url, sizeof(url), "file:%s/metadata", broker->dir->path);
+    const struct controller_options options = {
+        .store_url = url,
+        .on_ready = on_controller_ready,
+        .on_failed = on_controller_failed,
+        .user = broker,
+    };
+    broker->controller = controller_start(bs, &options);
+}
+
+static void on_begun(struct shard *here, struct mail *mail)
+{
+    struct broker *broker = broker_shard_of(here)->broker;
+    (void)mail;
+    if (++broker->begun == broker->shard_count)
+        control_begin(broker);
+}
+
+/* max.connections.per.ip.overrides, checked at start: "address:count,..." */
+static bool per_ip_override(const struct io_address *peer, const void *user, uint32_t *limit)
+{
+    const char *list = user;
+    struct address address;
+    int32_t count;
+    while (list && conf_ip_limit_next(&list, &address, &count)) {
+        struct io_address one;
+        if (address_to_io(&address, &one) && memcmp(one.ip, peer->ip, sizeof(one.ip)) == 0) {
+            *limit = (uint32_t)count;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void listen_begin(struct broker_shard *bs)
+{
+    struct broker *broker = bs->broker;
+    const struct broker_conf *conf = &broker->conf->broker;
+    const struct listen_limits limits = {
+        .connections_max = (uint32_t)conf->max_connections,
+        .per_ip_max = (uint32_t)conf->max_connections_per_ip,
+        .per_ip_override = per_ip_override,
+        .user = conf->max_connections_per_ip_overrides,
+    };
+    listen_init(&broker->listen, bs->sh, net_of, &limits);
+}
+
+void broker_shard_begin(struct broker *broker, struct shard *sh)
+{
+    const struct broker_conf *conf = &broker->conf->broker;
+    struct broker_shard *bs = &broker->shards[sh->id];
+    bs->broker = broker;
+    bs->sh = sh;
+    sh->user = bs;
+    bs->logs = log_shard_start(broker->dir, sh);
+    const struct net_limits limits = {
+        .frame_bytes_max = (uint32_t)conf->socket_request_max_bytes,
+        .unfinished_bytes_max = broker->options.plan.unfinished_bytes,
+        .idle_max_ns = (uint64_t)conf->connections_max_idle_ms * 1000000U,
+    };
+    net_shard_init(&bs->net, sh, &limits, &api_service);
+    bs->sessions = fetch_sessions_new(bs);
+    bs->producer_ids = producer_ids_new(bs);
+    if (sh->id == CONTROL_SHARD) {
+        broker->began_ns = io_now_ns(sh->io);
+        listen_begin(bs);
+    }
+    shard_give(sh, CONTROL_SHARD, &bs->mail, on_begun);
+}
+
+/* ---- stop: each shard from its connections down, then the control shard ---- */
+
+static void on_controller_stopped(void *user)
+{
+    struct broker *broker = user;
+    broker->controller = NULL;
+    broker->options.on_stopped(broker->options.user);
+}
+
+static void on_shard_stopped(struct shard *here, struct mail *mail)
+{
+    (void)mail;
+    struct broker *broker = broker_shard_of(here)->broker;
+    if (++broker->stopped < broker->shard_count)
+        return;
+    if (broker->controller)
+        controller_stop(broker->controller, on_controller_stopped, broker);
+    else
+        on_controller_stopped(broker);
+}
+
+static void on_logs_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    shard_give(bs->sh, CONTROL_SHARD, &bs->mail, on_shard_stopped);
+}
+
+static void on_partitions_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    log_shard_stop(bs->logs, on_logs_stopped, bs);
+}
+
+static void on_drained(struct broker_shard *bs)
+{
+    timer_cancel(bs->sh, &bs->drain);
+    partitions_stop(bs, on_partitions_stopped, bs);
+}
+
+static void on_drain_over(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    struct broker_shard *bs = container_of(timer, struct broker_shard, drain);
+    net_shard_close_all(&bs->net, CLOSE_SHUTDOWN);
+}
+
+static void on_net_empty(void *user)
+{
+    on_drained(user);
+}
+
+static void on_stop(struct shard *here, struct mail *mail)
+{
+    (void)mail;
+    struct broker_shard *bs = broker_shard_of(here);
+    bs->drain = (struct timer){.fn = on_drain_over, .name = "broker.drain"};
+    timer_set(here, &bs->drain, io_now_ns(here->io) + DRAIN_NS);
+    /* Parked fetches are answered by the drain: nothing new will come for them. */
+    net_shard_drain(&bs->net, on_net_empty, bs);
+    fetch_drain(bs);
+}
+
+static void on_listen_stopped(void *user)
+{
+    struct broker *broker = user;
+    struct shard *sh = broker->shards[CONTROL_SHARD].sh;
+    for (uint16_t i = 0; i < broker->shard_count; i++)
+        shard_give(sh, i, &broker->shards[i].mail, on_stop);
+}
+
+void broker_stop(struct broker *broker)
+{
+    must(shard_here() == broker->shards[CONTROL_SHARD].sh);
+    if (broker->stopping)
+        return;
+    broker->stopping = true;
+    listen_stop(&broker->listen, on_listen_stopped, broker);
+}
+
+void broker_close(struct broker *broker)
+{
+    for (uint16_t i = 0; i < broker->shard_count; i++) {
+        struct broker_shard *bs = &broker->shards[i];
+        fetch_sessions_free(bs->sessions);
+        producer_ids_free(bs->producer_ids);
+        partition_table_fini(&bs->partitions);
+        log_shard_free(bs->logs);
+        net_shard_fini(&bs->net);
+    }
+    listen_fini(&broker->listen);
+    log_dir_close(broker->dir);
+    mem_free(broker->shards);
+    mem_free(broker);
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What core/partition.h promises, but for the line of appends (core/partition_append.c): finding,
+ * watching, and following the images.
+ *
+ * Images share unchanged topics, so the difference between two of them is found by walking both
+ * lists of topics (sorted by name) and comparing pointers: 10,000 topics cost some 10 us.
+ */
+#include "core/broker.h"
+#include "core/partition_private.h"
+#include "io/diag.h"
+#include "io/mem.h"
+
+#include <string.h>
+
+#define TABLE_FIRST 64U
+
+/* ---- the table: open addressing, linear probing ---- */
+
+static uint32_t key_hash(const struct partition_key *key)
+{
+    uint64_t word;
+    memcpy(&word, key->topic_id.bytes, sizeof(word)); /* random already */
+    word ^= (uint64_t)(uint32_t)key->partition * 0x9e3779b97f4a7c15ULL;
+    return (uint32_t)(word ^ word >> 32);
+}
+
+static bool key_equal(const struct partition_key *a, const struct partition_key *b)
+{
+    return a->partition == b->partition &&
+           memcmp(a->topic_id.bytes, b->topic_id.bytes, sizeof(a->topic_id.bytes)) == 0;
+}
+
+static uint32_t slot_of(const struct partition_table *table, const struct partition_key *key)
+{
+    uint32_t slot = key_hash(key) & (table->size - 1);
+    while (table->slots[slot] && !key_equal(&table->slots[slot]->key, key))
+        slot = (slot + 1) & (table->size - 1);
+    return slot;
+}
+
+struct partition *partition_find(const struct partition_table *table,
+                                 const struct partition_key *key)
+{
+    return table->size ? table->slots[slot_of(table, key)] : NULL;
+}
+
+static void table_grow(struct partition_table *table)
+{
+    struct partition_table old = *table;
+    table->size = old.size ? old.size * 2 : TABLE_FIRST;
+    table->slots = mem_zalloc(table->size * sizeof(struct partition *));
+    for (uint32_t i = 0; i < old.size; i++)
+        if (old.slots[i])
+            table->slots[slot_of(table, &old.slots[i]->key)] = old.slots[i];
+    mem_free(old.slots);
+}
+
+static void table_add(struct partition_table *table, struct partition *pt)
+{
+    if (table->count * 2 >= table->size)
+        table_grow(table);
+    uint32_t slot = slot_of(table, &pt->key);
+    must(!table->slots[slot]);
+    table->slots[slot] = pt;
+    table->count++;
+}
+
+/* Closes the gap, so that no tombstones are needed. */
+static void table_remove(struct partition_table *table, struct partition *pt)
+{
+    uint32_t slot = slot_of(table, &pt->key);
+    must(table->slots[slot] == pt);
+    table->slots[slot] = NULL;
+    table->count--;
+    for (uint32_t next = (slot + 1) & (table->size - 1); table->slots[next];
+         next = (next + 1) & (table->size - 1)) {
+        struct partition *moved = table->slots[next];
+        table->slots[next] = NULL;
+        table->slots[slot_of(table, &moved->key)] = moved;
+    }
+}
+
+/* ---- watching ---- */
+
+static void wake(struct partition_watch *watch)
+{
+    partition_watch_remove(watch);
+    watch->on_wake(watch);
+}
+
+static int64_t visible_to(const struct partition *pt, const struct partition_watch *watch)
+{
+    return watch->committed_only ? partition_last_stable_offset(pt) : pt->high_watermark;
+}
+
+static void wake_watches(struct partition *pt, bool all)
+{
+    struct partition_watch *watch;
+    struct partition_watch *next;
+    for (watch = TAILQ_FIRST(&pt->watches); watch; watch = next) {
+        next = TAILQ_NEXT(watch, link);
+        if (all || visible_to(pt, watch) > watch->offset)
+            wake(watch);
+    }
+}
+
+void partition_watch_add(struct partition *pt, struct partition_watch *watch)
+{
+    must(!watch->pt && !pt->closing);
+    watch->pt = pt;
+    TAILQ_INSERT_TAIL(&pt->watches, watch, link);
+}
+
+void partition_watch_remove(struct partition_watch *watch)
+{
+    if (!watch->pt)
+        return;
+    TAILQ_REMOVE(&watch->pt->watches, watch, link);
+    watch->pt = NULL;
+}
+
+enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch)
+{
+    if (!pt->leading)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    if (current_leader_epoch < 0 || current_leader_epoch == pt->leader_epoch)
+        return ERR_NONE;
+    return current_leader_epoch < pt->leader_epoch ? ERR_FENCED_LEADER_EPOCH
+                                                   : ERR_UNKNOWN_LEADER_EPOCH;
+}
+
+static void on_durable(struct log *lg)
+{
+    struct partition *pt = lg->user;
+    must(lg->durable_offset >= pt->high_watermark);
+    pt->high_watermark = lg->durable_offset;
+    wake_watches(pt, false);
+}
+
+/* ---- opening and closing ---- */
+
+static struct log_config log_config_of(const struct topic_conf *conf,
+                                       const struct broker_conf *broker)
+{
+    struct log_config config = log_config_default;
+    config.segment_bytes = (uint64_t)conf->segment_bytes;
+    config.producer_expiration_ms = (uint64_t)broker->producer_id_expiration_ms;
+    return config;
+}
+
+/* dir->recovered is sorted by topic name and partition; a name may be there under several ids. */
+static struct recovered_log *recovered_of(const struct log_dir *dir, const char *topic,
+                                          const struct partition_key *key)
+{
+    uint32_t low = 0;
+    uint32_t high = dir->recovered_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct recovered_log *at = &dir->recovered[middle];
+        int order = strcmp(at->topic, topic);
+        if (order < 0 || (order == 0 && at->id.partition < key->partition))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < dir->recovered_count; low++) {
+        struct recovered_log *at = &dir->recovered[low];
+        if (strcmp(at->topic, topic) != 0 || at->id.partition != key->partition)
+            return NULL;
+        if (memcmp(at->id.topic_id, key->topic_id.bytes, sizeof(at->id.topic_id)) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+static struct partition *partition_new(struct broker_shard *bs, const struct partition_key *key,
+                                       struct log *log)
+{
+    struct partition *pt = mem_zalloc(sizeof(*pt));
+    pt->bs = bs;
+    pt->key = *key;
+    pt->log = log;
+    pt->high_watermark = log->durable_offset;
+    TAILQ_INIT(&pt->appends);
+    TAILQ_INIT(&pt->watches);
+    pt->step = (struct task){.fn = partition_appends_step, .name = "partition.append"};
+    log->user = pt;
+    log->on_durable = on_durable;
+    return pt;
+}
+
+static void partition_free(struct partition *pt)
+{
+    log_free(pt->log);
+    mem_free(pt);
+}
+
+static void partition_configure(struct partition *pt, const struct topic_image *topic,
+                                const struct partition_image *image)
+{
+    struct broker_shard *bs = pt->bs;
+    pt->conf = topic->conf;
+    pt->internal = topic->internal;
+    pt->leading = image->leader == bs->broker->node_id;
+    pt->leader_epoch = image->leader_epoch;
+    struct log_config config = log_config_of(&topic->conf, &bs->broker->conf->broker);
+    log_configure(pt->log, &config);
+}
+
+static struct partition *partition_open(struct broker_shard *bs, const struct topic_image *topic,
+                                        const struct partition_key *key)
+{
+    struct log_config config = log_config_of(&topic->conf, &bs->broker->conf->broker);
+    struct recovered_log *recovered = recovered_of(bs->broker->dir, topic->name, key);
+    struct log *log;
+    if (recovered) {
+        log = log_adopt(bs->logs, recovered, &config);
+    } else {
+        struct log_id id = {.partition = key->partition};
+        memcpy(id.topic_id, key->topic_id.bytes, sizeof(id.topic_id));
+        log = log_new(bs->logs, &id, topic->name, &config, 0);
+    }
+    struct partition *pt = partition_new(bs, key, log);
+    table_add(&bs->partitions, pt);
+    return pt;
+}
+
+void partition_pinned(struct partition *pt)
+{
+    pt->pins++;
+}
+
+void partition_unpinned(struct partition *pt)
+{
+    must(pt->pins > 0);
+    if (--pt->pins == 0 && pt->deleted)
+        partition_free(pt);
+}
+
+/* ---- following the images ---- */
+
+/* The last deletion of an image, or of a stop, lets that go on. */
+static void maybe_applied(struct broker_shard *bs)
+{
+    if (bs->deletions > 0)
+        return;
+    void (*applied)(void *) = bs->applied;
+    void (*stopped)(void *) = bs->stopped;
+    bs->applied = NULL;
+    bs->stopped = NULL;
+    if (applied)
+        applied(bs->applied_user);
+    if (stopped)
+        stopped(bs->stopped_user);
+}
+
+static void on_deleted(struct log_change *change)
+{
+    struct partition *pt = change->user;
+    struct broker_shard *bs = pt->bs;
+    if (change->verdict != LOG_OK)
+        diag_warn(bs->sh, "partition.delete_failed", "topic=%s partition=%d reason=%s",
+                  pt->log->topic, pt->key.partition, log_verdict_text(change->verdict));
+    pt->deleted = true;
+    if (pt->pins == 0)
+        partition_free(pt);
+    bs->deletions--;
+    maybe_applied(bs);
+}
+
+void partition_maybe_closed(struct partition *pt)
+{
+    if (!pt->closing || pt->check || pt->deletion.done || !TAILQ_EMPTY(&pt->appends))
+        return;
+    pt->deletion = (struct log_change){.done = on_deleted, .user = pt};
+    log_delete(pt->log, &pt->deletion);
+}
+
+static void partition_delete(struct partition *pt)
+{
+    pt->closing = true;
+    pt->bs->deletions++;
+    wake_watches(pt, true);
+    shard_ready(pt->bs->sh, &pt->step); /* ends the appends in line, then closes */
+}
+
+static bool is_ours(const struct broker_shard *bs, const struct partition_image *image)
+{
+    if (image->home != bs->sh->id)
+        return false;
+    for (uint16_t i = 0; i < image->replica_count; i++)
+        if (image->replicas[i] == bs->broker->node_id)
+            return true;
+    return false;
+}
+
+static void topic_applied(struct broker_shard *bs, const struct topic_image *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct partition_image *image = &topic->partitions[i];
+        if (!is_ours(bs, image))
+            continue;
+        struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)i};
+        struct partition *pt = partition_find(&bs->partitions, &key);
+        if (!pt)
+            pt = partition_open(bs, topic, &key);
+        partition_configure(pt, topic, image);
+    }
+}
+
+static void topic_gone(struct broker_shard *bs, const struct topic_image *topic)
+{
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)i};
+        struct partition *pt = partition_find(&bs->partitions, &key);
+        if (!pt)
+            continue;
+        table_remove(&bs->partitions, pt);
+        partition_delete(pt);
+    }
+}
+
+/* Logs in the directory whose topic is gone: deleted while this broker was down, or cut off by a
+ * crash between the metadata and the disk. Each shard takes its share. */
+static void drop_orphans(struct broker_shard *bs, const struct image *image)
+{
+    const struct log_dir *dir = bs->broker->dir;
+    for (uint32_t i = bs->sh->id; i < dir->recovered_count; i += bs->sh->count) {
+        struct recovered_log *recovered = &dir->recovered[i];
+        struct partition_key key = {.partition = recovered->id.partition};
+        memcpy(key.topic_id.bytes, recovered->id.topic_id, sizeof(recovered->id.topic_id));
+        const struct topic_image *topic = image_topic_by_id(image, &key.topic_id);
+        if (topic && image_partition(topic, key.partition))
+            continue;
+        diag_info(bs->sh, "log.orphan", "topic=%s partition=%d", recovered->topic, key.partition);
+        struct log *log = log_adopt(bs->logs, recovered, &log_config_default);
+        partition_delete(partition_new(bs, &key, log));
+    }
+}
+
+static bool same_topic(const struct topic_image *a, const struct topic_image *b)
+{
+    return memcmp(a->id.bytes, b->id.bytes, sizeof(a->id.bytes)) == 0;
+}
+
+void partitions_apply(struct broker_shard *bs, const struct image *image,
+                      void (*applied)(void *user), void *user)
+{
+    must(!bs->applied);
+    const struct image *before = bs->image;
+    bs->image = image;
+    uint32_t old_count = before ? before->topic_count : 0;
+    uint32_t a = 0;
+    uint32_t b = 0;
+    while (a < old_count || b < image->topic_count) {
+        const struct topic_image *was = a < old_count ? before->topics[a] : NULL;
+        const struct topic_image *is = b < image->topic_count ? image->topics[b] : NULL;
+        int order = !was ? 1 : !is ? -1 : strcmp(was->name, is->name);
+        if (order < 0 || (order == 0 && !same_topic(was, is)))
+            topic_gone(bs, was);
+        if (order >= 0 && is != was)
+            topic_applied(bs, is);
+        a += order <= 0;
+        b += order >= 0;
+    }
+    if (!before)
+        drop_orphans(bs, image);
+    bs->applied = applied;
+    bs->applied_user = user;
+    maybe_applied(bs);
+}
+
+void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user)
+{
+    bs->stopped = done;
+    bs->stopped_user = user;
+    maybe_applied(bs);
+}
+
+void partition_table_fini(struct partition_table *table)
+{
+    for (uint32_t i = 0; i < table->size; i++)
+        if (table->slots[i])
+            partition_free(table->slots[i]);
+    mem_free(table->slots);
+    *table = (struct partition_table){0};
+}

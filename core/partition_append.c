@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The line of appends in front of a partition's log: what may be appended, in what order, and what
+ * the producer is told. The first in line is checked; most checks end at once on the shard's own
+ * inflater, a long one yields between slices, a heavy one runs on a helper thread. The next append
+ * starts when the one before it is in the log; durability is waited for by all together.
+ */
+#include "core/batch_check.h"
+#include "core/broker.h"
+#include "core/partition_private.h"
+#include "io/mem.h"
+
+#include <stdio.h>
+
+/* Checked at once: at most four slices of 64 KiB, 280 us of the plainest records. */
+#define CHECK_NOW_BYTES          (256U << 10)
+#define CHECK_INFLATED_NOW_BYTES (16U << 10) /* compressed: it may be much more inside */
+#define CHECK_SLICES             2U          /* between yields */
+/* A batch may not come out of its compression larger than this (bombs). */
+#define INFLATED_BYTES_MAX (1ULL << 30)
+
+/* A check that takes longer than a turn has. */
+struct partition_check {
+    struct batch_check check;
+    struct inflater inflater;
+    struct partition *pt;
+    struct io_op work;
+    bool working; /* a helper thread has it */
+    enum batch_verdict verdict;
+};
+
+/* ---- answers ---- */
+
+static void deliver(struct shard *here, struct mail *mail)
+{
+    (void)here;
+    struct partition_append *op = container_of(mail, struct partition_append, priv.mail);
+    op->done(op);
+}
+
+static void finish(struct partition_append *op)
+{
+    struct broker_shard *from = op->priv.from;
+    struct shard *here = shard_here();
+    if (from->sh == here)
+        op->done(op);
+    else
+        shard_answer(here, &op->priv.mail, deliver);
+}
+
+static void refuse(struct partition_append *op, enum err error, const char *message)
+{
+    op->error = (int16_t)error;
+    op->message = message;
+    finish(op);
+}
+
+static enum err err_of_verdict(enum log_verdict verdict)
+{
+    switch (verdict) {
+    case LOG_OK:
+    case LOG_WAIT:
+        return ERR_NONE;
+    case LOG_CORRUPT:
+        return ERR_CORRUPT_MESSAGE;
+    case LOG_TOO_LARGE:
+        return ERR_RECORD_LIST_TOO_LARGE;
+    case LOG_OUT_OF_ORDER_SEQUENCE:
+        return ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    case LOG_INVALID_PRODUCER_EPOCH:
+        return ERR_INVALID_PRODUCER_EPOCH;
+    case LOG_OUT_OF_ORDER_OFFSET:
+        return ERR_INVALID_RECORD;
+    case LOG_OUT_OF_RANGE:
+        return ERR_OFFSET_OUT_OF_RANGE;
+    case LOG_FULL:
+    case LOG_OFFLINE:
+        return ERR_KAFKA_STORAGE_ERROR;
+    case LOG_CLOSED:
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    }
+    return ERR_UNKNOWN_SERVER_ERROR;
+}
+
+static void on_durable_append(struct log_append *append)
+{
+    struct partition_append *op = append->user;
+    struct partition *pt = op->priv.pt;
+    enum err error = err_of_verdict(append->verdict);
+    if (error != ERR_NONE) {
+        refuse(op, error, log_verdict_text(append->verdict));
+        return;
+    }
+    op->base_offset = append->base_offset;
+    op->log_append_time_ms = append->timestamp;
+    op->log_start_offset = pt->log->start_offset;
+    finish(op);
+}
+
+/* ---- checks ---- */
+
+static void fill_rules(const struct partition *pt, const struct partition_append *op,
+                       struct batch_rules *rules)
+{
+    const struct topic_conf *conf = &pt->conf;
+    *rules = (struct batch_rules){
+        .now_ms = io_wall_ms(pt->bs->sh->io),
+        .timestamp_before_max_ms = conf->message_timestamp_before_max_ms,
+        .timestamp_after_max_ms = conf->message_timestamp_after_max_ms,
+        .inflated_bytes_max = INFLATED_BYTES_MAX,
+        .message_bytes_max = conf->max_message_bytes,
+        .segment_bytes = conf->segment_bytes,
+        .log_append_time = conf->message_timestamp_type == CONF_TIMESTAMP_LOG_APPEND_TIME,
+        .compacted = (conf->cleanup_policy & CONF_CLEANUP_COMPACT) != 0,
+        .zstd_allowed = op->zstd_allowed,
+        .crc_by_copy = true,
+    };
+}
+
+static void refuse_checked(struct partition_append *op, const struct batch_check *check)
+{
+    uint32_t count = check->record_error_count;
+    struct partition_refusal *refusal =
+        mem_alloc(sizeof(*refusal) + count * sizeof(refusal->record_errors[0]));
+    snprintf(refusal->text, sizeof(refusal->text), "%s",
+             check->failure.text ? check->failure.text : "");
+    refusal->record_error_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        refusal->record_errors[i].batch_index = check->record_errors[i].batch_index;
+        batch_check_record_error(check, i, refusal->record_errors[i].text,
+                                 sizeof(refusal->record_errors[i].text));
+    }
+    op->refusal = refusal;
+    refuse(op, (enum err)check->failure.code, NULL);
+}
+
+/* The batch is good: into the log. */
+static void append_checked(struct partition *pt, struct partition_append *op,
+                           const struct batch_check *check)
+{
+    const bool log_append_time = check->rules.log_append_time;
+    struct log_append *append = &op->priv.append;
+    *append = (struct log_append){
+        .batch = op->records,
+        .leader_epoch = pt->leader_epoch,
+        .append_time_ms = log_append_time ? check->rules.now_ms : -1,
+        .max_timestamp = log_append_time ? LOG_KEEP : check->max_timestamp,
+        .done = on_durable_append,
+        .user = op,
+    };
+    enum log_verdict verdict = log_append(pt->log, append);
+    if (verdict != LOG_OK && verdict != LOG_WAIT)
+        refuse(op, err_of_verdict(verdict), log_verdict_text(verdict));
+}
+
+static void conclude(struct partition *pt, struct partition_append *op,
+                     const struct batch_check *check, enum batch_verdict verdict)
+{
+    TAILQ_REMOVE(&pt->appends, op, priv.link);
+    if (pt->closing)
+        refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+    else if (verdict == BATCH_REFUSED)
+        refuse_checked(op, check);
+    else
+        append_checked(pt, op, check);
+}
+
+static void check_end(struct partition_check *pc)
+{
+    struct partition *pt = pc->pt;
+    struct partition_append *op = TAILQ_FIRST(&pt->appends);
+    conclude(pt, op, &pc->check, pc->verdict);
+    pt->check = NULL;
+    inflater_fini(&pc->inflater);
+    mem_free(pc);
+    shard_ready(pt->bs->sh, &pt->step);
+}
+
+static void check_work(void *argument)
+{
+    struct partition_check *pc = argument;
+    do {
+        pc->verdict = batch_check_step(&pc->check, CHECK_SLICES);
+    } while (pc->verdict == BATCH_MORE);
+}
+
+static void on_check_worked(struct io_op *op)
+{
+    struct partition_check *pc = container_of(op, struct partition_check, work);
+    pc->working = false;
+    check_end(pc);
+}
+
+static void check_begin(struct partition *pt, struct partition_append *op)
+{
+    struct partition_check *pc = mem_zalloc(sizeof(*pc));
+    pc->pt = pt;
+    inflater_init(&pc->inflater);
+    pt->check = pc;
+    struct batch_rules rules;
+    fill_rules(pt, op, &rules);
+    batch_check_start(&pc->check, &rules, &pc->inflater, op->records);
+    if (batch_check_is_heavy(&pc->check)) {
+        pc->working = true;
+        pc->work.done = on_check_worked;
+        io_work(pt->bs->sh->io, &pc->work, check_work, pc);
+    } else {
+        shard_ready(pt->bs->sh, &pt->step);
+    }
+}
+
+static bool takes_long(const struct span *records)
+{
+    if (records->len > CHECK_NOW_BYTES)
+        return true;
+    struct batch_header header;
+    return records->len > CHECK_INFLATED_NOW_BYTES && batch_header_read(&header, records) &&
+           batch_codec(&header) != 0;
+}
+
+static void check_now(struct partition *pt, struct partition_append *op)
+{
+    struct batch_check *check = pt->bs->check;
+    struct batch_rules rules;
+    fill_rules(pt, op, &rules);
+    batch_check_start(check, &rules, &pt->bs->inflater, op->records);
+    enum batch_verdict verdict;
+    do {
+        verdict = batch_check_step(check, CHECK_SLICES);
+    } while (verdict == BATCH_MORE);
+    conclude(pt, op, check, verdict);
+}
+
+/* ---- the line ---- */
+
+/* Refusals that need no look at the batch. */
+static bool admit(struct partition *pt, struct partition_append *op)
+{
+    if (!pt->leading) {
+        op->leader_epoch = pt->leader_epoch;
+        refuse(op, ERR_NOT_LEADER_OR_FOLLOWER, NULL);
+        return false;
+    }
+    if (op->acks < -1 || op->acks > 1) {
+        refuse(op, ERR_INVALID_REQUIRED_ACKS, NULL);
+        return false;
+    }
+    if (pt->internal && !op->internal_allowed) {
+        refuse(op, ERR_INVALID_TOPIC_EXCEPTION,
+               "clients do not write to internal topics: use the requests that do");
+        return false;
+    }
+    if (log_shard_offline(pt->bs->logs)) {
+        refuse(op, ERR_KAFKA_STORAGE_ERROR, NULL);
+        return false;
+    }
+    return true;
+}
+
+void partition_appends_step(struct shard *sh, struct task *task)
+{
+    struct partition *pt = container_of(task, struct partition, step);
+    uint64_t began = io_clock_ns(sh->io);
+    struct partition_check *pc = pt->check;
+    if (pc) {
+        if (pc->working)
+            return;
+        pc->verdict = batch_check_step(&pc->check, CHECK_SLICES);
+        if (pc->verdict == BATCH_MORE)
+            shard_ready(sh, task);
+        else
+            check_end(pc);
+        return;
+    }
+    struct partition_append *op;
+    while ((op = TAILQ_FIRST(&pt->appends)) && !pt->check) {
+        if (pt->closing) {
+            TAILQ_REMOVE(&pt->appends, op, priv.link);
+            refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+            continue;
+        }
+        if (shard_should_yield(sh, began)) {
+            shard_ready(sh, task);
+            return;
+        }
+        if (takes_long(&op->records))
+            check_begin(pt, op);
+        else
+            check_now(pt, op);
+    }
+    partition_maybe_closed(pt);
+}
+
+static void arrive(struct broker_shard *bs, struct partition_append *op)
+{
+    struct partition *pt = partition_find(&bs->partitions, &op->key);
+    if (!pt) {
+        refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+        return;
+    }
+    op->priv.pt = pt;
+    if (!admit(pt, op))
+        return;
+    TAILQ_INSERT_TAIL(&pt->appends, op, priv.link);
+    /* Nothing before it: no detour through the queue of tasks. */
+    if (TAILQ_FIRST(&pt->appends) == op && !pt->check)
+        partition_appends_step(bs->sh, &pt->step);
+}
+
+static void on_arrived(struct shard *here, struct mail *mail)
+{
+    arrive(broker_shard_of(here), container_of(mail, struct partition_append, priv.mail));
+}
+
+void partition_append(struct broker_shard *from, struct partition_append *op)
+{
+    must(shard_here() == from->sh);
+    op->error = ERR_NONE;
+    op->message = NULL;
+    op->base_offset = -1;
+    op->log_append_time_ms = -1;
+    op->log_start_offset = -1;
+    op->leader_epoch = -1;
+    op->refusal = NULL;
+    op->priv.from = from;
+    if (op->home == from->sh->id)
+        arrive(from, op);
+    else
+        shard_post(from->sh, op->home, &op->priv.mail, on_arrived);
+}
