@@ -100,10 +100,12 @@ void *arena_alloc(struct arena *arena, size_t size)
             bytes = CHUNK_BYTES_MAX;
         if (size > bytes / 4)
             return alloc_large(arena, size);
-        /* Near the limit a smaller chunk may still fit. */
+        size_t allowed = arena->bytes_max - arena->held_bytes;
+        if (bytes > allowed && allowed >= sizeof(struct arena_chunk) + size)
+            bytes = round_down(allowed, ALIGNMENT);
         struct arena_chunk *chunk = chunk_new(arena, bytes);
         if (!chunk)
-            return alloc_large(arena, size);
+            return NULL;
         chunk->next = arena->chunks;
         arena->chunks = chunk;
         use(arena, chunk);

@@ -15,8 +15,8 @@ struct piece {
     uint32_t len;
 };
 
-/* `len` bytes, beginning `skip` bytes into piece[0] and going on in piece[1], piece[2], ...
- * An empty span may have piece == NULL. */
+/* `len` bytes, beginning `skip` bytes into piece[0] and going on in piece[1], piece[2], ...; none
+ * of them is empty. An empty span may have piece == NULL. */
 struct span {
     const struct piece *piece;
     uint32_t skip; /* < piece->len unless len == 0 */

@@ -27,13 +27,11 @@ void rd_fail(struct rd *r)
     r->after = 0;
 }
 
-/* Steps into the next piece that has bytes; only when the current one is used up and the frame goes
- * on. */
+/* Steps into the next piece; only when the current one is used up and the frame goes on. */
 static void next_piece(struct rd *r)
 {
-    do
-        r->piece++;
-    while (r->piece->len == 0);
+    r->piece++;
+    must(r->piece->len > 0);
     uint32_t run = r->piece->len < r->after ? r->piece->len : r->after;
     r->at = r->piece->data;
     r->end = r->at + run;
