@@ -182,7 +182,7 @@ static void test_truncated(void **state)
             uint8_t *part = malloc(cut + 1);
             memcpy(part, packed, cut);
             enum inflate_status status =
-                status_of(&inflater, (enum codec)codec, part, cut, LEN * 2);
+                status_of(&inflater, (enum codec)codec, part, cut, (size_t)LEN * 2);
             bool block_end = codec == CODEC_SNAPPY && (cut == 0 || cut == 16);
             if (!block_end)
                 assert_int_equal(status, INFLATE_BROKEN);
@@ -230,7 +230,8 @@ static void test_what_follows_the_end(void **state)
         uint8_t *twice = malloc(2 * len);
         memcpy(twice, packed, len);
         memcpy(twice + len, packed, len);
-        struct output output = inflate_all(&inflater, (enum codec)codec, twice, 2 * len, LEN * 3);
+        struct output output =
+            inflate_all(&inflater, (enum codec)codec, twice, 2 * len, (size_t)LEN * 3);
         if (codec == CODEC_GZIP || codec == CODEC_ZSTD) {
             assert_int_equal(output.status, INFLATE_END);
             assert_int_equal(output.len, 2 * LEN);
@@ -240,7 +241,7 @@ static void test_what_follows_the_end(void **state)
         }
         free(output.bytes);
         twice[len] = 0x55;
-        assert_int_equal(status_of(&inflater, (enum codec)codec, twice, len + 1, LEN * 3),
+        assert_int_equal(status_of(&inflater, (enum codec)codec, twice, len + 1, (size_t)LEN * 3),
                          INFLATE_BROKEN);
         free(twice);
         free(packed);
@@ -361,9 +362,10 @@ static void test_empty_blocks(void **state)
     enum { LEN = 1 << 20 };
     uint8_t *packed = calloc(1, LEN);
     const uint8_t head[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3};
+    const uint8_t block[] = {0, 0, 0, 0xff, 0xff};
     memcpy(packed, head, sizeof(head));
-    for (size_t at = sizeof(head); at + 5 <= LEN; at += 5)
-        memcpy(packed + at, "\0\0\0\xff\xff", 5);
+    for (size_t at = sizeof(head); at + sizeof(block) <= LEN; at += sizeof(block))
+        memcpy(packed + at, block, sizeof(block));
     struct piece piece;
     int calls = 0;
     const uint8_t *data;
