@@ -92,9 +92,15 @@ static inline int64_t batch_size(const struct batch_header *header)
     return (int64_t)header->length + BATCH_LENGTH_END;
 }
 
+/* Wraps rather than overflows: a damaged header holds anything. */
+static inline int64_t batch_offset_of(const struct batch_header *header, int32_t delta)
+{
+    return (int64_t)((uint64_t)header->base_offset + (uint64_t)(int64_t)delta);
+}
+
 static inline int64_t batch_last_offset(const struct batch_header *header)
 {
-    return header->base_offset + header->last_offset_delta;
+    return batch_offset_of(header, header->last_offset_delta);
 }
 
 /* May be a value that is no codec. */

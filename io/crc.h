@@ -19,7 +19,7 @@ uint32_t crc32c_copy(uint32_t crc, void *to, const void *from, size_t len);
 uint32_t crc32c_copy_span(uint32_t crc, void *to, struct span span);
 
 /* The CRC of data in which the `len` bytes `was` became `now`, with `after` more bytes behind them,
- * from the CRC before. Reads nothing but the change (1 us for a MiB behind it): a CRC is linear, so
+ * from the CRC before. Reads nothing but the change: a CRC is linear, so
  * the difference of the two sums is the sum of the difference, moved by `after` zeros. Data that
  * was already damaged stays recognisably so, which a new sum over everything would hide. */
 uint32_t crc32c_patch(uint32_t crc, const void *was, const void *now, size_t len, uint64_t after);

@@ -23,13 +23,16 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void repair(uint8_t *bytes, uint32_t len)
+static void repair(uint8_t *bytes, uint32_t len, bool last_offset)
 {
     struct batch_header header;
     if (len < BATCH_HEADER_SIZE)
         return;
     batch_header_of(&header, bytes);
-    header.base_offset = 0;
+    if (last_offset)
+        header.base_offset = INT64_MAX;
+    else
+        header.base_offset = 0;
     header.length = (int32_t)(len - BATCH_LENGTH_END);
     header.magic = BATCH_MAGIC;
     header.attributes &= 0xff1f;
@@ -114,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *bytes = malloc(len + 1U);
     memcpy(bytes, data + 2, len);
     if (flags & 1)
-        repair(bytes, len);
+        repair(bytes, len, (flags & 16) != 0);
     struct batch_rules rules = {.now_ms = NOW,
                                 .timestamp_before_max_ms = flags & 2 ? 1000 : INT64_MAX,
                                 .timestamp_after_max_ms = flags & 2 ? 1000 : INT64_MAX,

@@ -284,6 +284,31 @@ static void test_find(void **state)
     inflater_fini(&inflater);
 }
 
+/* Offsets beyond the last one wrap; they come from damaged headers only. */
+static void test_offsets_wrap(void **state)
+{
+    (void)state;
+    struct inflater inflater;
+    struct record_iter iter;
+    struct record record;
+    struct record_find find;
+    struct piece piece;
+    uint8_t bytes[sizeof(vector_none)];
+    inflater_init(&inflater);
+    memcpy(bytes, vector_none, sizeof(bytes));
+    batch_put_place(bytes, INT64_MAX, 1);
+    struct span span = span_of(&piece, bytes, sizeof(bytes));
+    assert_true(record_iter_init(&iter, &inflater, span, 10000));
+    assert_true(batch_last_offset(&iter.header) == INT64_MIN + 2);
+    assert_int_equal(record_iter_next(&iter, &record), RECORD_READY);
+    assert_int_equal(record_iter_next(&iter, &record), RECORD_READY);
+    assert_true(record.offset == INT64_MIN);
+    record_iter_fini(&iter);
+    assert_true(record_find_start(&find, &inflater, span, INT64_MAX, 0, 10000));
+    assert_int_equal(record_find_step(&find, 10), RECORD_END);
+    inflater_fini(&inflater);
+}
+
 /* Records of any size around the slice's come back as they went in. */
 static void test_large_records(void **state)
 {
@@ -339,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_parser),
         cmocka_unit_test(test_varints),
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_offsets_wrap),
         cmocka_unit_test(test_large_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,10 @@ static void test_patch(void **state)
         assert_int_equal(patched, crc32c(0, changed, LEN));
     }
     assert_int_equal(crc32c_patch(crc, data, data, 10, LEN - 10), crc);
+    /* Everything changes. */
+    for (size_t i = 0; i < LEN; i++)
+        changed[i] = (uint8_t)(i * 31U);
+    assert_int_equal(crc32c_patch(crc, data, changed, LEN, 0), crc32c(0, changed, LEN));
 }
 
 int main(void)
