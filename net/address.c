@@ -99,6 +99,13 @@ const char *address_print(const struct address *address, char buffer[ADDRESS_TEX
     return buffer;
 }
 
+void address_set_ip(struct address *address, bool v6, const uint8_t *ip)
+{
+    *address = (struct address){.port = address->port, .kind = v6 ? ADDRESS_IPV6 : ADDRESS_IPV4};
+    memcpy(address->ip, ip, v6 ? 16 : 4);
+    must(inet_ntop(v6 ? AF_INET6 : AF_INET, ip, address->host, sizeof(address->host)) != NULL);
+}
+
 bool address_is_wildcard(const struct address *address)
 {
     static const uint8_t zeros[sizeof(address->ip)];

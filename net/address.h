@@ -34,6 +34,9 @@ bool address_parse(struct address *address, const char *text, size_t len, int32_
 /* The form that address_parse reads; returns buffer. */
 const char *address_print(const struct address *address, char buffer[ADDRESS_TEXT_SIZE]);
 
+/* Replaces a name by what it was looked up as: 16 bytes, or 4 unless v6. The port stays. */
+void address_set_ip(struct address *address, bool v6, const uint8_t *ip);
+
 /* Every address of the machine: "", 0.0.0.0 or [::]. */
 bool address_is_wildcard(const struct address *address);
 

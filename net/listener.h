@@ -21,7 +21,8 @@ enum {
 
 struct listener {
     char name[LISTENER_NAME_LEN_MAX + 1]; /* upper case: Kafka ignores case here */
-    struct address bind;
+    struct address
+        bind; /* a name has to be looked up before it can be listened on: address_set_ip */
     struct address advertised;   /* port 0: whatever bind gets, set by listener_bound */
     bool advertised_is_explicit; /* advertised.listeners says so */
 };

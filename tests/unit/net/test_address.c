@@ -114,12 +114,26 @@ static void test_same_host(void **state)
     assert_false(address_same_host(&a, &c));
 }
 
+static void test_looked_up(void **state)
+{
+    (void)state;
+    static const uint8_t loopback[16] = {[15] = 1};
+    char buffer[ADDRESS_TEXT_SIZE];
+    struct address address = parsed("localhost:9092");
+    address_set_ip(&address, true, loopback);
+    assert_string_equal(address_print(&address, buffer), "[::1]:9092");
+    address_set_ip(&address, false, (const uint8_t[4]){127, 0, 0, 1});
+    assert_string_equal(address_print(&address, buffer), "127.0.0.1:9092");
+    struct address literal = parsed("127.0.0.1:1");
+    assert_true(address_same_host(&address, &literal));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_and_prints), cmocka_unit_test(test_default_port),
         cmocka_unit_test(test_refuses),          cmocka_unit_test(test_wildcards),
-        cmocka_unit_test(test_same_host),
+        cmocka_unit_test(test_same_host),        cmocka_unit_test(test_looked_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
