@@ -43,7 +43,8 @@ class Client:
     def produce(self, topic, codec, acks, idempotent, records):
         settings = {'compression_type': None if codec == 'none' else codec, 'acks': 'all' if acks == 'all' else int(acks),
                     'linger_ms': 50, 'max_request_size': BIG, 'batch_size': 1 << 18}
-        settings.update({'buffer_memory': 2 * BIG} if OLD else {'enable_idempotence': idempotent == '1'})
+        # Without retries 2.0.2 gives up when a topic that was just made has no leader yet.
+        settings.update({'buffer_memory': 2 * BIG, 'retries': 20} if OLD else {'enable_idempotence': idempotent == '1'})
         producer = KafkaProducer(**self.base, **settings)
         try:
             sent = [producer.send(topic, value=r.value, key=r.key, headers=list(r.headers), partition=r.partition,

@@ -141,7 +141,7 @@ def one_megabyte(run, client):
 
 def forty_megabytes(run, client):
     if client.name not in run.newest_of_family:
-        raise Skip('the newest release of the family does it')
+        raise Skip('the newest of its family does it')
     topic = make_topic(run, run.topic('40mb'), 1, {'max.message.bytes': 64 << 20})
     now_ms = int(time.time() * 1000)
     round_trip(run, client, topic, [Record(0, now_ms, b'small', b'before'),

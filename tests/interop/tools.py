@@ -128,8 +128,9 @@ def dump_log(version, data_dir, ends):
         check(start == end or place in found, f'no segment file for {place}')
     files = [name for names in found.values() for name in names]
     out, errors = Tools(None, version).call('dump-log', '--deep-iteration', '--files', ','.join(files), timeout_s=300)
-    complaint = COMPLAINTS.search(out) or COMPLAINTS.search(errors)
-    check(not complaint, f'{complaint and complaint[0]}: ' + out[max(0, complaint.start() - 300):][:400] if complaint else '')
+    for text in (out, errors):
+        complaint = COMPLAINTS.search(text)
+        check(not complaint, complaint and text[complaint.start():][:400])
     records, place = {}, None
     places = {name: where for where, names in found.items() for name in names}
     for line in out.splitlines():
