@@ -244,7 +244,9 @@ CASES = [
 # --- across clients ----------------------------------------------------------------------------------------------
 
 class Cross:
-    """One topic with a partition for each client; everybody writes its own and reads all."""
+    """One topic with a partition for each client; everybody writes its own and reads all. The same topic shows that a
+    restart loses nothing and that clients which lived through it go on: topic ids, leader epochs and producer ids that
+    a broker forgets or turns back are seen by clients only then."""
 
     def __init__(self, run, clients):
         self.run, self.clients, self.topic, self.written, self.failure = run, clients, None, {}, None
@@ -257,6 +259,25 @@ class Cross:
                        if record.partition == 0 and not any(name == 'binary' for name, _ in record.headers)]
             client.produce(self.topic, records, codec=wire.CODECS[partition % 5])
             self.written[partition] = records
+
+    def _append(self, client):
+        """Ten more records to the client's own partition."""
+        partition, now_ms = self.clients.index(client), int(time.time() * 1000)
+        start = len(self.written[partition])
+        records = [Record(partition, now_ms, b'more %d' % i, b'value') for i in range(10)]
+        answer = client.produce(self.topic, records, idempotent='idempotent' in client.features)
+        check(not answer or [offset for _, offset in answer] == list(range(start, start + 10)),
+              f'offsets {answer} where {start} was next')
+        self.written[partition] += records
+
+    def read_and_append(self, client):
+        self.read(client)
+        self._append(client)
+        partition = self.clients.index(client)
+        start = len(self.written[partition]) - 10
+        until('what was appended', lambda: end_of(self.run, self.topic, partition) == start + 10)
+        compare(self.written[partition][start:], client.consume(self.topic, partition, start, 10), client,
+                'timestamps' in client.features, start)
 
     def read(self, reader):
         if self.failure is None:
