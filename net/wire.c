@@ -214,16 +214,6 @@ void *rd_array(struct rd *r, struct arena *arena, bool flex, bool nullable,
     return room;
 }
 
-void *rd_optional(struct rd *r, struct arena *arena, size_t size)
-{
-    if (rd_i8(r) < 0 || r->bad)
-        return NULL;
-    void *room = arena_alloc(arena, size);
-    if (!room)
-        rd_fail(r);
-    return room;
-}
-
 #define ARRAY_READER(name, type, wire_bytes, read)                                                 \
     type *name(struct rd *r, struct arena *arena, bool flex, bool nullable, int32_t *count)        \
     {                                                                                              \

@@ -192,9 +192,6 @@ struct records rd_records(struct rd *r, bool flex, bool nullable);
 void *rd_array(struct rd *r, struct arena *arena, bool flex, bool nullable,
                uint32_t element_bytes_min, size_t element_size, int32_t *count);
 
-/* A struct that may be absent: one byte says so. NULL, or room for it, not initialised. */
-void *rd_optional(struct rd *r, struct arena *arena, size_t size);
-
 int8_t *rd_i8s(struct rd *r, struct arena *arena, bool flex, bool nullable, int32_t *count);
 int16_t *rd_i16s(struct rd *r, struct arena *arena, bool flex, bool nullable, int32_t *count);
 int32_t *rd_i32s(struct rd *r, struct arena *arena, bool flex, bool nullable, int32_t *count);

@@ -224,3 +224,46 @@ def parse(path):
     for message in parser.messages:
         message.resolve()
     return parser.apis, parser.messages
+
+
+# ---- facts that follow ----
+
+def bytes_min_at(struct, version):
+    """The smallest encoding of `struct`: what bounds an array's count."""
+    flex = flexible_at(struct.message, version)
+    total = 1 if flex else 0
+    for field in struct.plain_fields():
+        if not field.versions[0] <= version <= field.versions[1]:
+            continue
+        if field.array or field.base in ("bytes", "records"):
+            total += 1 if flex else 4
+        elif field.base == "string":
+            total += 1 if flex and not field.inflexible else 2
+        elif field.base in SCALARS:
+            total += SCALARS[field.base][1]
+        else:
+            total += 1 if field.null_versions else bytes_min_at(field.struct, version)
+    return total
+
+
+def bytes_min(struct):
+    low, high = struct.versions
+    smallest = min(bytes_min_at(struct, v) for v in range(low, high + 1))
+    if smallest == 0:
+        raise SystemExit(f"{struct.c_name} may be empty: its arrays have no bound")
+    return smallest
+
+
+def children_first(message):
+    order, seen = [], set()
+
+    def visit(struct):
+        if struct.c_name in seen:
+            return
+        seen.add(struct.c_name)
+        for field in struct.fields:
+            if field.struct:
+                visit(field.struct)
+        order.append(struct)
+    visit(message.root)
+    return order

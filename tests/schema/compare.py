@@ -55,7 +55,7 @@ DATA = {"control_record_key": "ControlRecordTypeSchema"}  # the one that we name
 
 
 def fetch_jars(folder):
-    if all(os.path.exists(os.path.join(folder, f"{jar}.jar")) for jar in JARS):
+    if all(os.path.exists(os.path.join(folder, f"{jar}.jar")) for jar in JARS + ["slf4j-api-1.7.36"]):
         return
     if not shutil.which("mvn"):
         print("schema: skipped, there is no mvn to fetch Kafka's jars with")
@@ -128,8 +128,7 @@ def kafka_lines(message, version, cache={}):
             array = field["type"].startswith("[]")
             base = field["type"][2:] if array else field["type"]
             kind = TYPES.get(base, "struct")
-            default = field.get("default", "")
-            default = "null" if default is None else default
+            default = field.get("default")  # JSON's null is no default, the text "null" is one
             lines.append((
                 f"{path}{snake(field['name'])}", ("[]" if array else "") + kind,
                 "nullable" if inside(version, range_of(field.get("nullableVersions"))) else "-",
