@@ -8,7 +8,8 @@
  *
  * One node is the same code over the file store with the controller on board.
  *
- * Requests are processed in order of arrival, one metadata batch may serve several of them.
+ * Requests are processed in order of arrival, one metadata batch may serve several of them. A
+ * request is not atomic, each of its items is.
  * home: shard 0, the control shard.
  */
 #pragma once
@@ -37,7 +38,7 @@ struct control_config {
 };
 
 struct control_assignment {
-    int32_t partition;
+    int32_t partition; /* create partitions: ignored, the order of the array counts */
     const int32_t *broker_ids;
     int32_t broker_count;
 };
@@ -58,9 +59,10 @@ struct control_item {
     int32_t config_count;
 
     /* out */
-    int16_t error;       /* Kafka's code; 0 */
-    const char *message; /* a sentence in op->arena, or NULL */
-    struct uuid created_id;
+    int16_t error;          /* Kafka's code; 0 */
+    const char *message;    /* a sentence in op->arena, or NULL */
+    struct uuid created_id; /* of the topic created, deleted, extended or configured */
+    const char *found_name; /* with by_id: the topic's name, in op->arena; NULL when unknown */
     int32_t created_partitions;
     int16_t created_replication_factor;
 };
@@ -84,7 +86,16 @@ struct control_op {
     /* private */
     struct mail mail;
     STAILQ_ENTRY(control_op) link;
+    int32_t next_item;
+    uint64_t batch; /* answered when every shard has applied it */
 };
+
+/* Of one cluster today, of one broker when there are several. Each partition costs memory on its
+ * shard and a directory on disk. */
+#define CONTROL_PARTITIONS_MAX 100000U
+/* Replicas created by one item: its records are one atomic batch. */
+#define CONTROL_REPLICAS_PER_ITEM_MAX 50000U
+#define CONTROL_PRODUCER_IDS          1000 /* in a block, as in Kafka */
 
 /* From any shard of this broker. */
 void controller_submit(struct broker_shard *from, struct control_op *op);

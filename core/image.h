@@ -43,8 +43,8 @@ struct topic_image {
 
     /* private to the control shard */
     uint32_t refs;
-    uint32_t name_hash;
-    uint32_t id_hash;
+    int32_t *ids; /* replicas and commit sets of all partitions: [partition_count][2 * stride] */
+    uint32_t stride;
 };
 
 struct broker_endpoint_image {
@@ -56,9 +56,15 @@ struct broker_endpoint_image {
 struct broker_image {
     int32_t id;
     int64_t epoch;
-    const char *rack; /* NULL: none */
+    struct uuid directory; /* of its log directory */
+    const char *rack;      /* NULL: none */
     uint32_t endpoint_count;
     const struct broker_endpoint_image *endpoints;
+};
+
+struct feature_image {
+    const char *name;
+    int16_t level;
 };
 
 struct image {
@@ -71,12 +77,22 @@ struct image {
     uint32_t topic_count;
     const struct topic_image *const *topics; /* sorted by name */
     uint64_t partition_count;                /* of all topics */
+    uint32_t feature_count;
+    const struct feature_image *features; /* finalised levels */
+    int64_t producer_id_next;             /* the first id of no block */
     /* The configuration of this broker with its dynamic overrides, resolved. */
     const struct broker_conf *broker_conf;
+    /* Those overrides: for all brokers, and for this one. Never NULL. */
+    const struct overrides *cluster_overrides;
+    const struct overrides *broker_overrides;
 
     /* private */
     struct image_tables *tables;
 };
+
+/* What the broker was started with, its dynamic overrides, and (unless NULL) a topic's: for
+ * core/overrides.h. Views into the image. */
+struct conf_view image_view(const struct image *image, const struct topic_image *topic);
 
 const struct topic_image *image_topic_by_name(const struct image *image, const char *name,
                                               size_t len);
@@ -93,3 +109,6 @@ static inline const struct partition_image *image_partition(const struct topic_i
 /* The endpoint of `broker` on the listener called `listener`, or NULL. */
 const struct broker_endpoint_image *image_endpoint(const struct broker_image *broker,
                                                    const char *listener);
+
+/* On the control shard, when no shard uses it any more: what no other image shares goes with it. */
+void image_free(struct image *image);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the controller decides, apart from how it becomes durable: a request, what is there, and
+ * chance in; records and a result per item out. No I/O, no time, no waiting: the same input gives
+ * the same records.
+ *
+ * Decisions see those before them in the same batch, because each is applied to the edit at once.
+ * Every item is checked as a whole before its first record. The rules are Kafka's (4.3): names and
+ * collisions (Topic), counts and assignments (ReplicationControlManager), settings
+ * (ConfigurationControlManager).
+ */
+#pragma once
+
+#include "core/controller.h"
+#include "core/image_edit.h"
+
+/* A batch is closed when it has grown past this: small batches keep the store responsive. */
+#define CONTROL_BATCH_BYTES (128U << 10)
+
+struct controller_step {
+    const struct conf *conf;
+    int32_t node_id;
+    uint64_t (*random)(void *user);
+    void *user;
+    struct image_edit *edit;         /* the image so far, and what was decided */
+    struct metadata_records records; /* what was decided */
+};
+
+/* Decides the items of `op` from op->next_item on. True when all are decided; false when the batch
+ * is full and must be written first. */
+bool controller_step(struct controller_step *step, struct control_op *op);
+
+/* 1 to 249 of [a-zA-Z0-9._-], neither "." nor ".." (C1). */
+bool controller_topic_name_valid(struct str name);
