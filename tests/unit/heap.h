@@ -34,6 +34,12 @@ __attribute__((weak)) void mem_free(void *pointer)
     free(pointer);
 }
 
+__attribute__((weak)) char *mem_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    return memcpy(mem_alloc(size), text, size);
+}
+
 __attribute__((weak)) void *mem_pages(size_t size)
 {
     size = (size + 4095) & ~(size_t)4095;
