@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What millrace-sim plays: a scenario builds machines in a fresh world, runs programs on them,
+ * breaks things, and checks what must hold. One seed is one play. A scenario is listed in
+ * main.c's table; it keeps no state outside of the play, and every choice it makes comes from
+ * world_rng(), so that the seed alone replays it.
+ */
+#pragma once
+
+#include "io/sim/sim.h"
+
+struct scenario {
+    const char *name;
+    const char *summary;
+    /* The world this seed shall be; usually world_options_rough() and what the scenario changes. */
+    void (*options)(struct world_options *options, uint64_t seed);
+    /* True when every check held; otherwise a sentence in why. */
+    bool (*play)(struct world *world, char *why, size_t why_size);
+};
+
+extern const struct scenario scenario_append;
