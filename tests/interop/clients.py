@@ -5,6 +5,7 @@ Releases are pinned: a run must mean the same thing next month. "Oldest" and "ne
 Python 3.11, and what Go 1.19 (Debian 12) and a current Go can build. Raise the newest by hand.
 """
 
+import collections
 import hashlib
 import os
 import queue
@@ -61,9 +62,18 @@ def run_logged(command, log_name, cwd=None, env=None):
         raise RuntimeError(f'{os.path.basename(command[0])} failed, see {os.path.relpath(path, TOP)}')
 
 
+_maven_lock = threading.Lock()  # two Mavens must not fill one local repository at once
+_folder_locks = collections.defaultdict(threading.Lock)
+
+
 def once(folder, recipe, inputs=()):
     """Runs recipe(folder) unless it has run with the same inputs; half an installation is thrown away."""
     folder = os.path.join(BUILD, folder)
+    with _folder_locks[folder]:
+        return _once(folder, recipe, inputs)
+
+
+def _once(folder, recipe, inputs):
     digest = hashlib.sha256()
     for item in inputs:
         with open(item, 'rb') as file:
@@ -93,7 +103,8 @@ def python_with(name, *packages):
 
 def maven(*arguments):
     tool('java')
-    run_logged([tool('mvn'), '-q', '-B', *arguments], 'install.log')
+    with _maven_lock:
+        run_logged([tool('mvn'), '-q', '-B', *arguments], 'install.log')
 
 
 def java_jars(version):
