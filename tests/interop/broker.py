@@ -73,6 +73,13 @@ def start(binary, folder, address, wait_s):
     return broker
 
 
+def last_words(folder):
+    """What the broker said of its end: the line of a panic if there is one, else the last line."""
+    with open(os.path.join(folder, 'broker.log'), errors='replace') as log:
+        lines = [line.strip() for line in log if line.strip()] or ['nothing']
+    return next((line for line in reversed(lines) if 'panic' in line.lower() or 'must(' in line), lines[-1])
+
+
 def stop(broker, wait_s=30):
     """TERM, and the exit status; a broker that does not end is killed and reported as None."""
     if broker.process.poll() is None:
