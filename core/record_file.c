@@ -62,6 +62,7 @@ struct record_new {
     const char *magic;
     const uint8_t *directory;
     uint64_t nonce;
+    uint64_t first_seq;
     const struct record_payload *payloads;
     uint32_t count;
     /* results */
@@ -80,12 +81,13 @@ static int64_t record_new_write(struct record_new *rn)
     struct bytes_out own =
         format_begin(buffer, rn->magic, RECORD_FILE_VERSION, RECORD_FILE_VERSION, rn->directory);
     put_u64(&own, rn->nonce);
+    put_u64(&own, rn->first_seq);
     format_end(buffer);
     int64_t result = fs_write(rn->fs, rn->file, buffer, FS_BLOCK, 0);
     rn->position = FS_BLOCK;
     for (uint32_t i = 0; result >= 0 && i < rn->count; i++) {
         uint64_t bytes = record_file_batch_size(rn->payloads[i].length);
-        record_batch_encode(buffer, rn->nonce, i + 1, rn->payloads[i]);
+        record_batch_encode(buffer, rn->nonce, rn->first_seq + i, rn->payloads[i]);
         result = fs_write(rn->fs, rn->file, buffer, bytes, rn->position);
         rn->position += bytes;
     }
@@ -143,7 +145,7 @@ static void record_file_adopt(struct record_file *rf, const struct record_new *r
         fs_close(rf->fs, rf->file);
     rf->file = rn->file;
     rf->nonce = rn->nonce;
-    rf->next_seq = rn->count + 1;
+    rf->next_seq = rn->first_seq + rn->count;
     rf->position = rn->position;
     rf->size = rn->size;
 }
@@ -151,7 +153,7 @@ static void record_file_adopt(struct record_file *rf, const struct record_new *r
 static void record_file_prepare(struct record_file *rf, struct fs *fs, const char *path,
                                 const char magic[8], const uint8_t directory[16])
 {
-    *rf = (struct record_file){.fs = fs, .file = -1};
+    *rf = (struct record_file){.fs = fs, .file = -1, .next_seq = 1};
     rf->path = mem_strdup(path);
     memcpy(rf->magic, magic, 8);
     memcpy(rf->directory, directory, 16);
@@ -179,6 +181,7 @@ bool record_file_rewrite_now(struct record_file *rf, const struct record_payload
                             .magic = rf->magic,
                             .directory = rf->directory,
                             .nonce = nonce,
+                            .first_seq = rf->next_seq,
                             .payloads = payloads,
                             .count = count};
     int64_t result = record_new_make(&rn);
@@ -217,6 +220,7 @@ static bool record_file_head(struct record_file *rf, const uint8_t *block, struc
         return log_refuse(error, LOG_ERROR_FOREIGN,
                           "%s belongs to another data directory; restore the right file", rf->path);
     rf->nonce = take_u64(&own);
+    rf->next_seq = take_u64(&own);
     return true;
 }
 
@@ -225,7 +229,6 @@ static bool record_file_walk(struct record_file *rf, const uint8_t *bytes, uint6
                                               struct log_error *),
                              void *argument, struct log_error *error)
 {
-    rf->next_seq = 1;
     rf->position = FS_BLOCK;
     struct record_payload payload;
     while (rf->position < size && record_batch_check(bytes + rf->position, size - rf->position,
@@ -420,6 +423,7 @@ static void record_rewrite_work(void *argument)
                             .magic = rf->magic,
                             .directory = rf->directory,
                             .nonce = rewrite->nonce,
+                            .first_seq = rf->next_seq,
                             .payloads = rewrite->payloads,
                             .count = rewrite->count};
     rf->work_result = record_new_make(&rn);

@@ -3,13 +3,13 @@
  * An append-only file of batches that survive a crash: each is whole or absent, and they come back
  * in order. Checkpoints and the metadata store of a single node are such files.
  *
- * Layout: a first block (core/format.h; own fields: nonce u64), then batches, each beginning at a
- * multiple of FS_BLOCK:
+ * Layout: a first block (core/format.h; own fields: nonce u64, first seq u64), then batches, each
+ * beginning at a multiple of FS_BLOCK:
  *
  *      0  magic   u32  "RECB"
  *      4  crc     u32, CRC-32C from byte 8 to the end of the payload
  *      8  nonce   u64, of the file: old blocks of another file never pass
- *     16  seq     u64, 1, 2, 3, ...
+ *     16  seq     u64, rising by one; goes on when the file is rewritten
  *     24  length  u32, of the payload
  *     28  zero    u32
  *     32  payload, zeros up to the next block

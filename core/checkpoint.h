@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a checkpoint says about one log: enough to bring it back without reading a single segment.
+ * Entries stand in D/checkpoint-<n> (a record file, many entries per batch, each behind its u32
+ * length) and, for a log that is born, in the journal. Of all entries of a log anywhere in the
+ * directory the one with the largest `change` counts.
+ *
+ * Lengths come from here and from the journal alone: a segment file may be longer (space taken
+ * ahead, bytes of a truncated or recycled past) and what lies beyond is not looked at.
+ */
+#pragma once
+
+#include "core/epoch.h"
+#include "core/log.h"
+#include "core/producer_state.h"
+
+#define CHECKPOINT_MAGIC     "MRCHKPT1"
+#define CHECKPOINT_BATCH_MAX (1U << 20)
+#define CHECKPOINT_OPEN_MAX  4096U
+
+/* A place in a log: byte `position` of the segment that begins at `segment_base`. */
+struct log_place {
+    int64_t segment_base;
+    uint32_t position;
+};
+
+struct checkpoint_entry {
+    struct log_id id;
+    uint32_t incarnation;
+    uint64_t change; /* records of the log that this entry covers */
+    bool deleted;
+    char topic[LOG_TOPIC_MAX + 1];
+    int64_t start_offset;
+    int64_t end_offset;
+    struct log_place end;
+    /* Covered bytes: beyond `end` when a large batch was partly journaled. */
+    struct log_place flushed;
+    /* Segments before the last that are cut to their data, by their number and bytes; the others
+     * ("open") with their sizes. */
+    uint32_t sealed_count;
+    uint64_t sealed_bytes;
+    uint32_t open_count;
+    struct log_place *open; /* position: size */
+    struct epoch_history *epochs;
+    struct producer_state *producers;
+};
+
+size_t checkpoint_encoded_size(const struct checkpoint_entry *entry);
+/* Of epochs and producers only what lies below end_offset. */
+void checkpoint_encode(const struct checkpoint_entry *entry, struct bytes_out *out);
+/* `epochs` and `producers` point at empty ones; `open` is the caller's to mem_free(). False when
+ * the bytes are no entry. */
+bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in);

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/journal.h"
+
+#include "io/mem.h"
+
+void journal_start(struct journal *journal, struct io *io, struct fs *fs, const char *path,
+                   int file, const uint8_t directory[16], const struct journal_superblock *sb,
+                   uint64_t length_max)
+{
+    *journal = (struct journal){.io = io, .fs = fs, .file = file, .sb = *sb};
+    journal->path = mem_strdup(path);
+    memcpy(journal->directory, directory, 16);
+    uint64_t area = sb->length - JOURNAL_AREA;
+    journal->group_max = (uint32_t)min_u64(JOURNAL_GROUP_MAX, round_down(area / 4, FS_BLOCK));
+    must(journal->group_max >= 2 * FS_BLOCK);
+    journal->length_max = length_max;
+    journal->next_seq = sb->released_seq;
+    journal->acked_seq = sb->released_seq - 1;
+    journal->head = sb->released_pos;
+    journal->tail = sb->released_pos;
+    journal->released_seq = sb->released_seq;
+    journal->submitted_seq = sb->released_seq - 1;
+    journal->sb_next = *sb;
+    journal->sb_block = mem_pages(FS_BLOCK);
+    TAILQ_INIT(&journal->free);
+    TAILQ_INIT(&journal->full);
+    TAILQ_INIT(&journal->flights);
+    for (unsigned i = 0; i < JOURNAL_BUFFERS; i++) {
+        struct journal_group *group = &journal->groups[i];
+        group->journal = journal;
+        group->buffer = mem_pages(journal->group_max);
+        TAILQ_INSERT_TAIL(&journal->free, group, link);
+    }
+}
+
+void journal_stop(struct journal *journal)
+{
+    must(journal->in_flight == 0 && !journal->sb_busy && !journal->growing);
+    for (unsigned i = 0; i < JOURNAL_BUFFERS; i++)
+        mem_pages_free(journal->groups[i].buffer, journal->group_max);
+    mem_pages_free(journal->sb_block, FS_BLOCK);
+    mem_free(journal->path);
+}
+
+/* ---- collecting ---- */
+
+static void journal_close_group(struct journal *journal)
+{
+    struct journal_group *group = journal->open;
+    journal->open = NULL;
+    group->state = GROUP_FULL;
+    TAILQ_INSERT_TAIL(&journal->full, group, link);
+}
+
+uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room, uint32_t *crc)
+{
+    must(need <= journal->group_max - JOURNAL_GROUP_HEADER);
+    if (journal->open != NULL && journal->group_max - journal->open->used < need) {
+        journal_close_group(journal);
+        journal_flush(journal);
+    }
+    if (journal->open == NULL) {
+        struct journal_group *group = TAILQ_FIRST(&journal->free);
+        if (group == NULL || journal->failed)
+            return NULL;
+        TAILQ_REMOVE(&journal->free, group, link);
+        group->state = GROUP_OPEN;
+        group->used = JOURNAL_GROUP_HEADER;
+        group->count = 0;
+        group->crc = 0;
+        group->seq = journal->next_seq++;
+        journal->open = group;
+    }
+    *room = journal->group_max - journal->open->used;
+    *crc = journal->open->crc;
+    return journal->open->buffer + journal->open->used;
+}
+
+uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc)
+{
+    struct journal_group *group = journal->open;
+    must(bytes <= journal->group_max - group->used);
+    group->used += bytes;
+    group->count += records;
+    group->crc = crc;
+    return group->seq;
+}
+
+/* ---- space ---- */
+
+/* Where a group of `bytes` may go; 0: nowhere now. */
+static uint64_t journal_place(const struct journal *journal, uint64_t bytes)
+{
+    if (journal->used == 0 || journal->head > journal->tail) {
+        if (journal->head + bytes <= journal->sb.length)
+            return journal->head;
+        uint64_t limit = journal->used == 0 ? journal->sb.length : journal->tail;
+        return JOURNAL_AREA + bytes <= limit ? JOURNAL_AREA : 0;
+    }
+    return journal->head + bytes <= journal->tail ? journal->head : 0;
+}
+
+static void journal_take(struct journal *journal, uint64_t position, uint64_t bytes)
+{
+    if (position != journal->head)
+        journal->used += journal->sb.length - journal->head;
+    journal->head = position + bytes;
+    journal->used += bytes;
+}
+
+/* ---- writing ---- */
+
+static void journal_acknowledge(struct journal *journal, uint64_t seq)
+{
+    if (seq <= journal->acked_seq)
+        return;
+    journal->acked_seq = seq;
+    journal->on_commit(journal, seq);
+}
+
+static void journal_retire(struct journal *journal)
+{
+    uint64_t seq = 0;
+    struct journal_group *group;
+    while ((group = TAILQ_FIRST(&journal->flights)) != NULL && group->state == GROUP_DONE) {
+        TAILQ_REMOVE(&journal->flights, group, link);
+        group->state = GROUP_FREE;
+        TAILQ_INSERT_HEAD(&journal->free, group, link);
+        seq = group->seq;
+    }
+    if (seq != 0)
+        journal_acknowledge(journal, seq);
+}
+
+static void journal_on_write(struct io_op *op)
+{
+    struct journal_group *group = container_of(op, struct journal_group, op);
+    struct journal *journal = group->journal;
+    journal->in_flight--;
+    group->state = GROUP_DONE;
+    if (op->res < 0 && !journal->failed) {
+        journal->failed = true;
+        journal->on_failure(journal, "write", op->res);
+    }
+    if (journal->failed)
+        return; /* the groups stay where they are: nothing is acknowledged any more */
+    if (io_mutation(journal->io, "journal.ack_out_of_order"))
+        journal_acknowledge(journal, group->seq);
+    journal_retire(journal);
+    journal_flush(journal);
+}
+
+static void journal_submit(struct journal *journal, struct journal_group *group, uint64_t position,
+                           uint32_t bytes)
+{
+    journal_take(journal, position, bytes);
+    group->position = position;
+    const struct journal_group_header header = {
+        .body_crc = group->crc,
+        .generation = journal->sb.generation,
+        .nonce = journal->sb.nonce,
+        .seq = group->seq,
+        .position = position,
+        .acked_seq = journal->acked_seq,
+        .length = group->used - JOURNAL_GROUP_HEADER,
+        .count = group->count,
+    };
+    journal_group_encode(&header, group->buffer);
+    memset(group->buffer + group->used, 0, bytes - group->used);
+    if (group->seq == journal->mark_seq)
+        journal->mark_end = journal->head;
+    journal->submitted_seq = group->seq;
+    group->state = GROUP_FLIGHT;
+    TAILQ_INSERT_TAIL(&journal->flights, group, link);
+    journal->in_flight++;
+    journal->flights_max = max_u64(journal->flights_max, journal->in_flight);
+    journal->count_groups++;
+    journal->count_bytes += bytes;
+    group->op.done = journal_on_write;
+    const struct iovec iov = {.iov_base = group->buffer, .iov_len = bytes};
+    io_write(journal->io, &group->op, journal->file, &iov, 1, position,
+             !io_mutation(journal->io, "journal.no_dsync"));
+    if (io_mutation(journal->io, "journal.ack_before_flush"))
+        journal_acknowledge(journal, group->seq);
+}
+
+void journal_flush(struct journal *journal)
+{
+    while (!journal->failed && journal->in_flight < JOURNAL_FLIGHTS) {
+        if (TAILQ_EMPTY(&journal->full) && journal->open != NULL && journal->open->count > 0)
+            journal_close_group(journal);
+        struct journal_group *group = TAILQ_FIRST(&journal->full);
+        if (group == NULL)
+            return;
+        uint32_t bytes = (uint32_t)round_up(group->used, FS_BLOCK);
+        uint64_t position = journal_place(journal, bytes);
+        journal->starved = position == 0;
+        if (journal->starved)
+            return;
+        TAILQ_REMOVE(&journal->full, group, link);
+        journal_submit(journal, group, position, bytes);
+    }
+}
+
+bool journal_idle(const struct journal *journal)
+{
+    return journal->in_flight == 0 && TAILQ_EMPTY(&journal->full) &&
+           (journal->open == NULL || journal->open->count == 0);
+}
+
+/* ---- releasing ---- */
+
+uint64_t journal_mark(struct journal *journal)
+{
+    bool collects = journal->open != NULL && journal->open->count > 0;
+    const struct journal_group *last = TAILQ_LAST(&journal->full, journal_groups);
+    if (collects || last != NULL) {
+        journal->mark_seq = collects ? journal->open->seq : last->seq;
+        journal->mark_end = 0;
+        return journal->mark_seq;
+    }
+    /* An open group without records has a number already, but nothing in it. */
+    journal->mark_seq = journal->next_seq - 1 - (journal->open != NULL ? 1 : 0);
+    journal->mark_end = journal->head;
+    return journal->mark_seq;
+}
+
+static void journal_write_superblock(struct journal *journal);
+
+static void journal_apply_release(struct journal *journal, uint64_t released_seq, uint64_t tail)
+{
+    journal->released_seq = released_seq;
+    journal->tail = tail;
+    if (journal->tail == journal->head && journal->submitted_seq < released_seq)
+        journal->used = 0;
+    else if (journal->head > journal->tail)
+        journal->used = journal->head - journal->tail;
+    else
+        journal->used = journal->sb.length - journal->tail + journal->head - JOURNAL_AREA;
+}
+
+static void journal_on_superblock(struct io_op *op)
+{
+    struct journal *journal = container_of(op, struct journal, sb_op);
+    journal->sb_busy = false;
+    if (op->res < 0 && !journal->failed) {
+        journal->failed = true;
+        journal->on_failure(journal, "write the superblock of", op->res);
+    }
+    if (!journal->failed) {
+        if (journal->released_seq != journal->sb.released_seq)
+            journal_apply_release(journal, journal->sb.released_seq, journal->sb.released_pos);
+        if (journal->sb_again) {
+            journal_write_superblock(journal);
+            return;
+        }
+        journal_flush(journal);
+    }
+    journal->on_release(journal);
+}
+
+static void journal_write_superblock(struct journal *journal)
+{
+    if (journal->sb_busy) {
+        journal->sb_again = true;
+        return;
+    }
+    journal->sb_busy = true;
+    journal->sb_again = false;
+    journal->sb_next.count++;
+    journal->sb = journal->sb_next;
+    journal_superblock_encode(&journal->sb, journal->directory, journal->sb_block);
+    journal->sb_op.done = journal_on_superblock;
+    const struct iovec iov = {.iov_base = journal->sb_block, .iov_len = FS_BLOCK};
+    io_write(journal->io, &journal->sb_op, journal->file, &iov, 1,
+             (journal->sb.count & 1) * FS_BLOCK, true);
+}
+
+void journal_release(struct journal *journal, uint64_t checkpoint_seq, bool clean)
+{
+    must(journal->mark_end != 0 && journal->acked_seq >= journal->mark_seq);
+    journal->sb_next.released_seq = journal->mark_seq + 1;
+    journal->sb_next.released_pos = journal->mark_end;
+    journal->sb_next.checkpoint_seq = checkpoint_seq;
+    journal->sb_next.clean = clean;
+    if (io_mutation(journal->io, "journal.release_before_superblock"))
+        journal_apply_release(journal, journal->mark_seq + 1, journal->mark_end);
+    journal_write_superblock(journal);
+}
+
+/* ---- growing: zeros at the end, synced, then a superblock with the new length ---- */
+
+static void journal_grow_work(void *argument)
+{
+    struct journal *journal = argument;
+    size_t size = 1U << 20;
+    uint8_t *zeros = mem_pages(size);
+    int64_t result = 0;
+    for (uint64_t at = journal->sb_next.length; result >= 0 && at < journal->grow_to;) {
+        uint64_t bytes = min_u64(size, journal->grow_to - at);
+        result = fs_write(journal->fs, journal->file, zeros, bytes, at);
+        at += bytes;
+    }
+    if (result >= 0)
+        result = fs_sync(journal->fs, journal->file);
+    mem_pages_free(zeros, size);
+    journal->grow_result = result;
+}
+
+static void journal_on_grow(struct io_op *op)
+{
+    struct journal *journal = container_of(op, struct journal, grow_op);
+    journal->growing = false;
+    if (journal->failed)
+        return;
+    if (journal->grow_result < 0) {
+        /* No space, most likely: the journal works as it is. */
+        journal->length_max = journal->sb_next.length;
+        return;
+    }
+    journal->sb_next.length = journal->grow_to;
+    journal_write_superblock(journal);
+}
+
+void journal_grow(struct journal *journal)
+{
+    if (journal->growing || journal->failed || journal->sb_next.length >= journal->length_max)
+        return;
+    journal->growing = true;
+    journal->grow_to = min_u64(journal->sb_next.length + JOURNAL_STEP, journal->length_max);
+    journal->grow_op.done = journal_on_grow;
+    io_work(journal->io, &journal->grow_op, journal_grow_work, journal);
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The log from inside: the structures that its files share. Nothing outside of the log includes
+ * this. Who does what:
+ *
+ *   log.c         append, the queue in front of the journal, commits, waiting
+ *   log_change.c  birth, truncation, log start, deletion
+ *   log_read.c    finding offsets and timestamps, pinning bytes
+ *   tail.c        tail blocks: memory, lookup, eviction
+ *   segment.c     segments, their sparse index, and file jobs on the helper thread
+ *   writer.c      lazy writes from tail blocks to segments, and checkpoints
+ *   log_shard.c   a shard's part of a directory: start, end of turn, failure, stop
+ *
+ * A log's bytes go through four ends, each at or behind the one before:
+ *
+ *   appended  (active segment, its size)     in the tail buffer
+ *   flushed   (place, change)                durable in the journal, fragments of batches included
+ *   durable   (place, log.durable_offset)    whole batches that are flushed: acknowledged
+ *   written   (per segment)                  in the segment file; only flushed bytes get there
+ *
+ * The rule that keeps acknowledged bytes safe while their last block is rewritten: the first record
+ * of a log after a checkpoint began starts at the block boundary, so the journal holds the block's
+ * prefix too (`prefix_number` against the shard's `checkpoint_number`).
+ */
+#pragma once
+
+#include "core/block_pool.h"
+#include "core/checkpoint.h"
+#include "core/journal.h"
+#include "core/log_dir.h"
+#include "core/record_file.h"
+#include "io/mem.h"
+
+#define TAIL_WRITE_MIN      (128U << 10) /* lazy write when so much is flushed and unwritten */
+#define TAIL_WRITE_MAX      (256U << 10)
+#define WRITE_SLOTS         16U
+#define CHECKPOINT_AFTER_NS 5000000000ULL
+#define SPACE_CHECK_NS      1000000000ULL
+#define SEGMENT_STEP_MIN    (256U << 10)
+#define SEGMENT_STEP_MAX    (64U << 20)
+#define SEGMENT_INDEX_MAX   2048U
+#define LOG_MARKS           4U
+#define LOG_FRAGMENTS       8U
+
+struct log_body;
+struct file_job;
+
+/* ---- tail ---- */
+
+/* Memory over file positions [position, position + size) of a segment; bytes below `used` are
+ * valid. Referenced by its log while it is in the log's list, by pins, and by cold reads. */
+struct tail_block {
+    TAILQ_ENTRY(tail_block) link;       /* log's blocks, by place */
+    TAILQ_ENTRY(tail_block) clean_link; /* shard's clean list, oldest first */
+    struct segment *segment;
+    struct log_body *lg; /* NULL: in no log's list any more, or a cold read */
+    uint8_t *data;
+    uint32_t position;
+    uint32_t size;
+    uint32_t used;
+    uint32_t refs;
+    uint32_t first_position; /* of the first batch that begins here; UINT32_MAX: none */
+    int64_t first_offset;
+    uint8_t size_class;
+    bool clean; /* in the clean list */
+    bool cold;  /* memory of the cold budget */
+};
+
+TAILQ_HEAD(tail_blocks, tail_block);
+
+/* ---- segments ---- */
+
+struct index_entry {
+    uint32_t relative_offset;
+    uint32_t position;
+};
+
+struct segment {
+    TAILQ_ENTRY(segment) link;      /* log's segments, by base */
+    TAILQ_ENTRY(segment) file_link; /* shard's open files, least recently used first */
+    struct log_body *lg;
+    int64_t base;
+    int64_t end_offset;   /* after the last batch in it */
+    uint32_t size;        /* appended bytes */
+    uint32_t written;     /* in the file: FS_BLOCK multiple, or all that a checkpoint wrote */
+    uint64_t allocated;   /* length of the file as far as we took space */
+    int file;             /* -1: not open */
+    uint32_t io;          /* operations that use `file` now */
+    struct file_job *job; /* opening, extending or sealing */
+    bool dirty;           /* written since its last sync */
+    bool closed;          /* no longer the active one */
+    bool sealed;          /* cut to its data, synced, index written */
+    bool cut;             /* file cut to its data by a clean stop */
+    bool index_asked;     /* its .index was looked for */
+    bool doomed;          /* removed from the log; freed when nothing uses it */
+
+    int64_t max_timestamp; /* of the batches seen; whole when timestamps_known */
+    struct log_range max_range;
+    bool timestamps_known;
+
+    struct index_entry *index;
+    uint32_t index_count;
+    uint32_t index_size;
+    uint32_t index_interval;
+};
+
+TAILQ_HEAD(segments, segment);
+
+enum file_job_kind {
+    JOB_OPEN,   /* directory, log.id, file, space up to `length` */
+    JOB_SEAL,   /* cut to `length`, sync, write the index */
+    JOB_INDEX,  /* read the index */
+    JOB_UNLINK, /* remove one segment's files */
+    JOB_REMOVE, /* rename the log's directory away and remove it */
+    JOB_CLOSE,  /* a file number */
+    JOB_SPACE,  /* free space of the directory */
+};
+
+/* Work for the helper thread: it touches nothing but this. */
+struct file_job {
+    struct io_op op;
+    struct log_shard *ls;
+    enum file_job_kind kind;
+    struct log_body *lg;                /* not touched by the helper */
+    struct segment *segment;            /* not touched by the helper */
+    void (*done)(struct file_job *job); /* on the shard; then the job is freed */
+    void *argument;
+    struct fs *fs;
+    char *root;
+    char *directory;
+    int64_t base;
+    uint64_t length;
+    int file;
+    uint8_t identity[FS_BLOCK]; /* log.id as it must be */
+    struct index_entry *index;
+    uint32_t index_count;
+    uint64_t allocated;
+    int64_t result; /* -EBUSY: the directory is another log's still */
+    const char *verb;
+};
+
+/* ---- a log ---- */
+
+enum log_state { LOG_LIVE, LOG_TRUNCATING, LOG_DELETING, LOG_DEAD };
+
+struct log_mark {
+    int64_t offset;
+    struct log_place place;
+};
+
+struct log_body {
+    struct log log;
+    struct log_shard *ls;
+    struct log_config config;
+    enum log_state state;
+    uint32_t incarnation;
+
+    /* hot: append */
+    struct segment *active;
+    struct tail_block *tail; /* the last block, where the next byte goes; NULL: not in memory */
+    uint64_t change;         /* given to the last record */
+    uint64_t prefix_number;  /* the checkpoint since whose beginning the prefix is in the journal */
+    uint32_t waiting;        /* appends in the shard's waiting list */
+    uint8_t size_class;      /* of the next block */
+    bool loading;            /* the tail's partial block is being read */
+    bool held;               /* scratch of the waiting list */
+    uint64_t block_since_ns;
+
+    struct segments segments;
+    struct tail_blocks blocks;
+    struct epoch_history epochs;
+    struct producer_state producers;
+    uint32_t sealed_count;
+    uint64_t sealed_bytes;
+
+    /* ends */
+    struct segment *flushed_segment;
+    uint32_t flushed_position;
+    uint64_t flushed_change;
+    struct segment *durable_segment;
+    uint32_t durable_position;
+
+    /* writer */
+    TAILQ_ENTRY(log_body) write_link;
+    TAILQ_ENTRY(log_body) dirty_link;
+    TAILQ_ENTRY(log_body) moved_link;
+    bool write_queued;
+    bool writing;
+    bool dirty; /* changed since its last checkpoint entry */
+    bool moved; /* durable_offset moved in this commit */
+    bool in_checkpoint;
+    struct log_place target; /* of the running checkpoint */
+    struct io_op sync_op;
+    struct segment *syncing;
+    uint64_t step; /* next space to take */
+
+    struct log_mark marks[LOG_MARKS];
+    uint32_t next_mark;
+    uint32_t users; /* finds, pins in progress, jobs: no log_free before they end */
+    uint32_t truncations;
+    TAILQ_HEAD(, log_change) changes;
+    struct log_change *changing;
+    struct tail_block *load_block;
+    struct io_op load_op;
+    TAILQ_ENTRY(log_body) all_link;
+};
+
+TAILQ_HEAD(log_bodies, log_body);
+
+static inline struct log_body *log_body_of(struct log *lg)
+{
+    return container_of(lg, struct log_body, log);
+}
+
+static inline const struct log_body *log_body_of_const(const struct log *lg)
+{
+    return (const struct log_body *)(const void *)lg;
+}
+
+/* ---- a shard's part ---- */
+
+enum checkpoint_step {
+    CHECKPOINT_IDLE,
+    CHECKPOINT_MARKED,  /* waits until the marked group is durable */
+    CHECKPOINT_WRITING, /* logs write and sync */
+    CHECKPOINT_NOTING,  /* entries go to the checkpoint file */
+    CHECKPOINT_RELEASING,
+};
+
+struct segment_write {
+    struct io_op op;
+    struct log_shard *ls;
+    struct log_body *lg;
+    struct segment *segment;
+    uint32_t upto;
+    uint8_t *page; /* for the partial last block */
+    TAILQ_ENTRY(segment_write) link;
+};
+
+struct checkpoint_batch {
+    struct record_append append;
+    struct log_shard *ls;
+    TAILQ_ENTRY(checkpoint_batch) link;
+    uint32_t used;
+    uint32_t size;
+    uint8_t *bytes;
+};
+
+STAILQ_HEAD(log_appends, log_append);
+
+struct log_shard {
+    struct log_dir *dir;
+    struct shard *sh;
+    struct io *io;
+    struct fs *fs;
+    struct journal journal;
+    struct record_file checkpoints;
+    struct log_counts counts;
+    struct log_bodies logs;
+    uint32_t log_count;
+
+    /* From append to ack: one queue in append order. `unjournaled` is the first whose record is not
+     * whole in a group yet. */
+    struct log_appends queue;
+    struct log_append *unjournaled;
+    uint64_t last_seq; /* group of the record written last */
+    struct {
+        uint64_t seq;
+        uint32_t position;
+        uint64_t change;
+    } fragments[LOG_FRAGMENTS]; /* of the batch at `unjournaled` (or just completed) */
+    struct log_append *fragments_of;
+    uint32_t fragment_count;
+    struct log_appends waiting;
+    uint32_t waiting_memory;
+    struct log_bodies moved;
+
+    /* memory */
+    struct block_pool pool;
+    struct block_pool cold_pool;
+    struct tail_blocks clean;
+    struct tail_blocks spare; /* descriptors */
+    struct tail_block **slabs;
+    uint32_t slab_count;
+    TAILQ_HEAD(, log_pin) pins_waiting; /* for cold memory */
+
+    /* writer */
+    struct segment_write writes[WRITE_SLOTS];
+    TAILQ_HEAD(, segment_write) writes_free;
+    uint32_t writes_busy;
+    struct log_bodies write_queue;
+    struct log_bodies dirty;
+    uint64_t dirty_since_ns;
+    struct segments files;
+    uint32_t file_count;
+    uint32_t jobs;
+
+    /* checkpoint */
+    enum checkpoint_step step;
+    uint64_t checkpoint_number;
+    uint64_t checkpoint_began_ns;
+    uint64_t mark_seq;
+    struct log_bodies checkpointing; /* still to write and sync */
+    struct log_bodies checkpoint_active;
+    uint32_t checkpoint_syncs;
+    TAILQ_HEAD(, checkpoint_batch) batches;
+    uint32_t batches_pending;
+    bool checkpoint_again;
+    struct record_rewrite rewrite;
+    struct record_payload *rewrite_payloads;
+    uint64_t live_bytes;
+
+    struct task end_task;
+    struct timer checkpoint_timer;
+    struct timer space_timer;
+    bool full; /* free space is below the reserve */
+    bool space_asked;
+    bool pressure; /* appends wait for memory */
+
+    bool offline;
+    char reason[512];
+    void (*on_offline)(void *argument);
+    void *on_offline_argument;
+
+    bool stopping;
+    bool stopped;
+    bool cutting; /* the last checkpoint is done, files are being cut */
+    void (*stop_done)(void *argument);
+    void *stop_argument;
+};
+
+/* What log_dir keeps for its shards. */
+struct log_offline_mail {
+    struct mail mail;
+    struct log_dir *dir;
+    char reason[512];
+};
+
+struct log_dir_shard {
+    struct log_shard *ls;
+    struct journal_superblock sb; /* of the generation that recovery began */
+    int journal_file;
+    char *journal_path;
+    struct record_file checkpoints;
+    struct log_offline_mail *mails; /* [shards], to each other shard */
+};
+
+struct log_dir_private {
+    int lock_file;
+    struct log_dir_shard *shards; /* [options.shards] */
+};
+
+struct recovered_segment {
+    int64_t base;
+    uint32_t size;
+    bool sealed;
+};
+
+struct recovered_state {
+    uint32_t incarnation;
+    uint64_t change;
+    struct recovered_segment *segments; /* by base; the last is the active one */
+    uint32_t segment_count;
+    uint32_t sealed_count;
+    uint64_t sealed_bytes;
+    struct epoch_history epochs;
+    struct producer_state producers;
+};
+
+/* tail.c */
+void tail_init(struct log_shard *ls);
+void tail_fini(struct log_shard *ls);
+/* Blocks for [from, from + len) of the segment, which is the log's end. LOG_OK, or LOG_WAIT: no
+ * memory (*memory), or the partial block is being read. */
+enum log_verdict tail_reserve(struct log_body *lg, struct segment *segment, uint32_t from,
+                              uint32_t len, bool *memory);
+/* The log ends at `end` of the segment again: blocks beyond go away. */
+void tail_rewind(struct log_body *lg, struct segment *segment, uint32_t end);
+struct tail_block *tail_find(const struct log_body *lg, const struct segment *segment,
+                             uint32_t position);
+void tail_copy_out(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                   void *to, uint32_t len);
+/* The block that holds the batch's start; begins at the newest. */
+void tail_get(struct tail_block *block);
+void tail_put(struct log_shard *ls, struct tail_block *block);
+void tail_written(struct log_body *lg, struct segment *segment);
+void tail_drop_all(struct log_body *lg);
+struct tail_block *tail_cold_block(struct log_shard *ls, uint32_t bytes);
+
+/* segment.c */
+struct segment *segment_new(struct log_body *lg, int64_t base);
+void segment_doom(struct segment *segment);
+void segment_noted(struct segment *segment, int64_t offset, uint32_t position, uint32_t length,
+                   int64_t max_timestamp, uint32_t interval);
+void segment_index_add(struct segment *segment, int64_t offset, uint32_t position,
+                       uint32_t interval);
+/* The last indexed place at or before `offset`: position 0 when there is none. */
+struct index_entry segment_index_find(const struct segment *segment, int64_t offset);
+/* True when the file is open and has space up to `length` (0: just open); else a job was started
+ * and `lg` will be queued for writing again, or its readers run. */
+bool segment_ready(struct segment *segment, uint64_t length);
+void segment_use(struct segment *segment);
+void segment_unuse(struct segment *segment);
+void segment_seal(struct segment *segment, void (*done)(struct file_job *job));
+struct segment *segment_by_base(const struct log_body *lg, int64_t base);
+struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
+                              struct segment *segment, void (*done)(struct file_job *job));
+void file_job_start(struct file_job *job);
+void log_directory_path(char *to, size_t size, const char *root, const char *topic,
+                        int32_t partition);
+void log_identity_encode(uint8_t block[FS_BLOCK], const uint8_t directory[16],
+                         const struct log_id *id, uint32_t incarnation);
+
+/* writer.c */
+void writer_want(struct log_body *lg);
+void writer_run(struct log_shard *ls);
+void writer_on_flushed(struct log_body *lg);
+void writer_forget(struct log_body *lg);
+void checkpoint_want(struct log_shard *ls);
+void checkpoint_run(struct log_shard *ls);
+void checkpoint_on_release(struct log_shard *ls);
+void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *entry);
+
+/* log.c */
+void log_journal_fill(struct log_shard *ls);
+void log_on_commit(struct log_shard *ls, uint64_t seq);
+void log_queue_change(struct log_body *lg, struct log_append *record, enum journal_kind kind);
+void log_retry_waiting(struct log_shard *ls);
+void log_fail_all(struct log_shard *ls);
+struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, const char *topic,
+                              const struct log_config *config);
+
+/* log_change.c */
+void log_change_durable(struct log_body *lg, struct log_append *record);
+void log_change_run(struct log_body *lg);
+
+/* log_read.c */
+void log_read_on_file(struct log_shard *ls);
+void log_read_run(struct log_shard *ls);
+
+/* log_shard.c */
+void log_shard_fail(struct log_shard *ls, const char *verb, const char *path, int64_t result);
+void log_shard_kick(struct log_shard *ls);     /* something for the end of the turn */
+void log_shard_progress(struct log_shard *ls); /* towards a stop */
