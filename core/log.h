@@ -127,22 +127,22 @@ struct log_append {
     /* private */
     struct {
         STAILQ_ENTRY(log_append) link;
-        uint64_t seq; /* journal group that makes it durable */
         struct log *lg;
         struct segment *segment;
-        uint64_t change; /* the log's change number of its last journal record */
+        uint64_t seq;    /* journal group that makes it durable */
+        uint64_t change; /* the log's number of its last journal record */
         uint32_t start;  /* the batch's range in the segment */
         uint32_t end;
         uint32_t journaled; /* copied to groups up to here */
         uint8_t kind;
-        void *summary_at;
-        uint64_t began_ns;
+        int32_t leader_epoch;
         int64_t max_timestamp;
+        int64_t now_ms;
         int64_t producer_id;
         int32_t base_sequence;
         int32_t last_sequence;
         int16_t producer_epoch;
-        int16_t attributes;
+        uint16_t attributes;
     } priv;
 };
 
@@ -175,7 +175,7 @@ struct log_find {
     void (*done)(struct log_find *find);
     void *user;
 
-    enum log_verdict verdict; /* LOG_OK, LOG_OUT_OF_RANGE, LOG_OFFLINE, LOG_CLOSED */
+    enum log_verdict verdict; /* LOG_OK, LOG_OUT_OF_RANGE, LOG_CORRUPT, LOG_OFFLINE, LOG_CLOSED */
     struct log_range range;
 
     /* private */
@@ -183,17 +183,19 @@ struct log_find {
         struct io_op op;
         TAILQ_ENTRY(log_find) link;
         struct log *lg;
-        struct segment *segment;
-        uint8_t *buffer;
-        uint64_t timestamp;
-        int64_t at_offset;
-        uint32_t at;
-        uint32_t buffer_position;
-        uint32_t buffer_len;
-        uint8_t step;
-        uint8_t mode;
+        struct tail_block *block; /* what was read, from buffer_position on */
+        int64_t segment_base;
+        int64_t timestamp;
         int64_t best_timestamp;
         struct log_range best;
+        uint32_t buffer_position;
+        uint32_t buffer_len;
+        uint32_t at; /* position of the next batch to look at */
+        uint8_t mode;
+        bool from_start; /* the walk of this segment began at its first batch */
+        bool no_hints;   /* a hint was wrong: begin at position 0 */
+        bool async;
+        bool waiting;
     } priv;
 };
 
@@ -229,12 +231,12 @@ struct log_pin {
         TAILQ_ENTRY(log_pin) link;
         struct log_shard *ls;
         struct log *lg;
-        struct segment *segment;
+        struct segment *segment; /* being read */
         struct tail_block *blocks[LOG_PIN_PIECES];
-        struct log_range range;
-        uint32_t skip;
+        int64_t segment_base;
+        uint32_t position;
         uint32_t length_max;
-        uint8_t step;
+        bool waiting;
     } priv;
 };
 
@@ -261,16 +263,17 @@ struct log_change {
     /* private */
     struct {
         struct log_append record; /* its place in the journal queue */
-        struct io_op op;
+        struct log_find find;
         TAILQ_ENTRY(log_change) link;
         int64_t offset;
+        uint8_t kind;
         uint8_t step;
     } priv;
 };
 
 /* Drops everything at and above `offset` (a batch boundary, >= start_offset), durable before the
- * next append is accepted or anything is found; appends meanwhile wait, appends not yet durable end
- * with LOG_CLOSED. */
+ * next append is accepted or anything is found; appends accepted before it finish first, later ones
+ * wait. */
 void log_truncate(struct log *lg, struct log_change *change, int64_t offset);
 /* Moves start_offset up to `offset` (<= durable_offset); whole segments below go away. */
 void log_start_set(struct log *lg, struct log_change *change, int64_t offset);

@@ -40,6 +40,7 @@
 #define SEGMENT_STEP_MAX    (64U << 20)
 #define SEGMENT_INDEX_MAX   2048U
 #define LOG_MARKS           4U
+#define LOG_NO_RECORD       0U /* kind of a duplicate in the queue: it waits and writes nothing */
 #define LOG_FRAGMENTS       8U
 
 struct log_body;
@@ -161,6 +162,7 @@ struct log_body {
     uint64_t change;         /* given to the last record */
     uint64_t prefix_number;  /* the checkpoint since whose beginning the prefix is in the journal */
     uint32_t waiting;        /* appends in the shard's waiting list */
+    uint32_t pending;        /* in the shard's queue: not durable yet */
     uint8_t size_class;      /* of the next block */
     bool loading;            /* the tail's partial block is being read */
     bool held;               /* scratch of the waiting list */
@@ -189,17 +191,22 @@ struct log_body {
     bool dirty; /* changed since its last checkpoint entry */
     bool moved; /* durable_offset moved in this commit */
     bool in_checkpoint;
+    bool reached;            /* the target is written */
+    bool listed;             /* in the checkpoint's lists: dirty_link is taken */
+    bool dirty_again;        /* changed meanwhile: back to the dirty list afterwards */
     struct log_place target; /* of the running checkpoint */
     struct io_op sync_op;
     struct segment *syncing;
+    bool adopted;  /* D/checkpoint-start knows it */
     uint64_t step; /* next space to take */
 
     struct log_mark marks[LOG_MARKS];
     uint32_t next_mark;
-    uint32_t users; /* finds, pins in progress, jobs: no log_free before they end */
-    uint32_t truncations;
+    uint32_t users;          /* finds, pins in progress, jobs: no log_free before they end */
+    struct log_append birth; /* the record that says the log exists */
     TAILQ_HEAD(, log_change) changes;
-    struct log_change *changing;
+    TAILQ_ENTRY(log_body) change_link;
+    bool change_listed; /* in the shard's list of logs whose changes begin this turn */
     struct tail_block *load_block;
     struct io_op load_op;
     TAILQ_ENTRY(log_body) all_link;
@@ -246,7 +253,26 @@ struct checkpoint_batch {
     uint8_t *bytes;
 };
 
+/* Entries "deleted" of logs that D/checkpoint-start still knows as alive. */
+struct checkpoint_tombstones {
+    uint8_t *bytes;
+    size_t used;
+    size_t size;
+};
+
+TAILQ_HEAD(checkpoint_batches, checkpoint_batch);
+TAILQ_HEAD(log_pins, log_pin);
+TAILQ_HEAD(log_finds, log_find);
 STAILQ_HEAD(log_appends, log_append);
+
+/* A part of a batch that is in a group: when the group is durable, so is this place. */
+struct log_fragment {
+    uint64_t seq;
+    struct log_body *lg;
+    struct segment *segment;
+    uint32_t position;
+    uint64_t change;
+};
 
 struct log_shard {
     struct log_dir *dir;
@@ -263,17 +289,14 @@ struct log_shard {
      * whole in a group yet. */
     struct log_appends queue;
     struct log_append *unjournaled;
-    uint64_t last_seq; /* group of the record written last */
-    struct {
-        uint64_t seq;
-        uint32_t position;
-        uint64_t change;
-    } fragments[LOG_FRAGMENTS]; /* of the batch at `unjournaled` (or just completed) */
-    struct log_append *fragments_of;
+    uint64_t last_seq;                            /* group of the record written last */
+    struct log_fragment fragments[LOG_FRAGMENTS]; /* journaled parts of a large batch, by seq */
     uint32_t fragment_count;
+    struct log_appends ready; /* done() at the end of this turn */
     struct log_appends waiting;
     uint32_t waiting_memory;
     struct log_bodies moved;
+    struct log_bodies changing;
 
     /* memory */
     struct block_pool pool;
@@ -282,7 +305,9 @@ struct log_shard {
     struct tail_blocks spare; /* descriptors */
     struct tail_block **slabs;
     uint32_t slab_count;
-    TAILQ_HEAD(, log_pin) pins_waiting; /* for cold memory */
+    struct log_pins pins_waiting; /* for cold memory or a file */
+    struct log_finds finds_waiting;
+    bool reads_again; /* a file was opened, cold memory came back, or a walk goes on */
 
     /* writer */
     struct segment_write writes[WRITE_SLOTS];
@@ -300,15 +325,18 @@ struct log_shard {
     uint64_t checkpoint_number;
     uint64_t checkpoint_began_ns;
     uint64_t mark_seq;
-    struct log_bodies checkpointing; /* still to write and sync */
-    struct log_bodies checkpoint_active;
-    uint32_t checkpoint_syncs;
-    TAILQ_HEAD(, checkpoint_batch) batches;
+    struct log_bodies checkpointing; /* still to write (by dirty_link) */
+    struct log_bodies to_sync;       /* written, not synced */
+    uint32_t syncs;
+    struct checkpoint_batches batches;
     uint32_t batches_pending;
     bool checkpoint_again;
     struct record_rewrite rewrite;
     struct record_payload *rewrite_payloads;
-    uint64_t live_bytes;
+    uint8_t **rewrite_buffers;
+    bool rewriting;
+    uint64_t live_bytes; /* of the checkpoint file when it was rewritten last */
+    struct checkpoint_tombstones tombstones;
 
     struct task end_task;
     struct timer checkpoint_timer;
@@ -384,6 +412,7 @@ void tail_copy_out(const struct log_body *lg, const struct segment *segment, uin
 void tail_get(struct tail_block *block);
 void tail_put(struct log_shard *ls, struct tail_block *block);
 void tail_written(struct log_body *lg, struct segment *segment);
+void tail_drop(struct log_shard *ls, struct tail_block *block); /* out of its log */
 void tail_drop_all(struct log_body *lg);
 struct tail_block *tail_cold_block(struct log_shard *ls, uint32_t bytes);
 
@@ -401,6 +430,7 @@ struct index_entry segment_index_find(const struct segment *segment, int64_t off
 bool segment_ready(struct segment *segment, uint64_t length);
 void segment_use(struct segment *segment);
 void segment_unuse(struct segment *segment);
+void segment_close_all(struct log_shard *ls); /* every open file, in the background */
 void segment_seal(struct segment *segment, void (*done)(struct file_job *job));
 struct segment *segment_by_base(const struct log_body *lg, int64_t base);
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
@@ -411,6 +441,16 @@ void log_directory_path(char *to, size_t size, const char *root, const char *top
 void log_identity_encode(uint8_t block[FS_BLOCK], const uint8_t directory[16],
                          const struct log_id *id, uint32_t incarnation);
 
+/* Makes the directory and its log.id: 1 it was ours, 0 it is now, -EBUSY: another log's. Blocking.
+ */
+int64_t log_directory_claim(struct fs *fs, const char *root, const char *directory,
+                            const uint8_t identity[FS_BLOCK]);
+/* Whose it says it is; false: it has no readable log.id. Blocking. */
+bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid[16],
+                        struct log_id *id, uint32_t *incarnation);
+/* Renames a directory away and removes it. Blocking. */
+int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag);
+
 /* writer.c */
 void writer_want(struct log_body *lg);
 void writer_run(struct log_shard *ls);
@@ -419,12 +459,18 @@ void writer_forget(struct log_body *lg);
 void checkpoint_want(struct log_shard *ls);
 void checkpoint_run(struct log_shard *ls);
 void checkpoint_on_release(struct log_shard *ls);
+/* `open` is the caller's to free. */
 void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *entry);
+bool checkpoint_busy(const struct log_shard *ls);
+void checkpoint_note(struct log_body *lg);
+void checkpoint_fini(struct log_shard *ls);
 
 /* log.c */
 void log_journal_fill(struct log_shard *ls);
 void log_on_commit(struct log_shard *ls, uint64_t seq);
-void log_queue_change(struct log_body *lg, struct log_append *record, enum journal_kind kind);
+/* A record that is no append joins the queue; log_change_durable() when it is durable. */
+void log_queue_record(struct log_body *lg, struct log_append *record, uint8_t kind);
+void log_dirty(struct log_body *lg);
 void log_retry_waiting(struct log_shard *ls);
 void log_fail_all(struct log_shard *ls);
 struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, const char *topic,
@@ -433,10 +479,14 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
 /* log_change.c */
 void log_change_durable(struct log_body *lg, struct log_append *record);
 void log_change_run(struct log_body *lg);
+/* Something that used the log has ended (lg->users). */
+void log_unuse(struct log_body *lg);
 
 /* log_read.c */
-void log_read_on_file(struct log_shard *ls);
-void log_read_run(struct log_shard *ls);
+void log_read_run(struct log_shard *ls); /* finds and pins that wait try again */
+void log_marks_clear(struct log_body *lg);
+/* Also while the log is being truncated. */
+bool log_find_inside(struct log_body *lg, struct log_find *find);
 
 /* log_shard.c */
 void log_shard_fail(struct log_shard *ls, const char *verb, const char *path, int64_t result);

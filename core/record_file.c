@@ -172,6 +172,18 @@ bool record_file_create(struct record_file *rf, struct fs *fs, const char *path,
     return false;
 }
 
+bool record_file_restart(struct record_file *rf, struct fs *fs, const char *path,
+                         const char magic[8], const uint8_t directory[16], uint64_t nonce,
+                         uint64_t first_seq, struct log_error *error)
+{
+    record_file_prepare(rf, fs, path, magic, directory);
+    rf->next_seq = first_seq;
+    if (record_file_rewrite_now(rf, NULL, 0, nonce, error))
+        return true;
+    record_file_close(rf);
+    return false;
+}
+
 bool record_file_rewrite_now(struct record_file *rf, const struct record_payload *payloads,
                              uint32_t count, uint64_t nonce, struct log_error *error)
 {

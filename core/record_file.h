@@ -87,6 +87,10 @@ bool record_file_create(struct record_file *rf, struct fs *fs, const char *path,
                         const char magic[8], const uint8_t directory[16], uint64_t nonce,
                         const struct record_payload *payloads, uint32_t count,
                         struct log_error *error);
+/* The same, empty, and its first batch will be `first_seq`: it goes on where an old file ended. */
+bool record_file_restart(struct record_file *rf, struct fs *fs, const char *path,
+                         const char magic[8], const uint8_t directory[16], uint64_t nonce,
+                         uint64_t first_seq, struct log_error *error);
 /* Reads all batches; `on_batch` may refuse one by returning false after filling in `error`.
  * Blocking. The payload is valid during the call only. */
 bool record_file_open(struct record_file *rf, struct fs *fs, const char *path, const char magic[8],

@@ -22,6 +22,10 @@ enum fs_flags {
     FS_DIRECT = 8,    /* O_DIRECT where the file system has it; fs_probe() says whether */
 };
 
+/* A deliberate mistake of the simulation for code that runs before there is a shard (io_mutation in
+ * io/io.h is for the others); false in the real world. */
+bool fs_mutation(const struct fs *fs, const char *name);
+
 /* Offsets, lengths and addresses of direct I/O are multiples of this, whatever the disk allows. */
 #define FS_BLOCK 4096U
 

@@ -7,6 +7,7 @@
  * key, so a comparison touches no event.
  */
 #include "io/crc.h"
+#include "io/sim/drive.h"
 #include "io/sim/inside.h"
 
 #include <stdarg.h>
@@ -369,14 +370,23 @@ bool io_chance(struct io *io, const char *name, uint32_t one_in)
     return taken;
 }
 
-bool io_mutation(const struct io *io, const char *name)
+static bool world_mutation(struct world *world, const char *name)
 {
-    struct world *world = io->world;
     unsigned i = name_find(world, &world->mutations, name);
     world->mutations.names[i].asked++;
     bool taken = world->options.mutation && strcmp(world->options.mutation, name) == 0;
     world->mutations.names[i].taken += taken;
     return taken;
+}
+
+bool io_mutation(const struct io *io, const char *name)
+{
+    return world_mutation(io->world, name);
+}
+
+bool fs_mutation(const struct fs *fs, const char *name)
+{
+    return world_mutation(fs->world, name);
 }
 
 unsigned world_chances(const struct world *world, const struct world_name **names)

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Changes of a log that are no appends: birth, truncation, a new log start, deletion. Each is a
+ * record in the journal like an append, and takes effect when that is durable. They run one at a
+ * time per log; truncation and deletion first wait until nothing of the log is on its way.
+ */
+#include "core/log_inside.h"
+
+enum change_step { CHANGE_ASKED, CHANGE_FINDING, CHANGE_FOUND, CHANGE_QUEUED, CHANGE_DURABLE };
+
+/* ---- birth and end ---- */
+
+struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, const char *topic,
+                              const struct log_config *config)
+{
+    must(strlen(topic) <= LOG_TOPIC_MAX && id->partition >= 0);
+    struct log_body *lg = mem_zalloc(sizeof(*lg));
+    lg->ls = ls;
+    lg->log.id = *id;
+    lg->log.home = ls;
+    lg->log.leader_epoch = -1;
+    lg->log.first_unstable_offset = -1;
+    memcpy(lg->log.topic, topic, strlen(topic));
+    lg->config = *config;
+    TAILQ_INIT(&lg->segments);
+    TAILQ_INIT(&lg->blocks);
+    TAILQ_INIT(&lg->changes);
+    log_marks_clear(lg);
+    TAILQ_INSERT_TAIL(&ls->logs, lg, all_link);
+    ls->log_count++;
+    return lg;
+}
+
+struct log *log_new(struct log_shard *ls, const struct log_id *id, const char *topic,
+                    const struct log_config *config, int64_t start_offset)
+{
+    must(shard_here() == ls->sh);
+    struct log_body *lg = log_body_new(ls, id, topic, config);
+    lg->incarnation = (uint32_t)io_random(ls->io) | 1U;
+    producer_state_init(&lg->producers, io_random(ls->io));
+    lg->log.start_offset = start_offset;
+    lg->log.durable_offset = start_offset;
+    lg->log.end_offset = start_offset;
+    lg->active = segment_new(lg, start_offset);
+    lg->flushed_segment = lg->active;
+    lg->durable_segment = lg->active;
+    if (!ls->offline && !ls->stopping)
+        log_queue_record(lg, &lg->birth, JOURNAL_CHECKPOINT);
+    return &lg->log;
+}
+
+void log_configure(struct log *log, const struct log_config *config)
+{
+    log_body_of(log)->config = *config;
+}
+
+void log_free(struct log *log)
+{
+    struct log_body *lg = log_body_of(log);
+    struct log_shard *ls = lg->ls;
+    must(lg->pending == 0 && lg->waiting == 0 && lg->users == 0 && !lg->moved);
+    must(!lg->listed || ls->offline);
+    writer_forget(lg);
+    tail_drop_all(lg);
+    struct segment *segment;
+    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL)
+        segment_doom(segment);
+    epoch_fini(&lg->epochs);
+    producer_state_fini(&lg->producers);
+    TAILQ_REMOVE(&ls->logs, lg, all_link);
+    ls->log_count--;
+    mem_free(lg);
+}
+
+/* ---- the queue of changes ---- */
+
+static void change_finish(struct log_body *lg, struct log_change *change, enum log_verdict verdict)
+{
+    must(TAILQ_FIRST(&lg->changes) == change);
+    TAILQ_REMOVE(&lg->changes, change, priv.link);
+    if (lg->state == LOG_TRUNCATING)
+        lg->state = LOG_LIVE;
+    change->verdict = verdict;
+    log_shard_kick(lg->ls);
+    change->done(change);
+}
+
+static void change_add(struct log *log, struct log_change *change, enum journal_kind kind,
+                       int64_t offset)
+{
+    struct log_body *lg = log_body_of(log);
+    must(shard_here() == lg->ls->sh);
+    change->priv.kind = (uint8_t)kind;
+    change->priv.step = CHANGE_ASKED;
+    change->priv.offset = offset;
+    TAILQ_INSERT_TAIL(&lg->changes, change, priv.link);
+    /* done() must not run inside the call: the end of the turn begins it. */
+    if (!lg->change_listed) {
+        lg->change_listed = true;
+        TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
+    }
+    log_shard_kick(lg->ls);
+}
+
+void log_truncate(struct log *lg, struct log_change *change, int64_t offset)
+{
+    change_add(lg, change, JOURNAL_TRUNCATE, offset);
+}
+
+void log_start_set(struct log *lg, struct log_change *change, int64_t offset)
+{
+    change_add(lg, change, JOURNAL_LOG_START, offset);
+}
+
+void log_delete(struct log *lg, struct log_change *change)
+{
+    change_add(lg, change, JOURNAL_DELETE, 0);
+}
+
+void log_unuse(struct log_body *lg)
+{
+    must(lg->users > 0);
+    lg->users--;
+    if (TAILQ_EMPTY(&lg->changes) || lg->change_listed)
+        return;
+    lg->change_listed = true;
+    TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
+    log_shard_kick(lg->ls);
+}
+
+static bool log_at_rest(const struct log_body *lg)
+{
+    return lg->pending == 0 && !lg->writing && lg->syncing == NULL && !lg->listed &&
+           !lg->in_checkpoint && !lg->loading;
+}
+
+/* ---- removing segments ---- */
+
+static void change_on_unlinked(struct file_job *job)
+{
+    /* A file that stays behind costs space, not truth: lengths come from elsewhere. */
+    (void)job;
+}
+
+static void log_remove_segment(struct log_body *lg, struct segment *segment)
+{
+    if (segment->sealed) {
+        lg->sealed_count--;
+        lg->sealed_bytes -= segment->size;
+    }
+    lg->log.size_bytes -= segment->size;
+    struct tail_block *block;
+    struct tail_block *next;
+    for (block = TAILQ_FIRST(&lg->blocks); block != NULL; block = next) {
+        next = TAILQ_NEXT(block, link);
+        if (block->segment == segment)
+            tail_drop(lg->ls, block);
+    }
+    struct file_job *job = file_job_new(lg->ls, JOB_UNLINK, lg, NULL, change_on_unlinked);
+    job->base = segment->base;
+    segment_doom(segment);
+    file_job_start(job);
+}
+
+/* ---- truncation ---- */
+
+static void truncate_apply(struct log_body *lg, const struct log_change *change)
+{
+    const struct log_append *record = &change->priv.record;
+    int64_t offset = record->base_offset;
+    struct segment *segment = segment_by_base(lg, record->last_offset);
+    uint32_t position = record->priv.end;
+    struct segment *last;
+    while ((last = TAILQ_LAST(&lg->segments, segments)) != segment)
+        log_remove_segment(lg, last);
+    tail_rewind(lg, segment, position);
+    if (segment->sealed) {
+        lg->sealed_count--;
+        lg->sealed_bytes -= segment->size;
+    }
+    lg->log.size_bytes -= segment->size - position;
+    segment->sealed = false;
+    segment->closed = false;
+    segment->size = position;
+    segment->end_offset = offset;
+    segment->written = (uint32_t)min_u64(segment->written, position);
+    while (segment->index_count > 0 &&
+           segment->index[segment->index_count - 1].position >= position)
+        segment->index_count--;
+    if (segment->max_range.length > 0 && segment->max_range.position >= position) {
+        segment->timestamps_known = false;
+        segment->max_timestamp = INT64_MIN;
+        segment->max_range = (struct log_range){0};
+    }
+    lg->active = segment;
+    lg->flushed_segment = segment;
+    lg->durable_segment = segment;
+    lg->flushed_position = position;
+    lg->durable_position = position;
+    lg->prefix_number = 0; /* the next append rewrites the block at the new end */
+    lg->log.end_offset = offset;
+    lg->log.durable_offset = offset;
+    epoch_truncate_end(&lg->epochs, offset);
+    producer_truncate(&lg->producers, offset);
+    lg->log.leader_epoch = epoch_latest(&lg->epochs);
+    log_marks_clear(lg);
+}
+
+static void truncate_on_found(struct log_find *find)
+{
+    struct log_change *change = find->user;
+    change->priv.step = CHANGE_FOUND;
+    log_change_run(log_body_of(find->priv.lg));
+}
+
+static void truncate_run(struct log_body *lg, struct log_change *change)
+{
+    struct log_find *find = &change->priv.find;
+    struct log_append *record = &change->priv.record;
+    if (change->priv.step == CHANGE_ASKED) {
+        lg->state = LOG_TRUNCATING;
+        if (!log_at_rest(lg))
+            return;
+        if (change->priv.offset >= lg->log.end_offset) {
+            change_finish(lg, change,
+                          change->priv.offset == lg->log.end_offset ? LOG_OK : LOG_OUT_OF_RANGE);
+            return;
+        }
+        *find = (struct log_find){.offset = change->priv.offset,
+                                  .upto_offset = lg->log.end_offset,
+                                  .done = truncate_on_found,
+                                  .user = change};
+        change->priv.step = CHANGE_FINDING;
+        if (log_find_inside(lg, find))
+            change->priv.step = CHANGE_FOUND;
+    }
+    if (change->priv.step != CHANGE_FOUND)
+        return;
+    if (find->verdict != LOG_OK || find->range.base_offset != change->priv.offset) {
+        change_finish(lg, change, find->verdict != LOG_OK ? find->verdict : LOG_OUT_OF_RANGE);
+        return;
+    }
+    record->base_offset = change->priv.offset;
+    record->last_offset = find->range.segment_base;
+    record->priv.end = find->range.position;
+    change->priv.step = CHANGE_QUEUED;
+    log_queue_record(lg, record, JOURNAL_TRUNCATE);
+}
+
+/* ---- log start ---- */
+
+static void start_apply(struct log_body *lg, const struct log_change *change)
+{
+    int64_t offset = change->priv.record.base_offset;
+    lg->log.start_offset = max_i64(lg->log.start_offset, offset);
+    epoch_truncate_start(&lg->epochs, offset);
+    struct segment *segment;
+    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL) {
+        const struct segment *next = TAILQ_NEXT(segment, link);
+        if (next == NULL || next->base > offset || segment->base >= lg->durable_segment->base ||
+            segment->base >= lg->flushed_segment->base)
+            break;
+        log_remove_segment(lg, segment);
+    }
+}
+
+static void start_run(struct log_body *lg, struct log_change *change)
+{
+    if (change->priv.step != CHANGE_ASKED || !log_at_rest(lg))
+        return;
+    int64_t offset = change->priv.offset;
+    if (offset < lg->log.start_offset || offset > lg->log.durable_offset) {
+        change_finish(lg, change, LOG_OUT_OF_RANGE);
+        return;
+    }
+    change->priv.record.base_offset = offset;
+    change->priv.step = CHANGE_QUEUED;
+    log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
+}
+
+/* ---- deletion ---- */
+
+static void delete_on_removed(struct file_job *job)
+{
+    /* A directory that stays behind is removed by the next start. */
+    struct log_body *lg = job->lg;
+    struct log_change *change = TAILQ_FIRST(&lg->changes);
+    job->lg = NULL; /* the log may be freed inside done() */
+    lg->users--;
+    if (lg->change_listed)
+        TAILQ_REMOVE(&lg->ls->changing, lg, change_link);
+    lg->change_listed = false;
+    change_finish(lg, change, LOG_OK);
+}
+
+static void delete_run(struct log_body *lg, struct log_change *change)
+{
+    if (change->priv.step == CHANGE_ASKED) {
+        lg->state = LOG_DELETING;
+        log_retry_waiting(lg->ls); /* ends what waits */
+        if (!log_at_rest(lg) || lg->users > 0)
+            return;
+        change->priv.step = CHANGE_QUEUED;
+        log_queue_record(lg, &change->priv.record, JOURNAL_DELETE);
+        return;
+    }
+    if (change->priv.step != CHANGE_DURABLE || !log_at_rest(lg))
+        return;
+    change->priv.step = CHANGE_FOUND;
+    lg->state = LOG_DEAD;
+    lg->flushed_change = change->priv.record.priv.change;
+    checkpoint_note(lg);
+    writer_forget(lg);
+    file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
+}
+
+/* ---- driving ---- */
+
+void log_change_durable(struct log_body *lg, struct log_append *record)
+{
+    if (record == &lg->birth || lg->ls->offline)
+        return; /* offline: log_fail_all() ends the change */
+    struct log_change *change = container_of(record, struct log_change, priv.record);
+    change->priv.step = CHANGE_DURABLE;
+    if (change->priv.kind == JOURNAL_DELETE)
+        return; /* log_change_run() goes on */
+    if (change->priv.kind == JOURNAL_TRUNCATE)
+        truncate_apply(lg, change);
+    else
+        start_apply(lg, change);
+    change_finish(lg, change, LOG_OK);
+}
+
+void log_change_run(struct log_body *lg)
+{
+    struct log_change *change;
+    struct log_change *last = NULL;
+    while ((change = TAILQ_FIRST(&lg->changes)) != NULL && change != last) {
+        last = change;
+        if (lg->ls->offline && lg->users == 0 && lg->pending == 0) {
+            change_finish(lg, change, LOG_OFFLINE);
+        } else if (lg->ls->offline) {
+            return;
+        } else if (lg->state == LOG_DELETING && change->priv.kind != JOURNAL_DELETE) {
+            change_finish(lg, change, LOG_CLOSED);
+        } else if (change->priv.kind == JOURNAL_TRUNCATE) {
+            truncate_run(lg, change);
+        } else if (change->priv.kind == JOURNAL_LOG_START) {
+            start_run(lg, change);
+        } else {
+            delete_run(lg, change);
+            return; /* the log may be gone */
+        }
+    }
+}

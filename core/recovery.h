@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bringing the logs of a directory back (log_dir_recover, core/log_dir.h). See core/recovery.c.
+ */
+#pragma once
+
+#include "core/journal_replay.h"
+#include "core/log_inside.h"
+
+char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
+void recovery_forget(struct log_dir *dir);                       /* what nobody adopted */
+
+/* A record of the journals that belongs to a log; the body points into the journal's bytes. */
+struct recovery_record {
+    uint64_t change;
+    uint16_t kind;
+    struct bytes_in body;
+    const char *path; /* of its journal, for sentences */
+    uint64_t position;
+};
+
+/* A log while it is brought back: what the newest entry says, then record by record onwards. */
+struct recovery_log {
+    struct log_id id;
+    uint32_t incarnation;
+    bool known; /* there is an entry */
+    struct checkpoint_entry entry;
+    struct epoch_history epochs;
+    struct producer_state producers;
+    struct recovery_record *records;
+    uint32_t record_count;
+    uint32_t record_size;
+
+    /* while replaying */
+    uint64_t change; /* what the entry covered */
+    struct log_place covered;
+    bool start_moved;
+    char *directory;
+    struct recovered_segment *segments;
+    uint32_t segment_count;
+};
+
+struct recovery {
+    struct log_dir *dir;
+    struct log_error *error;
+    struct recovery_log **logs;
+    uint32_t count;
+    uint32_t size;
+    uint32_t *slots; /* index + 1 */
+    uint32_t slots_mask;
+    struct journal_file *journals;
+    uint32_t journal_count;
+    uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
+    uint64_t seed;
+    const char *path_now; /* file being read */
+    bool mistake_forget_producers;
+};
+
+/* For fuzzing: one entry; false when it cannot be read. */
+bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
+bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
+
+/* core/recovery_apply.c: one log's records, physically and logically; then its files checked, cut
+ * and synced. */
+bool recovery_apply(struct recovery *rc, struct recovery_log *log);
+bool recovery_settle(struct recovery *rc, struct recovery_log *log);

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One log's way back. Its records come in the order of their change numbers, without a gap.
+ *
+ * Physical and logical are apart. Records that the entry covers change nothing logically, but their
+ * bytes are put in place again (up to what the entry says was flushed): the block they are in may
+ * have been rewritten after the entry was made, and torn by the crash. Records behind the entry do
+ * both. Bytes go through the page cache here and are synced at the end; nothing is released from
+ * the journals before.
+ */
+#include "core/recovery.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- files ---- */
+
+struct apply {
+    struct recovery *rc;
+    struct recovery_log *log;
+    struct fs *fs;
+    int file; /* of segment `base` */
+    int64_t base;
+};
+
+static char *apply_path(const struct recovery_log *log, int64_t base)
+{
+    size_t size = strlen(log->directory) + 32;
+    char *path = mem_alloc(size);
+    (void)snprintf(path, size, "%s/%020lld.log", log->directory, (long long)base);
+    return path;
+}
+
+static bool apply_close(struct apply *ap)
+{
+    if (ap->file < 0)
+        return true;
+    int result = fs_sync(ap->fs, ap->file);
+    fs_close(ap->fs, ap->file);
+    ap->file = -1;
+    return result >= 0 || log_refuse_io(ap->rc->error, "sync", ap->log->directory, result);
+}
+
+static bool apply_open(struct apply *ap, int64_t base, bool create)
+{
+    if (ap->file >= 0 && ap->base == base)
+        return true;
+    if (!apply_close(ap))
+        return false;
+    char *path = apply_path(ap->log, base);
+    int result = fs_open(ap->fs, path, FS_WRITE | (create ? FS_CREATE : 0));
+    if (result < 0)
+        (void)log_refuse_io(ap->rc->error, "open", path, result);
+    mem_free(path);
+    ap->file = result;
+    ap->base = base;
+    return result >= 0;
+}
+
+static bool apply_claim(struct apply *ap)
+{
+    struct log_dir *dir = ap->rc->dir;
+    struct recovery_log *log = ap->log;
+    uint8_t *identity = mem_pages(FS_BLOCK);
+    log_identity_encode(identity, dir->uuid, &log->id, log->incarnation);
+    int64_t result = log_directory_claim(ap->fs, dir->path, log->directory, identity);
+    mem_pages_free(identity, FS_BLOCK);
+    if (result == -EBUSY)
+        return log_refuse(ap->rc->error, LOG_ERROR_DAMAGED,
+                          "%s is claimed by two logs; restore the directory from a copy",
+                          log->directory);
+    return result >= 0 || log_refuse_io(ap->rc->error, "make", log->directory, result);
+}
+
+static bool apply_damaged(struct apply *ap, const struct recovery_record *record, const char *what)
+{
+    return log_refuse(ap->rc->error, LOG_ERROR_DAMAGED,
+                      "%s is damaged at offset %llu: %s (%s-%d); restore the directory from a "
+                      "replica or a copy",
+                      record->path, (unsigned long long)record->position, what,
+                      ap->log->entry.topic, (int)ap->log->id.partition);
+}
+
+/* ---- append ---- */
+
+static bool apply_bytes(struct apply *ap, const struct journal_append *append, const uint8_t *bytes,
+                        uint32_t count)
+{
+    if (count == 0)
+        return true;
+    if (!apply_open(ap, append->segment_base, true))
+        return false;
+    int64_t result = fs_write(ap->fs, ap->file, bytes, count, append->position);
+    return result >= 0 || log_refuse_io(ap->rc->error, "write", ap->log->directory, result);
+}
+
+/* Bytes of a covered record that still belong to the log. */
+static bool apply_covered(struct apply *ap, const struct journal_append *append,
+                          const uint8_t *bytes)
+{
+    const struct checkpoint_entry *entry = &ap->log->entry;
+    uint32_t limit = 0;
+    if (append->segment_base == ap->log->covered.segment_base) {
+        limit = ap->log->covered.position;
+    } else {
+        for (uint32_t i = 0; i < entry->open_count; i++) {
+            if (entry->open[i].segment_base == append->segment_base)
+                limit = entry->open[i].position;
+        }
+    }
+    if (append->position >= limit)
+        return true;
+    uint32_t count = limit - append->position;
+    return apply_bytes(ap, append, bytes, count < append->bytes ? count : append->bytes);
+}
+
+static void apply_roll(struct checkpoint_entry *entry, int64_t base)
+{
+    entry->open = mem_realloc(entry->open, (entry->open_count + 1) * sizeof(entry->open[0]));
+    entry->open[entry->open_count++] = entry->end;
+    entry->end = (struct log_place){.segment_base = base, .position = 0};
+}
+
+static bool apply_append(struct apply *ap, const struct recovery_record *record)
+{
+    struct recovery_log *log = ap->log;
+    struct checkpoint_entry *entry = &log->entry;
+    struct bytes_in in = record->body;
+    struct journal_append append;
+    if (!journal_append_decode(&append, &in))
+        return apply_damaged(ap, record, "an append that does not fit its record");
+    if (record->change <= log->change)
+        return apply_covered(ap, &append, in.at);
+    bool rolls = append.segment_base > entry->end.segment_base;
+    if (append.segment_base < entry->end.segment_base ||
+        (rolls && (append.segment_base < entry->end_offset || append.batch_position != 0)) ||
+        (!rolls && append.batch_position != entry->end.position))
+        return apply_damaged(ap, record, "an append that does not follow the log's end");
+    if (!apply_bytes(ap, &append, in.at, append.bytes))
+        return false;
+    entry->flushed = (struct log_place){append.segment_base, append.position + append.bytes};
+    if (!append.last)
+        return true;
+    if (rolls)
+        apply_roll(entry, append.segment_base);
+    if (append.base_offset < entry->end_offset)
+        return apply_damaged(ap, record, "an append whose offsets are taken already");
+    entry->end.position = append.position + append.bytes;
+    entry->end_offset = append.last_offset + 1;
+    epoch_assign(&log->epochs, append.leader_epoch, append.base_offset);
+    if (append.producer_id >= 0 && append.base_sequence >= 0) {
+        const struct producer_batch batch = {.base_sequence = append.base_sequence,
+                                             .last_sequence = append.last_sequence,
+                                             .base_offset = append.base_offset,
+                                             .last_offset = append.last_offset,
+                                             .timestamp = append.max_timestamp};
+        producer_absorb(&log->producers, append.producer_id, append.producer_epoch, &batch,
+                        append.now_ms, log_config_default.producer_ids_max);
+    }
+    return true;
+}
+
+/* ---- other kinds ---- */
+
+static bool apply_truncate(struct apply *ap, const struct recovery_record *record)
+{
+    struct recovery_log *log = ap->log;
+    struct checkpoint_entry *entry = &log->entry;
+    struct bytes_in in = record->body;
+    int64_t offset = take_i64(&in);
+    struct log_place place = {.segment_base = take_i64(&in)};
+    place.position = take_u32(&in);
+    if (in.overrun || offset < entry->start_offset || offset > entry->end_offset ||
+        place.segment_base > entry->end.segment_base || place.position > INT32_MAX)
+        return apply_damaged(ap, record, "a truncation that does not fit the log");
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < entry->open_count; i++) {
+        if (entry->open[i].segment_base < place.segment_base)
+            entry->open[kept++] = entry->open[i];
+    }
+    entry->open_count = kept;
+    entry->end = place;
+    entry->flushed = place;
+    entry->end_offset = offset;
+    epoch_truncate_end(&log->epochs, offset);
+    producer_truncate(&log->producers, offset);
+    log->start_moved = true; /* how many files there are is not what the entry counted */
+    return true;
+}
+
+static bool apply_log_start(struct apply *ap, const struct recovery_record *record)
+{
+    struct checkpoint_entry *entry = &ap->log->entry;
+    struct bytes_in in = record->body;
+    int64_t offset = take_i64(&in);
+    if (in.overrun || offset > entry->end_offset)
+        return apply_damaged(ap, record, "a log start behind the log's end");
+    entry->start_offset = max_i64(entry->start_offset, offset);
+    epoch_truncate_start(&ap->log->epochs, entry->start_offset);
+    ap->log->start_moved = true;
+    return true;
+}
+
+static bool apply_one(struct apply *ap, const struct recovery_record *record)
+{
+    if (record->kind == JOURNAL_APPEND)
+        return apply_append(ap, record);
+    if (record->change <= ap->log->change)
+        return true;
+    if (record->kind == JOURNAL_TRUNCATE)
+        return apply_truncate(ap, record);
+    if (record->kind == JOURNAL_LOG_START)
+        return apply_log_start(ap, record);
+    return apply_damaged(ap, record, "a record that cannot stand here");
+}
+
+static int record_order(const void *a, const void *b)
+{
+    const struct recovery_record *x = a;
+    const struct recovery_record *y = b;
+    return x->change < y->change ? -1 : x->change > y->change;
+}
+
+bool recovery_apply(struct recovery *rc, struct recovery_log *log)
+{
+    struct apply ap = {.rc = rc, .log = log, .fs = rc->dir->fs, .file = -1};
+    size_t size = strlen(rc->dir->path) + LOG_TOPIC_MAX + 16;
+    log->directory = mem_alloc(size);
+    log_directory_path(log->directory, size, rc->dir->path, log->entry.topic, log->id.partition);
+    log->change = log->entry.change;
+    log->covered = log->entry.flushed;
+    if (rc->mistake_forget_producers) {
+        producer_state_fini(&log->producers);
+        producer_state_init(&log->producers, rc->seed);
+    }
+    if (log->record_count == 0)
+        return true;
+    qsort(log->records, log->record_count, sizeof(log->records[0]), record_order);
+    bool good = apply_claim(&ap);
+    uint64_t next = log->records[0].change;
+    if (good && next > log->change + 1)
+        good = apply_damaged(&ap, &log->records[0], "records before it are missing");
+    for (uint32_t i = 0; good && i < log->record_count; i++, next++) {
+        const struct recovery_record *record = &log->records[i];
+        good = record->change == next ? apply_one(&ap, record)
+                                      : apply_damaged(&ap, record, "records before it are missing");
+    }
+    log->entry.change = max_u64(log->entry.change, next - 1);
+    return apply_close(&ap) && good;
+}
+
+/* ---- settling: files as long as they must be, and no others ---- */
+
+static int64_t segment_name_base(const char *name)
+{
+    if (strlen(name) != 24 || strcmp(name + 20, ".log") != 0 || strspn(name, "0123456789") != 20)
+        return -1;
+    return (int64_t)strtoull(name, NULL, 10);
+}
+
+static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int64_t base,
+                       uint32_t size)
+{
+    struct fs *fs = rc->dir->fs;
+    char *path = apply_path(log, base);
+    int64_t result = fs_open(fs, path, FS_WRITE);
+    bool good = true;
+    if (result == -ENOENT && size == 0) {
+        result = 0; /* nothing was ever written */
+    } else if (result >= 0) {
+        int file = (int)result;
+        result = fs_size(fs, file);
+        if (result >= 0 && result < (int64_t)size)
+            good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                              "%s is damaged: it ends at %lld, but %u bytes were acknowledged; "
+                              "restore it from a replica or a copy",
+                              path, (long long)result, size);
+        else if (result > (int64_t)size)
+            result = fs_truncate(fs, file, size);
+        if (good && result >= 0)
+            result = fs_sync(fs, file);
+        fs_close(fs, file);
+    }
+    if (good && result < 0)
+        good = log_refuse_io(rc->error, "cut", path, result);
+    mem_free(path);
+    return good;
+}
+
+static void settle_add(struct recovery_log *log, int64_t base, uint32_t size)
+{
+    log->segments = mem_realloc(log->segments, (log->segment_count + 1) * sizeof(log->segments[0]));
+    uint32_t at = log->segment_count++;
+    while (at > 0 && log->segments[at - 1].base > base) {
+        log->segments[at] = log->segments[at - 1];
+        at--;
+    }
+    log->segments[at] = (struct recovered_segment){.base = base, .size = size};
+}
+
+static bool settle_is_open(const struct recovery_log *log, int64_t base)
+{
+    for (uint32_t i = 0; i < log->entry.open_count; i++) {
+        if (log->entry.open[i].segment_base == base)
+            return true;
+    }
+    return base == log->entry.end.segment_base;
+}
+
+/* A file the lengths do not name: a sealed segment, or left over. */
+static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t base)
+{
+    struct fs *fs = rc->dir->fs;
+    char *path = apply_path(log, base);
+    int64_t result;
+    if (base > log->entry.end.segment_base) {
+        result = fs_unlink(fs, path);
+    } else {
+        result = fs_open(fs, path, FS_READ);
+        if (result >= 0) {
+            int file = (int)result;
+            result = fs_size(fs, file);
+            fs_close(fs, file);
+            if (result >= 0)
+                settle_add(log, base, (uint32_t)min_i64(result, INT32_MAX));
+        }
+    }
+    bool good = result >= 0 || log_refuse_io(rc->error, "look at", path, result);
+    mem_free(path);
+    return good;
+}
+
+/* Segments wholly below the log's start go. */
+static void settle_start(struct recovery *rc, struct recovery_log *log)
+{
+    uint32_t drop = 0;
+    while (drop + 1 < log->segment_count &&
+           log->segments[drop + 1].base <= log->entry.start_offset) {
+        char *path = apply_path(log, log->segments[drop].base);
+        (void)!fs_unlink(rc->dir->fs, path);
+        mem_free(path);
+        drop++;
+    }
+    log->segment_count -= drop;
+    memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
+}
+
+static bool settle_count(struct recovery *rc, struct recovery_log *log)
+{
+    struct checkpoint_entry *entry = &log->entry;
+    uint32_t sealed = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < log->segment_count; i++) {
+        if (settle_is_open(log, log->segments[i].base))
+            continue;
+        sealed++;
+        bytes += log->segments[i].size;
+    }
+    if (!log->start_moved && (sealed != entry->sealed_count || bytes != entry->sealed_bytes))
+        return log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                          "%s is damaged: it should hold %u closed segments of %llu bytes, and "
+                          "holds %u of %llu; restore it from a replica or a copy",
+                          log->directory, entry->sealed_count,
+                          (unsigned long long)entry->sealed_bytes, sealed,
+                          (unsigned long long)bytes);
+    settle_start(rc, log);
+    /* From here on all but the last are sealed. */
+    entry->sealed_count = 0;
+    entry->sealed_bytes = 0;
+    for (uint32_t i = 0; i + 1 < log->segment_count; i++) {
+        entry->sealed_count++;
+        entry->sealed_bytes += log->segments[i].size;
+    }
+    mem_free(entry->open);
+    entry->open = NULL;
+    entry->open_count = 0;
+    entry->flushed = entry->end;
+    return true;
+}
+
+bool recovery_settle(struct recovery *rc, struct recovery_log *log)
+{
+    struct checkpoint_entry *entry = &log->entry;
+    struct fs_list list = {0};
+    int result = fs_list(rc->dir->fs, log->directory, &list);
+    if (result < 0 && result != -ENOENT)
+        return log_refuse_io(rc->error, "read the directory", log->directory, result);
+    bool good = true;
+    for (uint32_t i = 0; good && i < list.count; i++) {
+        int64_t base = segment_name_base(list.names[i]);
+        if (base >= 0 && !settle_is_open(log, base))
+            good = settle_file(rc, log, base);
+    }
+    fs_list_free(&list);
+    for (uint32_t i = 0; good && i < entry->open_count; i++) {
+        good = settle_cut(rc, log, entry->open[i].segment_base, entry->open[i].position);
+        settle_add(log, entry->open[i].segment_base, entry->open[i].position);
+    }
+    good = good && settle_cut(rc, log, entry->end.segment_base, entry->end.position);
+    settle_add(log, entry->end.segment_base, entry->end.position);
+    if (good && result >= 0) {
+        result = fs_sync_dir(rc->dir->fs, log->directory);
+        good = result >= 0 || log_refuse_io(rc->error, "sync", log->directory, result);
+    }
+    return good && settle_count(rc, log);
+}

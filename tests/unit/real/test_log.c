@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The log on a real directory: stop and start, kill -9, and what it costs. The measurement runs
+ * when LOG_BENCH is set (seconds per row); the promise itself is tested under the simulated world.
+ */
+#include "core/log_dir.h"
+#include "io/mem.h"
+#include "io/threads.h"
+#include "tests/unit/log_batches.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PARTITIONS_MAX 288
+
+static char root[64];
+
+struct node {
+    struct shard_group *group;
+    struct io *io;
+    struct shard *sh;
+    struct log_dir *dir;
+    struct log_shard *ls;
+    struct log *logs[PARTITIONS_MAX];
+    uint32_t count;
+    bool stopped;
+};
+
+static struct log_id id_of(uint32_t partition)
+{
+    struct log_id id = {.topic_id = "topic-id-0000001", .partition = (int32_t)partition};
+    return id;
+}
+
+/* Calls on a log must come from a turn of its shard: this runs fn in one. */
+struct in_turn {
+    struct task task;
+    void (*fn)(struct node *node);
+    struct node *node;
+    bool done;
+};
+
+static void in_turn_run(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    struct in_turn *turn = container_of(task, struct in_turn, task);
+    turn->fn(turn->node);
+    turn->done = true;
+}
+
+static bool nothing_pending(void *argument)
+{
+    (void)argument;
+    return false;
+}
+
+/* The ring runs what has completed only while the shard waits. */
+static void turn(struct node *node)
+{
+    if (!shard_turn(node->sh))
+        io_wait(node->io, io_now_ns(node->io) + 1000000, nothing_pending, NULL);
+}
+
+static void turns_until(struct node *node, const bool *done)
+{
+    while (!*done)
+        turn(node);
+}
+
+static void in_turn(struct node *node, void (*fn)(struct node *node))
+{
+    struct in_turn turn = {.task = {.fn = in_turn_run, .name = "test"}, .fn = fn, .node = node};
+    shard_ready(node->sh, &turn.task);
+    turns_until(node, &turn.done);
+}
+
+static void node_begin(struct node *node)
+{
+    node->ls = log_shard_start(node->dir, node->sh);
+    for (uint32_t i = 0; i < node->dir->recovered_count; i++) {
+        struct recovered_log *recovered = &node->dir->recovered[i];
+        uint32_t partition = (uint32_t)recovered->id.partition;
+        node->logs[partition] = log_adopt(node->ls, recovered, &log_config_default);
+    }
+    for (uint32_t i = 0; i < node->count; i++) {
+        struct log_id id = id_of(i);
+        if (node->logs[i] == NULL)
+            node->logs[i] = log_new(node->ls, &id, "orders", &log_config_default, 0);
+    }
+}
+
+static void node_open(struct node *node, uint32_t count)
+{
+    memset(node, 0, sizeof(*node));
+    node->count = count;
+    char refusal[256];
+    const struct io_options io = {.receive_pool_bytes = 1U << 20};
+    node->group = shard_group_new(1, SHARD_CREDITS);
+    node->sh = shard_of(node->group, 0);
+    node->io = io_open(&io, refusal, sizeof(refusal));
+    assert_non_null(node->io);
+    shard_init(node->sh, node->io);
+    struct log_dir_options options = {.path = root,
+                                      .fs = io_fs(node->io),
+                                      .may_format = true,
+                                      .node_id = 1,
+                                      .pid = (uint32_t)getpid(),
+                                      .shards = 1,
+                                      .tail_bytes = 128U << 20,
+                                      .cold_bytes = 4U << 20};
+    uint64_t salt = (uint64_t)getpid() * 1000003U + (uint64_t)clock();
+    memcpy(options.new_uuid, &salt, 8);
+    struct log_error error;
+    node->dir = log_dir_open(&options, &error);
+    if (node->dir == NULL || !log_dir_recover(node->dir, &error))
+        fail_msg("%s", error.text);
+    in_turn(node, node_begin);
+}
+
+static void on_stopped(void *argument)
+{
+    *(bool *)argument = true;
+}
+
+static void node_stop(struct node *node)
+{
+    log_shard_stop(node->ls, on_stopped, &node->stopped);
+}
+
+static void node_free(struct node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++)
+        log_free(node->logs[i]);
+    log_shard_free(node->ls);
+}
+
+static void node_close(struct node *node)
+{
+    in_turn(node, node_stop);
+    turns_until(node, &node->stopped);
+    in_turn(node, node_free);
+    log_dir_close(node->dir);
+    shard_fini(node->sh);
+    io_close_all(node->io);
+    shard_group_free(node->group);
+}
+
+/* ---- appending in closed loops ---- */
+
+struct loop {
+    struct log_append op;
+    struct piece piece;
+    struct node *node;
+    uint32_t partition;
+    uint8_t *batch;
+    uint32_t size;
+    uint64_t acked; /* batches */
+    uint64_t limit;
+};
+
+static struct loop loops[PARTITIONS_MAX];
+
+static uint64_t now_ns(clockid_t clock)
+{
+    struct timespec at;
+    clock_gettime(clock, &at);
+    return (uint64_t)at.tv_sec * 1000000000U + (uint64_t)at.tv_nsec;
+}
+
+static void loop_done(struct log_append *op);
+
+static void loop_append(struct loop *loop)
+{
+    loop->op = (struct log_append){.batch = span_of(&loop->piece, loop->batch, loop->size),
+                                   .append_time_ms = -1,
+                                   .max_timestamp = LOG_KEEP,
+                                   .done = loop_done};
+    enum log_verdict verdict = log_append(loop->node->logs[loop->partition], &loop->op);
+    assert_true(verdict == LOG_OK || verdict == LOG_WAIT);
+}
+
+static void loop_done(struct log_append *op)
+{
+    struct loop *loop = container_of(op, struct loop, op);
+    assert_int_equal(op->verdict, LOG_OK);
+    loop->acked++;
+    if (loop->acked < loop->limit)
+        loop_append(loop);
+}
+
+static void loops_begin(struct node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++)
+        loop_append(&loops[i]);
+}
+
+static void loops_init(struct node *node, uint32_t size, uint64_t limit)
+{
+    for (uint32_t i = 0; i < node->count; i++) {
+        loops[i] = (struct loop){.node = node, .partition = i, .size = size, .limit = limit};
+        loops[i].batch = malloc(size);
+        test_batch(loops[i].batch, size, i, 1, -1, -1, -1);
+    }
+}
+
+static void loops_fini(struct node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++)
+        free(loops[i].batch);
+}
+
+static bool loops_finished(const struct node *node)
+{
+    for (uint32_t i = 0; i < node->count; i++) {
+        if (loops[i].acked < loops[i].limit)
+            return false;
+    }
+    return true;
+}
+
+/* ---- reading back ---- */
+
+struct reading {
+    struct log_find find;
+    struct log_pin pin;
+    struct node *node;
+    uint32_t partition;
+    uint64_t got; /* bytes of this find */
+    uint64_t bytes;
+    uint64_t crc_bytes;
+    uint32_t crc;
+    bool done;
+};
+
+static void reading_pinned(struct log_pin *pin);
+
+static void reading_pin(struct reading *reading)
+{
+    struct log *lg = reading->node->logs[reading->partition];
+    while (reading->got < reading->find.range.length) {
+        reading->pin.done = reading_pinned;
+        if (!log_pin(lg, &reading->find.range, (uint32_t)reading->got, 1U << 20, &reading->pin))
+            return;
+        reading_pinned(&reading->pin);
+        return;
+    }
+    reading->done = true;
+}
+
+static void reading_pinned(struct log_pin *pin)
+{
+    struct reading *reading = container_of(pin, struct reading, pin);
+    assert_int_equal(pin->verdict, LOG_OK);
+    assert_true(pin->length > 0);
+    for (uint32_t i = 0; i < pin->pieces; i++)
+        reading->crc = crc32c(reading->crc, pin->iov[i].iov_base, pin->iov[i].iov_len);
+    reading->got += pin->length;
+    log_unpin(pin);
+    reading_pin(reading);
+}
+
+static void reading_found(struct log_find *find)
+{
+    struct reading *reading = container_of(find, struct reading, find);
+    assert_int_equal(find->verdict, LOG_OK);
+    reading_pin(reading);
+}
+
+static struct reading reading;
+
+static void reading_begin(struct node *node)
+{
+    const struct log *lg = node->logs[reading.partition];
+    reading.node = node;
+    reading.find = (struct log_find){.offset = 0,
+                                     .upto_offset = lg->durable_offset,
+                                     .bytes_max = UINT32_MAX,
+                                     .done = reading_found};
+    if (log_find(node->logs[reading.partition], &reading.find))
+        reading_found(&reading.find);
+}
+
+/* Every batch of the partition is there, in order. */
+static void check_partition(struct node *node, uint32_t partition, uint32_t size)
+{
+    uint64_t batches = (uint64_t)node->logs[partition]->durable_offset;
+    if (batches == 0)
+        return;
+    reading = (struct reading){.partition = partition};
+    in_turn(node, reading_begin);
+    turns_until(node, &reading.done);
+    assert_int_equal(reading.got, batches * size);
+    uint8_t *batch = malloc(size);
+    uint32_t crc = 0;
+    test_batch(batch, size, partition, 1, -1, -1, -1);
+    for (uint64_t i = 0; i < batches; i++) {
+        batch_put_place(batch, (int64_t)i, 0);
+        crc = crc32c(crc, batch, size);
+    }
+    assert_int_equal(crc, reading.crc);
+    free(batch);
+}
+
+static void remove_root(void)
+{
+    char command[128];
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", root);
+    assert_int_equal(system(command), 0);
+}
+
+static void run_loops(struct node *node, uint32_t size, uint64_t limit)
+{
+    loops_init(node, size, limit);
+    in_turn(node, loops_begin);
+    while (!loops_finished(node))
+        turn(node);
+    loops_fini(node);
+}
+
+static void stop_and_start(void **state)
+{
+    (void)state;
+    struct node node;
+    node_open(&node, 5);
+    run_loops(&node, 3001, 100);
+    for (uint32_t i = 0; i < 5; i++)
+        check_partition(&node, i, 3001);
+    node_close(&node);
+    for (unsigned again = 1; again <= 3; again++) {
+        node_open(&node, 5);
+        assert_true(node.dir->was_clean);
+        for (uint32_t i = 0; i < 5; i++) {
+            assert_int_equal(node.logs[i]->end_offset, again * 100);
+            check_partition(&node, i, 3001);
+        }
+        run_loops(&node, 3001, 100);
+        node_close(&node);
+    }
+    remove_root();
+}
+
+/* kill -9 while appends run: what was acknowledged (counted in shared memory) is there. */
+static void killed(void **state)
+{
+    (void)state;
+    enum { COUNT = 12 };
+    uint64_t *acked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (unsigned round = 0; round < 5; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct node node;
+            node_open(&node, COUNT);
+            loops_init(&node, 1500, UINT64_MAX);
+            in_turn(&node, loops_begin);
+            uint64_t base[COUNT];
+            for (uint32_t i = 0; i < COUNT; i++)
+                base[i] = (uint64_t)node.logs[i]->durable_offset;
+            for (;;) {
+                turn(&node);
+                for (uint32_t i = 0; i < COUNT; i++)
+                    acked[i] = base[i] + loops[i].acked;
+            }
+        }
+        (void)usleep(150000 + round * 30000);
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, NULL, 0);
+        (void)usleep(20000);
+        struct node node;
+        node_open(&node, COUNT);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_true((uint64_t)node.logs[i]->durable_offset >= acked[i]);
+            check_partition(&node, i, 1500);
+        }
+        node_close(&node);
+    }
+    assert_true(acked[0] > 0);
+    (void)munmap(acked, 4096);
+    remove_root();
+}
+
+/* ---- the measurement ---- */
+
+static void measure(uint32_t partitions, uint32_t size, double seconds)
+{
+    struct node node;
+    node_open(&node, partitions);
+    loops_init(&node, size, UINT64_MAX);
+    in_turn(&node, loops_begin);
+    struct log_counts before = *log_shard_counts(node.ls);
+    uint64_t wall = now_ns(CLOCK_MONOTONIC);
+    uint64_t cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t end = wall + (uint64_t)(seconds * 1e9);
+    do {
+        turn(&node);
+    } while (now_ns(CLOCK_MONOTONIC) < end);
+    double wall_s = (double)(now_ns(CLOCK_MONOTONIC) - wall) / 1e9;
+    double cpu_us = (double)(now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e3;
+    struct log_counts after = *log_shard_counts(node.ls);
+    double appends = (double)(after.appends - before.appends);
+    double bytes = (double)(after.appended_bytes - before.appended_bytes);
+    printf("%4u x %7u: %8.1f MB/s %9.0f appends/s %7.0f commits/s %6.2f us CPU/append "
+           "%5.2f copied/byte %5.2f journal/byte, %llu checkpoints, %llu waits, journal %llu MiB\n",
+           partitions, size, bytes / wall_s / 1e6, appends / wall_s,
+           (double)(after.groups - before.groups) / wall_s, cpu_us / appends,
+           (double)(after.copied_bytes - before.copied_bytes) / bytes,
+           (double)(after.group_bytes - before.group_bytes) / bytes,
+           (unsigned long long)after.checkpoints, (unsigned long long)after.waits,
+           (unsigned long long)after.journal_bytes >> 20);
+    for (uint32_t i = 0; i < partitions; i++)
+        loops[i].limit = 0;
+    node_close(&node);
+    loops_fini(&node);
+    remove_root();
+}
+
+static void measurement(void **state)
+{
+    (void)state;
+    const char *seconds = getenv("LOG_BENCH");
+    if (seconds == NULL)
+        skip();
+    double each = atof(seconds);
+    measure(12, 1024, each);
+    measure(288, 1024, each);
+    measure(12, 16U << 10, each);
+    measure(288, 16U << 10, each);
+    measure(12, 1U << 20, each);
+}
+
+int main(void)
+{
+    (void)snprintf(root, sizeof(root), "test-log-%d", (int)getpid());
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stop_and_start),
+        cmocka_unit_test(killed),
+        cmocka_unit_test(measurement),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
