@@ -291,6 +291,12 @@ bool record_file_open(struct record_file *rf, struct fs *fs, const char *path, c
                                  record_file_walk(rf, bytes, size, on_batch, argument, error);
     rf->size = round_down(size, FS_BLOCK);
     mem_pages_free(bytes, room);
+    /* A batch that a killed process was writing may be read before it is on stable storage, and the
+     * next durable write does not cover it: without this, a power loss could take it back from
+     * under its successor. */
+    result = good ? fs_sync(fs, rf->file) : 0;
+    if (result < 0)
+        good = log_refuse_io(error, "sync", path, result);
     if (!good)
         record_file_close(rf);
     return good;
