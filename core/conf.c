@@ -7,6 +7,7 @@
  */
 #include "core/conf.h"
 
+#include "io/mem.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,7 @@ static void conf_report(struct conf *conf, enum conf_level level, enum conf_clas
 {
     if (conf->line_count == conf->line_capacity) {
         conf->line_capacity = conf->line_capacity == 0 ? 32 : conf->line_capacity * 2;
-        conf->line = realloc(conf->line, conf->line_capacity * sizeof(conf->line[0]));
-        must(conf->line != NULL);
+        conf->line = mem_realloc(conf->line, conf->line_capacity * sizeof(conf->line[0]));
     }
     struct conf_line *line = &conf->line[conf->line_count++];
     *line = (struct conf_line){
@@ -113,7 +113,7 @@ static void take(struct conf *conf, const struct given *given)
     if (set->text != NULL && set->origin == given->origin && given->origin == CONF_FROM_FILE)
         conf_report(conf, CONF_WARN, key->class, key, "%s: %s replaces its value of line %u",
                     given->place, given->name, set->line);
-    free(set->text);
+    mem_free(set->text);
     *set = (struct conf_setting){text, given->line, (uint8_t)given->origin};
 }
 
@@ -165,7 +165,7 @@ static void fill_fields(struct conf *conf)
     /* Kafka's way to say that broker.id is left open. */
     struct conf_setting *broker_id = &conf->set[conf_index(conf_find(CONF_BROKER, "broker.id"))];
     if (broker_id->text != NULL && broker_id->text[0] == '-') {
-        free(broker_id->text);
+        mem_free(broker_id->text);
         broker_id->text = NULL;
     }
     const struct conf_view view = {.conf = conf};
@@ -355,9 +355,9 @@ bool conf_load(struct conf *conf, const struct conf_input *input)
 void conf_fini(struct conf *conf)
 {
     for (uint16_t i = 0; i < conf_key_count; i++)
-        free(conf->set[i].text);
+        mem_free(conf->set[i].text);
     for (uint32_t i = 0; i < conf->line_count; i++)
         free(conf->line[i].text);
-    free(conf->line);
+    mem_free(conf->line);
     *conf = (struct conf){0};
 }

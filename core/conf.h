@@ -167,7 +167,7 @@ static inline uint16_t conf_index(const struct conf_key *key)
 const struct conf_key *conf_nearest(enum conf_scope scope, const char *name);
 
 /* Checks a value and writes its canonical text ("TRUE" is true, " 7 " is 7), at most
- * CONF_VALUE_LEN_MAX bytes and NUL, to *text, which the caller frees. */
+ * CONF_VALUE_LEN_MAX bytes and NUL, to *text, which the caller gives to mem_free(). */
 bool conf_check(const struct conf_key *key, const char *value, char **text,
                 struct conf_error *error) warn_unused;
 

@@ -5,6 +5,7 @@
  */
 #include "core/conf.h"
 
+#include "io/mem.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -234,14 +235,15 @@ bool conf_check(const struct conf_key *key, const char *value, char **text,
     if (len > CONF_VALUE_LEN_MAX)
         return refuse(error, "%s: the value is longer than %d bytes", key->name,
                       CONF_VALUE_LEN_MAX);
-    *text = strndup(value, len);
-    must(*text != NULL);
+    *text = mem_alloc(len + 1);
+    memcpy(*text, value, len);
+    (*text)[len] = '\0';
     /* A key without effect is kept as it is: there is nothing that a check could protect. */
     if (key->class == CONF_NO_EFFECT && key->scope == CONF_BROKER)
         return true;
     if (check_kind(key, *text, error))
         return true;
-    free(*text);
+    mem_free(*text);
     *text = NULL;
     return false;
 }

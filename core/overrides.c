@@ -6,6 +6,8 @@
  */
 #include "core/overrides.h"
 
+#include "io/mem.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +40,8 @@ void overrides_init(struct overrides *overrides, enum conf_scope scope)
 void overrides_fini(struct overrides *overrides)
 {
     for (uint16_t i = 0; i < overrides->count; i++)
-        free(overrides->item[i].value);
-    free(overrides->item);
+        mem_free(overrides->item[i].value);
+    mem_free(overrides->item);
     overrides->item = NULL;
     overrides->count = 0;
 }
@@ -49,11 +51,9 @@ void overrides_copy(struct overrides *to, const struct overrides *from)
     *to = *from;
     if (from->count == 0)
         return;
-    to->item = malloc(from->count * sizeof(to->item[0]));
-    must(to->item != NULL);
+    to->item = mem_alloc(from->count * sizeof(to->item[0]));
     for (uint16_t i = 0; i < from->count; i++) {
-        to->item[i] = (struct override){from->item[i].key, strdup(from->item[i].value)};
-        must(to->item[i].value != NULL);
+        to->item[i] = (struct override){from->item[i].key, mem_strdup(from->item[i].value)};
     }
 }
 
@@ -77,15 +77,14 @@ static void overrides_put(struct overrides *overrides, const struct conf_key *ke
     bool found = at < overrides->count && overrides->item[at].key == index;
     struct override *item = overrides->item;
     if (found)
-        free(item[at].value);
+        mem_free(item[at].value);
     if (found && value != NULL) {
         item[at].value = value;
     } else if (found) {
         overrides->count--;
         memmove(item + at, item + at + 1, (overrides->count - at) * sizeof(item[0]));
     } else if (value != NULL) {
-        item = realloc(item, (overrides->count + 1U) * sizeof(item[0]));
-        must(item != NULL);
+        item = mem_realloc(item, (overrides->count + 1U) * sizeof(item[0]));
         memmove(item + at + 1, item + at, (overrides->count - at) * sizeof(item[0]));
         item[at] = (struct override){index, value};
         overrides->item = item;
@@ -266,8 +265,7 @@ static bool list_holds(const char *list, const char *item, size_t len)
 /* `base` with the items of `change` added behind it or taken out; both canonical. */
 static char *list_change(const char *base, const char *change, bool append)
 {
-    char *text = malloc(strlen(base) + strlen(change) + 2);
-    must(text != NULL);
+    char *text = mem_alloc(strlen(base) + strlen(change) + 2);
     char *out = text;
     const char *sources[] = {base, append ? change : ""};
     for (size_t i = 0; i < array_count(sources); i++) {
@@ -297,7 +295,7 @@ static bool alter_list(struct overrides *overrides, enum override_op op, const s
     const char *base = own != NULL ? own : now.text;
     char *value = list_change(base != NULL ? base : "", change, op == OVERRIDE_APPEND);
     if (strlen(value) > CONF_VALUE_LEN_MAX) {
-        free(value);
+        mem_free(value);
         return refuse(error, CODE_INVALID_CONFIG, "%s: the list would be longer than %d bytes",
                       key->name, CONF_VALUE_LEN_MAX);
     }
@@ -322,7 +320,7 @@ static bool alter_key(struct overrides *overrides, enum override_op op, const st
         return true;
     }
     bool ok = alter_list(overrides, op, key, text, view, error);
-    free(text);
+    mem_free(text);
     return ok;
 }
 
@@ -363,10 +361,11 @@ bool overrides_alter(struct overrides *overrides, enum override_op op, const cha
         return refuse(error, CODE_INVALID_CONFIG,
                       "%s: the value is longer than %d bytes or holds a NUL", key->name,
                       CONF_VALUE_LEN_MAX);
-    char *value_text = strndup(value, value_len);
-    must(value_text != NULL);
+    char *value_text = mem_alloc(value_len + 1);
+    memcpy(value_text, value, value_len);
+    value_text[value_len] = '\0';
     bool ok = alter_key(overrides, op, key, value_text, view, error);
-    free(value_text);
+    mem_free(value_text);
     return ok;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "core/properties.h"
 
+#include "io/mem.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -233,8 +234,7 @@ static struct property *entry_push(struct properties *properties)
     if (properties->count == properties->capacity) {
         properties->capacity = properties->capacity == 0 ? 64 : properties->capacity * 2;
         properties->entry =
-            realloc(properties->entry, properties->capacity * sizeof(properties->entry[0]));
-        must(properties->entry != NULL);
+            mem_realloc(properties->entry, properties->capacity * sizeof(properties->entry[0]));
     }
     return &properties->entry[properties->count++];
 }
@@ -258,13 +258,12 @@ bool properties_read(struct properties *properties, const char *data, size_t len
         return refuse(&reader, 0, "the file holds NUL bytes: it is not a text file");
 
     /* An entry costs two NULs and at least one byte of the file, its line end included. */
-    properties->text = malloc(2 * len + 2);
-    char *logical = malloc(len + 1);
-    must(properties->text != NULL && logical != NULL);
+    properties->text = mem_alloc(2 * len + 2);
+    char *logical = mem_alloc(len + 1);
     reader.logical = logical;
     reader.out = properties->text;
     bool ok = read_entries(&reader, properties);
-    free(logical);
+    mem_free(logical);
     if (!ok)
         properties_fini(properties);
     return ok;
@@ -272,7 +271,7 @@ bool properties_read(struct properties *properties, const char *data, size_t len
 
 void properties_fini(struct properties *properties)
 {
-    free(properties->entry);
-    free(properties->text);
+    mem_free(properties->entry);
+    mem_free(properties->text);
     *properties = (struct properties){0};
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/arena.h"
 
+#include "io/mem.h"
+
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define CHUNK_BYTES_MIN ((size_t)4 << 10)
@@ -25,7 +26,7 @@ static void free_list(struct arena_chunk *chunk)
 {
     while (chunk) {
         struct arena_chunk *next = chunk->next;
-        free(chunk);
+        mem_free(chunk);
         chunk = next;
     }
 }
@@ -64,9 +65,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 {
     if (bytes > arena->bytes_max - arena->held_bytes)
         return NULL;
-    struct arena_chunk *chunk = malloc(bytes);
-    if (!chunk)
-        return NULL;
+    struct arena_chunk *chunk = mem_alloc(bytes);
     chunk->bytes = bytes;
     arena->held_bytes += bytes;
     return chunk;

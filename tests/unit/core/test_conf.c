@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/conf.h"
+#include "io/mem.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +31,7 @@ static void test_table_is_sound(void **state)
         if (!conf_check(key, key->fallback, &text, &error))
             fail_msg("the default of %s is refused: %s", key->name, error.text);
         assert_string_equal(text, key->fallback); /* and canonical */
-        free(text);
+        mem_free(text);
     }
 }
 
@@ -122,7 +123,7 @@ static void check_value(const char *name, const char *value, const char *expecte
         assert_string_equal(text, expected);
     else
         assert_int_equal(error.code, 40);
-    free(text);
+    mem_free(text);
 }
 
 static void test_values(void **state)
