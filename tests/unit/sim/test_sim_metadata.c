@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Controller, metadata log and file store in the simulated world: shards ask for changes, the
+ * machine is killed or loses power, and starts again with another number of shards.
+ *
+ * A model outside of the machine knows what was asked and what was answered. What was answered must
+ * be there after every restart; what was asked and not answered is whole or absent; and an answer
+ * may come only when every shard can see the change. Deliberate mistakes show that the test bites.
+ */
+#include "core/broker.h"
+#include "core/controller.h"
+#include "io/mem.h"
+#include "io/sim/sim.h"
+#include "net/err.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MS          1000000ULL
+#define SHARDS_MOST 4U
+#define NAMES       6U
+
+/* One topic's name, as the model knows it: only one shard at a time changes it. */
+struct known_topic {
+    char name[24];
+    bool exists;
+    struct uuid id;
+    int32_t partitions;
+    int32_t max_bytes; /* 0: not set */
+    /* asked and not answered */
+    bool asked;
+    enum control_kind kind;
+    int32_t value;
+};
+
+struct model {
+    struct known_topic topics[SHARDS_MOST][NAMES];
+    int64_t producer_id_end; /* of the blocks that were answered */
+    struct uuid directory;
+    char cluster_id[64];
+    uint64_t answers;
+    uint64_t starts;
+    uint32_t violations;
+    char first[512];
+    bool ready;
+    struct conf conf;
+};
+
+/* A machine's memory. */
+struct node {
+    struct broker broker;
+    struct log_dir dir;
+    struct model *model;
+    struct broker_shard shards[SHARDS_MOST];
+    struct asker *askers[SHARDS_MOST];
+};
+
+/* A shard's client: one request at a time. */
+struct asker {
+    struct node *node;
+    struct shard *sh;
+    struct known_topic *topic;
+    struct arena arena;
+    struct control_op op;
+    struct control_item item;
+    struct control_config config;
+    char text[16];
+    struct timer pause;
+    /* for the fake of partitions_apply */
+    struct timer applying;
+    void (*applied)(void *user);
+    void *applied_user;
+    const struct image *image;
+    uint64_t digest;
+};
+
+static void violate(struct model *model, const char *format, ...) printf_like(2, 3);
+
+static void violate(struct model *model, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (model->violations++ == 0)
+        (void)vsnprintf(model->first, sizeof(model->first), format, args);
+    va_end(args);
+}
+
+/* ---- fakes of what the controller calls ---- */
+
+bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t node_id,
+                          struct log_error *error)
+{
+    (void)error;
+    struct model *model = container_of(dir, struct node, dir)->model;
+    dir->node_id = node_id;
+    (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
+    (void)snprintf(model->cluster_id, sizeof(model->cluster_id), "%s", cluster_id);
+    return true;
+}
+
+static struct node *node_of(struct broker_shard *bs)
+{
+    return container_of(bs->broker, struct node, broker);
+}
+
+static uint64_t digest_of(const struct image *image)
+{
+    uint64_t digest = image->topic_count;
+    for (uint32_t i = 0; i < image->topic_count; i++) {
+        const struct topic_image *topic = image->topics[i];
+        digest = digest * 1000003 + topic->partition_count;
+        digest = digest * 1000003 + (uint64_t)topic->conf.max_message_bytes;
+    }
+    return digest;
+}
+
+static void on_applying(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    struct asker *asker = container_of(timer, struct asker, applying);
+    asker->applied(asker->applied_user);
+}
+
+/* Takes a while, and checks that the image before is what it was. */
+void partitions_apply(struct broker_shard *bs, const struct image *image,
+                      void (*applied)(void *user), void *user)
+{
+    struct node *node = node_of(bs);
+    struct asker *asker = node->askers[bs->sh->id];
+    if (asker->image && digest_of(asker->image) != asker->digest)
+        violate(node->model, "an image changed after it was published");
+    asker->image = image;
+    asker->digest = digest_of(image);
+    asker->applied = applied;
+    asker->applied_user = user;
+    asker->applying = (struct timer){.fn = on_applying, .name = "test.apply"};
+    timer_set(bs->sh, &asker->applying,
+              io_now_ns(bs->sh->io) + io_random(bs->sh->io) % (3 * MS) + 1);
+}
+
+/* ---- what must hold ---- */
+
+static bool is_as_asked(const struct known_topic *topic, const struct topic_image *found)
+{
+    if (!topic->asked)
+        return false;
+    switch (topic->kind) {
+    case CONTROL_CREATE_TOPICS:
+        return found && found->partition_count == (uint32_t)topic->value &&
+               found->overrides.count == 0;
+    case CONTROL_DELETE_TOPICS:
+        return !found;
+    case CONTROL_CREATE_PARTITIONS:
+        return found && uuid_equal(&found->id, &topic->id) &&
+               found->partition_count == (uint32_t)topic->value;
+    case CONTROL_ALTER_CONFIGS:
+    case CONTROL_INCREMENTAL_ALTER_CONFIGS:
+        return found && uuid_equal(&found->id, &topic->id) &&
+               found->partition_count == (uint32_t)topic->partitions &&
+               found->conf.max_message_bytes == topic->value;
+    case CONTROL_ALLOCATE_PRODUCER_IDS:
+        return false;
+    }
+    return false;
+}
+
+static bool is_as_known(const struct known_topic *topic, const struct topic_image *found)
+{
+    if (!topic->exists || !found)
+        return topic->exists == (found != NULL);
+    return uuid_equal(&found->id, &topic->id) &&
+           found->partition_count == (uint32_t)topic->partitions &&
+           found->overrides.count == (topic->max_bytes > 0) &&
+           (topic->max_bytes == 0 || found->conf.max_message_bytes == topic->max_bytes);
+}
+
+static void adopt(struct known_topic *topic, const struct topic_image *found)
+{
+    topic->asked = false;
+    topic->exists = found != NULL;
+    if (!found)
+        return;
+    topic->id = found->id;
+    topic->partitions = (int32_t)found->partition_count;
+    topic->max_bytes = found->overrides.count > 0 ? found->conf.max_message_bytes : 0;
+}
+
+static void check_restart(struct model *model, const struct image *image)
+{
+    for (uint32_t s = 0; s < SHARDS_MOST; s++) {
+        for (uint32_t i = 0; i < NAMES; i++) {
+            struct known_topic *topic = &model->topics[s][i];
+            const struct topic_image *found =
+                image_topic_by_name(image, topic->name, strlen(topic->name));
+            if (!is_as_known(topic, found) && !is_as_asked(topic, found))
+                violate(model, "after a restart %s is %s with %u partitions; known: %d with %d",
+                        topic->name, found ? "there" : "absent", found ? found->partition_count : 0,
+                        topic->exists, topic->partitions);
+            adopt(topic, found);
+        }
+    }
+    if (image->producer_id_next < model->producer_id_end)
+        violate(model, "producer ids would be given out twice");
+}
+
+/* ---- asking ---- */
+
+static void ask(struct asker *asker);
+
+static void on_pause(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    ask(container_of(timer, struct asker, pause));
+}
+
+static void check_answer(struct asker *asker)
+{
+    struct known_topic *topic = asker->topic;
+    struct node *node = asker->node;
+    for (uint16_t i = 0; i < node->broker.shard_count; i++) {
+        const struct image *image = node->shards[i].image;
+        const struct topic_image *found =
+            image_topic_by_name(image, topic->name, strlen(topic->name));
+        if (!is_as_asked(topic, found))
+            violate(node->model, "%s was answered, and shard %u does not see it", topic->name, i);
+    }
+    const struct image *image = node->shards[asker->sh->id].image;
+    adopt(topic, image_topic_by_name(image, topic->name, strlen(topic->name)));
+}
+
+static void on_answered(struct control_op *op)
+{
+    struct asker *asker = op->user;
+    struct model *model = asker->node->model;
+    if (op->error != ERR_NONE) {
+        violate(model, "a request ended with error %d", op->error);
+        return;
+    }
+    model->answers++;
+    if (op->kind == CONTROL_ALLOCATE_PRODUCER_IDS) {
+        if (op->producer_id_first < model->producer_id_end && asker->node->broker.shard_count == 1)
+            violate(model, "a block of producer ids overlaps an earlier one");
+        int64_t end = op->producer_id_first + op->producer_id_count;
+        model->producer_id_end = max_i64(model->producer_id_end, end);
+    } else if (asker->item.error != ERR_NONE) {
+        violate(model, "%s: refused with error %d", asker->topic->name, asker->item.error);
+    } else {
+        check_answer(asker);
+    }
+    arena_reset(&asker->arena);
+    timer_set(asker->sh, &asker->pause,
+              io_now_ns(asker->sh->io) + io_random(asker->sh->io) % (2 * MS) + 1);
+}
+
+static void choose(struct asker *asker)
+{
+    struct known_topic *topic = asker->topic;
+    uint64_t draw = io_random(asker->sh->io);
+    topic->value = (int32_t)(1 + draw % 7);
+    if (!topic->exists) {
+        topic->kind = CONTROL_CREATE_TOPICS;
+    } else if (draw / 7 % 3 == 0) {
+        topic->kind = CONTROL_DELETE_TOPICS;
+    } else if (draw / 7 % 3 == 1) {
+        topic->kind = CONTROL_CREATE_PARTITIONS;
+        topic->value += topic->partitions;
+    } else {
+        topic->kind = CONTROL_INCREMENTAL_ALTER_CONFIGS;
+        topic->value += 1000;
+    }
+    topic->asked = true;
+}
+
+static void ask(struct asker *asker)
+{
+    struct io *io = asker->sh->io;
+    asker->op = (struct control_op){.kind = CONTROL_ALLOCATE_PRODUCER_IDS,
+                                    .arena = &asker->arena,
+                                    .done = on_answered,
+                                    .user = asker};
+    if (io_random(io) % 8 > 0) {
+        asker->topic = &asker->node->model->topics[asker->sh->id][io_random(io) % NAMES];
+        struct known_topic *topic = asker->topic;
+        choose(asker);
+        (void)snprintf(asker->text, sizeof(asker->text), "%d", topic->value);
+        asker->config = (struct control_config){.name = str_of("max.message.bytes"),
+                                                .value = str_of(asker->text)};
+        asker->item = (struct control_item){.name = str_of(topic->name),
+                                            .resource_type = 2,
+                                            .partition_count = topic->value,
+                                            .replication_factor = 1};
+        if (topic->kind == CONTROL_INCREMENTAL_ALTER_CONFIGS) {
+            asker->item.configs = &asker->config;
+            asker->item.config_count = 1;
+        }
+        asker->op.kind = topic->kind;
+        asker->op.items = &asker->item;
+        asker->op.item_count = 1;
+    }
+    controller_submit(&asker->node->shards[asker->sh->id], &asker->op);
+}
+
+/* ---- the machine's program ---- */
+
+static void on_go(struct shard *here, struct mail *mail)
+{
+    (void)mail;
+    struct broker_shard *bs = broker_shard_of(here);
+    ask(node_of(bs)->askers[here->id]);
+}
+
+static void on_ready(void *user)
+{
+    struct node *node = user;
+    check_restart(node->model, node->shards[0].image);
+    node->model->ready = true;
+    for (uint16_t i = 0; i < node->broker.shard_count; i++)
+        shard_give(node->shards[0].sh, i, &node->shards[i].mail, on_go);
+}
+
+static void on_failed(void *user, const char *sentence)
+{
+    struct node *node = user;
+    violate(node->model, "failed: %s", sentence);
+}
+
+static void on_begun(struct shard *here, struct mail *mail)
+{
+    (void)mail;
+    struct node *node = node_of(broker_shard_of(here));
+    if (++node->broker.begun < node->broker.shard_count)
+        return;
+    const struct controller_options options = {.store_url = "file:data/metadata",
+                                               .on_ready = on_ready,
+                                               .on_failed = on_failed,
+                                               .user = node};
+    node->broker.controller = controller_start(&node->shards[0], &options);
+}
+
+static void start_shard(struct shard *sh, void *prepared)
+{
+    struct node *node = prepared;
+    struct broker_shard *bs = &node->shards[sh->id];
+    node->broker.shard_count = sh->count;
+    bs->broker = &node->broker;
+    bs->sh = sh;
+    sh->user = bs;
+    struct asker *asker = mem_zalloc(sizeof(*asker));
+    asker->node = node;
+    asker->sh = sh;
+    asker->pause = (struct timer){.fn = on_pause, .name = "test.pause"};
+    arena_init(&asker->arena, 1U << 20);
+    node->askers[sh->id] = asker;
+    shard_give(sh, 0, &bs->mail, on_begun);
+}
+
+static void *prepare(struct fs *fs, void *argument, bool *failed)
+{
+    struct model *model = argument;
+    struct node *node = mem_zalloc(sizeof(*node));
+    *failed = fs_mkdir(fs, "data") < 0 || fs_sync_dir(fs, ".") < 0;
+    node->model = model;
+    node->dir.path = mem_strdup("data");
+    node->dir.fs = fs;
+    memcpy(node->dir.uuid, model->directory.bytes, sizeof(node->dir.uuid));
+    (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s", model->cluster_id);
+    node->broker.conf = &model->conf;
+    node->broker.node_id = model->conf.broker.node_id;
+    node->broker.dir = &node->dir;
+    node->broker.shards = node->shards;
+    node->broker.listeners = model->conf.listeners;
+    model->starts++;
+    return node;
+}
+
+static void model_init(struct model *model)
+{
+    *model = (struct model){.directory = {{7, 7, 7}}};
+    const struct conf_input input = {.hostname = "localhost"};
+    assert_true(conf_load(&model->conf, &input));
+    for (uint32_t s = 0; s < SHARDS_MOST; s++)
+        for (uint32_t i = 0; i < NAMES; i++)
+            (void)snprintf(model->topics[s][i].name, sizeof(model->topics[s][i].name), "t%u-%u", s,
+                           i);
+}
+
+static bool is_ready(void *argument)
+{
+    const struct model *model = argument;
+    return model->ready || model->violations > 0;
+}
+
+/* Six lives of one machine. */
+static void run(uint64_t seed, const char *mutation, struct model *model)
+{
+    struct world_options options;
+    if (seed % 4 == 0)
+        world_options_calm(&options, seed);
+    else
+        world_options_rough(&options, seed);
+    options.mutation = mutation;
+    options.chances = true;
+    model_init(model);
+    struct world *world = world_new(&options);
+    struct machine *machine = world_machine(world, "broker");
+    for (uint32_t life = 0; life < 6 && model->violations == 0; life++) {
+        uint64_t draw = seed * 0x9e3779b97f4a7c15ULL + life * 0xbf58476d1ce4e5b9ULL;
+        draw ^= draw >> 31;
+        model->ready = false;
+        machine_start(machine, &(struct program){.name = "broker",
+                                                 .shards = (uint16_t)(1 + draw % SHARDS_MOST),
+                                                 .prepare = prepare,
+                                                 .start = start_shard,
+                                                 .argument = model});
+        if (life == 5 || draw / 7 % 3 > 0)
+            (void)world_run_until(world, is_ready, model, world_now_ns(world) + 60000 * MS);
+        if (life == 5 && !model->ready)
+            violate(model, "the last start did not become ready");
+        world_run(world, world_now_ns(world) + draw / 64 % 200 * MS);
+        machine_crash(machine, draw / 11 % 2 ? CRASH_KILL : CRASH_POWER);
+    }
+    world_free(world);
+    conf_fini(&model->conf);
+}
+
+static void answered_changes_survive(void **state)
+{
+    (void)state;
+    uint64_t answers = 0;
+    struct model *model = malloc(sizeof(*model));
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        run(seed, NULL, model);
+        if (model->violations > 0)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, model->first);
+        answers += model->answers;
+    }
+    assert_true(answers > 1000);
+    free(model);
+}
+
+static void found(const char *mutation)
+{
+    struct model *model = malloc(sizeof(*model));
+    uint64_t seed = 0;
+    do {
+        run(++seed, mutation, model);
+    } while (model->violations == 0 && seed < 200);
+    if (model->violations == 0)
+        fail_msg("not found: %s", mutation);
+    print_message("%s: seed %llu: %s\n", mutation, (unsigned long long)seed, model->first);
+    free(model);
+}
+
+static void answered_before_durable_is_found(void **state)
+{
+    (void)state;
+    found("metadata answered before durable");
+}
+
+static void answered_before_applied_is_found(void **state)
+{
+    (void)state;
+    found("metadata answered before applied");
+}
+
+static void shared_topics_changed_in_place_are_found(void **state)
+{
+    (void)state;
+    found("image shared mutable");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answered_changes_survive),
+        cmocka_unit_test(answered_before_durable_is_found),
+        cmocka_unit_test(answered_before_applied_is_found),
+        cmocka_unit_test(shared_topics_changed_in_place_are_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
