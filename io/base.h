@@ -31,7 +31,11 @@ _Noreturn void must_failed(const char *condition, const char *file, int line);
  * memory of our own that is held as read-only. */
 static inline void *no_const(const void *pointer)
 {
-    return (void *)(uintptr_t)pointer;
+    union {
+        const void *in;
+        void *out;
+    } cast = {.in = pointer};
+    return cast.out;
 }
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)

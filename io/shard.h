@@ -120,7 +120,9 @@ bool shard_turn(struct shard *sh);
 /* Turns until shard_stop(); sleeps in between. Real world only: the simulation calls shard_turn().
  */
 void shard_run(struct shard *sh);
-void shard_stop(struct shard *sh); /* from any thread; shard_run returns after its turn */
+/* From any thread: shard_run returns after its turn. The door stays open until shard_stop() has
+ * returned, and until every shard that may send mail here has left shard_run(). */
+void shard_stop(struct shard *sh);
 /* The next deadline, UINT64_MAX for none. */
 uint64_t shard_deadline_ns(const struct shard *sh);
 

@@ -5,7 +5,8 @@
  * is full the line is lost, counted, and the writer says so in a line of its own.
  *
  * The writer sleeps on an eventfd under the same protocol as a shard (uring.c): flag up, fence,
- * look again; a shard puts its line, fence, looks at the flag.
+ * look again; a shard puts its line, fence, looks at the flag. It holds no lock while it writes, so
+ * that a terminal that hangs holds up neither a new door nor one that closes.
  */
 #include "io/real/ring.h"
 
@@ -17,16 +18,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PIPE_SIZE (256U * 1024)
+#define PIPE_SIZE       (256U * 1024)
+#define DETACH_WAIT_SEC 1
 
 static struct {
-    pthread_mutex_t lock; /* the list, and each pipe's reading end */
-    TAILQ_HEAD(, log_pipe) pipes;
+    pthread_mutex_t lock; /* the list, `current`, and each pipe's reading end */
+    pthread_cond_t written;
+    TAILQ_HEAD(, log_pipe) pipes; /* the one that waited longest for its turn is first */
+    struct log_pipe *current;     /* whose bytes are being written; NULL when it has left */
+    uint8_t bytes[64 * 1024];     /* the writer's own: it holds no lock while it writes */
     bool started;
     int bell;
     uint32_t sleeping;
 } writer = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
+    .written = PTHREAD_COND_INITIALIZER,
     .pipes = TAILQ_HEAD_INITIALIZER(writer.pipes),
 };
 
@@ -56,38 +62,69 @@ static void write_all(int file, const uint8_t *bytes, size_t len)
     }
 }
 
-/* With the lock held. True when something was there. */
-static bool pipe_drain(struct log_pipe *pipe)
+/* With the lock held: copies what comes next out of the pipe; how much. */
+static size_t pipe_peek(const struct log_pipe *pipe)
 {
     uint64_t head = __atomic_load_n(&pipe->head, __ATOMIC_ACQUIRE);
-    uint64_t tail = pipe->tail;
-    if (head == tail)
-        return false;
-    uint64_t at = tail % PIPE_SIZE;
-    uint64_t first = min_u64(head - tail, PIPE_SIZE - at);
-    write_all(pipe->file, pipe->bytes + at, first);
-    write_all(pipe->file, pipe->bytes, head - tail - first);
-    __atomic_store_n(&pipe->tail, head, __ATOMIC_RELEASE);
-    uint64_t lost = __atomic_exchange_n(&pipe->lost, 0, __ATOMIC_RELAXED);
-    if (lost > 0) {
-        char line[64];
-        int len = snprintf(line, sizeof(line), "level=warn event=log.lost lines=%llu\n",
-                           (unsigned long long)lost);
-        write_all(pipe->file, (uint8_t *)line, (size_t)len);
-    }
-    return true;
+    uint64_t at = pipe->tail % PIPE_SIZE;
+    uint64_t len = min_u64(head - pipe->tail, sizeof(writer.bytes));
+    uint64_t first = min_u64(len, PIPE_SIZE - at);
+    memcpy(writer.bytes, pipe->bytes + at, first);
+    memcpy(writer.bytes + first, pipe->bytes, len - first);
+    return len;
 }
 
-static bool drain_all(void)
+/* With the lock held: the pipe that has something to write, NULL when none has. */
+static struct log_pipe *pipe_next(void)
 {
-    bool any = false;
     struct log_pipe *pipe;
-    lock();
     TAILQ_FOREACH (pipe, &writer.pipes, link) {
-        any |= pipe_drain(pipe);
+        if (__atomic_load_n(&pipe->head, __ATOMIC_ACQUIRE) != pipe->tail) {
+            TAILQ_REMOVE(&writer.pipes, pipe, link);
+            TAILQ_INSERT_TAIL(&writer.pipes, pipe, link);
+            return pipe;
+        }
     }
+    return NULL;
+}
+
+/* Between lines only, so that the notice does not cut one in two. */
+static void write_lost(struct log_pipe *pipe, int file)
+{
+    uint64_t lost = __atomic_exchange_n(&pipe->lost, 0, __ATOMIC_RELAXED);
+    if (lost == 0)
+        return;
+    char line[64];
+    int len = snprintf(line, sizeof(line), "level=warn event=log.lost lines=%llu\n",
+                       (unsigned long long)lost);
     unlock();
-    return any;
+    write_all(file, (uint8_t *)line, (size_t)len);
+    lock();
+}
+
+/* Writes some of one pipe; false when there is nothing to write. */
+static bool drain_some(void)
+{
+    lock();
+    struct log_pipe *pipe = pipe_next();
+    if (pipe == NULL) {
+        unlock();
+        return false;
+    }
+    writer.current = pipe;
+    int file = pipe->file;
+    size_t len = pipe_peek(pipe);
+    unlock();
+    write_all(file, writer.bytes, len);
+    lock();
+    if (writer.current == pipe && writer.bytes[len - 1] == '\n')
+        write_lost(pipe, file);
+    if (writer.current == pipe)
+        __atomic_store_n(&pipe->tail, pipe->tail + len, __ATOMIC_RELEASE);
+    writer.current = NULL;
+    pthread_cond_broadcast(&writer.written);
+    unlock();
+    return true;
 }
 
 static void *write_lines(void *nothing)
@@ -95,11 +132,11 @@ static void *write_lines(void *nothing)
     (void)nothing;
     (void)pthread_setname_np(pthread_self(), "log-writer");
     for (;;) {
-        while (drain_all())
+        while (drain_some())
             ;
         __atomic_store_n(&writer.sleeping, 1, __ATOMIC_RELAXED);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (!drain_all()) {
+        if (!drain_some()) {
             uint64_t rung;
             ssize_t n = read(writer.bell, &rung, sizeof(rung));
             must(n == (ssize_t)sizeof(rung) || errno == EINTR);
@@ -125,15 +162,25 @@ void logger_attach(struct io *io, int file)
     unlock();
 }
 
+/* Waits for the last lines to be written, but not for ever: a terminal that nobody reads must not
+ * keep a broker from ending. */
 void logger_detach(struct io *io)
 {
-    if (io->log.file < 0)
+    struct log_pipe *pipe = &io->log;
+    if (pipe->file < 0)
         return;
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += DETACH_WAIT_SEC;
     lock();
-    (void)pipe_drain(&io->log);
-    TAILQ_REMOVE(&writer.pipes, &io->log, link);
+    int result = 0;
+    while (pipe->tail != pipe->head && result != ETIMEDOUT)
+        result = pthread_cond_timedwait(&writer.written, &writer.lock, &deadline);
+    if (writer.current == pipe)
+        writer.current = NULL;
+    TAILQ_REMOVE(&writer.pipes, pipe, link);
     unlock();
-    mem_pages_free(io->log.bytes, PIPE_SIZE);
+    mem_pages_free(pipe->bytes, PIPE_SIZE);
 }
 
 bool io_log(struct io *io, const char *line, size_t len)

@@ -82,6 +82,7 @@ static void *helper(void *nothing)
         queue_list(queue);
         work_push(request->work.io, op);
     }
+    return NULL; /* for gcc */
 }
 
 /* With the lock held. */

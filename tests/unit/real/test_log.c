@@ -429,7 +429,7 @@ static void measurement(void **state)
     const char *seconds = getenv("LOG_BENCH");
     if (seconds == NULL)
         skip();
-    double each = atof(seconds);
+    double each = strtod(seconds, NULL);
     measure(12, 1024, each);
     measure(288, 1024, each);
     measure(12, 16U << 10, each);

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections over real sockets: a service that echoes, answers late and out of order, and answers
+ * by reference, against a client that cuts its frames in all the wrong places. The shard runs on a
+ * thread of its own, the client is plain blocking code.
+ */
+#include "io/mem.h"
+#include "net/conn.h"
+#include "net/header.h"
+#include "net/listen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KEY_ECHO        ((int16_t)KEY_METADATA)
+#define KEY_LATE        ((int16_t)KEY_HEARTBEAT) /* answers after 20 ms */
+#define KEY_PIPELINED   ((int16_t)KEY_PRODUCE)   /* the later one is answered first */
+#define KEY_REFERENCE   ((int16_t)KEY_FETCH)
+#define KEY_STOP        ((int16_t)KEY_SYNC_GROUP)
+#define REFERENCE_BYTES (3U << 20)
+#define FRAME_MAX       (8U << 20)
+
+struct world {
+    pthread_t thread;
+    struct shard_group *group;
+    struct shard *sh;
+    struct net_shard net;
+    struct listen listen;
+    uint16_t port;
+    pthread_barrier_t ready;
+    struct net_limits limits;
+    uint8_t *big;
+    /* what was seen */
+    uint32_t running_max;
+    uint32_t started;
+    uint32_t pins;
+    uint32_t pins_max;
+};
+
+static struct world *world;
+
+/* ---- the service ---- */
+
+static void echo(struct request *q)
+{
+    request_answer_begin(q);
+    struct span body = q->body;
+    uint32_t len;
+    const uint8_t *data;
+    while ((data = span_front(&body, &len)), len > 0) {
+        wr_raw(&q->answer, data, len);
+        span_advance(&body, len);
+    }
+    request_answer(q);
+}
+
+struct late {
+    struct timer timer;
+    struct request *q;
+};
+
+static void on_late(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    struct late *late = container_of(timer, struct late, timer);
+    struct request *q = late->q;
+    free(late);
+    echo(q);
+}
+
+static void answer_after(struct request *q, uint64_t ns)
+{
+    struct late *late = calloc(1, sizeof(*late));
+    late->timer = (struct timer){.fn = on_late, .name = "test.late"};
+    late->q = q;
+    timer_set(world->sh, &late->timer, io_now_ns(world->sh->io) + ns);
+}
+
+static void on_empty(void *user)
+{
+    (void)user;
+    shard_stop(world->sh);
+}
+
+static void on_listen_stopped(void *user)
+{
+    (void)user;
+    net_shard_drain(&world->net, on_empty, NULL);
+}
+
+static void on_request(struct request *q)
+{
+    world->started++;
+    if (q->conn->running > world->running_max)
+        world->running_max = q->conn->running;
+    switch (q->header.request_api_key) {
+    case KEY_LATE:
+        answer_after(q, 20000000);
+        break;
+    case KEY_PIPELINED: /* the first waits longest */
+        answer_after(q, q->header.correlation_id % 8 == 0 ? 30000000 : 1000000);
+        break;
+    case KEY_STOP:
+        request_silent(q);
+        listen_stop(&world->listen, on_listen_stopped, NULL);
+        break;
+    case KEY_REFERENCE:
+        request_answer_begin(q);
+        wr_i32(&q->answer, 7);
+        wr_records_ref(&q->answer, REFERENCE_BYTES, 1);
+        wr_i32(&q->answer, 8);
+        request_answer(q);
+        break;
+    default:
+        echo(q);
+    }
+}
+
+static bool on_resolve(struct conn_pin *pin)
+{
+    uint32_t len = pin->len > 100000 ? 100000 : pin->len;
+    pin->iov[0] = (struct iovec){world->big + pin->skip, len};
+    pin->count = 1;
+    pin->bytes = len;
+    world->pins++;
+    if (world->pins > world->pins_max)
+        world->pins_max = world->pins;
+    return true;
+}
+
+static void on_release(struct conn_pin *pin)
+{
+    (void)pin;
+    world->pins--;
+}
+
+static void on_close(struct conn *c)
+{
+    (void)c;
+}
+
+static void on_gone(struct conn *c)
+{
+    listen_connection_gone(&world->listen, world->sh, &c->peer);
+}
+
+static bool is_pipelined(int16_t key)
+{
+    return key == KEY_PIPELINED;
+}
+
+static bool is_served(int16_t key, int16_t version)
+{
+    (void)version;
+    return key != KEY_LEAVE_GROUP;
+}
+
+static const struct conn_service service = {.on_request = on_request,
+                                            .on_resolve = on_resolve,
+                                            .on_release = on_release,
+                                            .on_close = on_close,
+                                            .on_gone = on_gone,
+                                            .is_pipelined = is_pipelined,
+                                            .is_served = is_served};
+
+static struct net_shard *net_of(struct shard *sh)
+{
+    (void)sh;
+    return &world->net;
+}
+
+static void *shard_main(void *argument)
+{
+    (void)argument;
+    char error[256];
+    const struct io_options options = {.receive_pool_bytes = 32U << 20, .log_file = -1};
+    struct io *io = io_open(&options, error, sizeof(error));
+    if (!io)
+        fail_msg("%s", error);
+    world->sh = shard_of(world->group, 0);
+    shard_init(world->sh, io);
+    net_shard_init(&world->net, world->sh, &world->limits, &service);
+    const struct listen_limits limits = {.connections_max = 1000, .per_ip_max = 4};
+    listen_init(&world->listen, world->sh, net_of, &limits);
+    struct io_address address = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+    const struct io_socket_options socket_options = {0};
+    assert_int_equal(listen_add(&world->listen, &address, 0, &socket_options), 0);
+    world->port = listen_port(&world->listen, 0);
+    listen_start(&world->listen);
+    pthread_barrier_wait(&world->ready);
+    shard_run(world->sh);
+    net_shard_fini(&world->net);
+    listen_fini(&world->listen);
+    shard_fini(world->sh);
+    io_close_all(io);
+    return NULL;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    world = calloc(1, sizeof(*world));
+    world->group = shard_group_new(1, SHARD_CREDITS);
+    world->limits = (struct net_limits){
+        .frame_bytes_max = FRAME_MAX, .unfinished_bytes_max = 1U << 20, .idle_max_ns = 400000000};
+    world->big = malloc(REFERENCE_BYTES);
+    for (uint32_t i = 0; i < REFERENCE_BYTES; i++)
+        world->big[i] = (uint8_t)(i * 7 + (i >> 9));
+    pthread_barrier_init(&world->ready, NULL, 2);
+    pthread_create(&world->thread, NULL, shard_main, NULL);
+    pthread_barrier_wait(&world->ready);
+    return 0;
+}
+
+/* ---- the client ---- */
+
+static int dial(void)
+{
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(world->port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(s, (struct sockaddr *)&to, sizeof(to)), 0);
+    int one = 1;
+    setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    struct timeval limit = {.tv_sec = 10};
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    return s;
+}
+
+static void put(int s, const void *data, size_t len)
+{
+    const uint8_t *at = data;
+    while (len > 0) {
+        ssize_t wrote = write(s, at, len);
+        assert_true(wrote > 0);
+        at += wrote;
+        len -= (size_t)wrote;
+    }
+}
+
+static bool get(int s, void *data, size_t len)
+{
+    uint8_t *at = data;
+    while (len > 0) {
+        ssize_t got = read(s, at, len);
+        if (got <= 0)
+            return false;
+        at += got;
+        len -= (size_t)got;
+    }
+    return true;
+}
+
+static void be32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+}
+
+static uint32_t from_be32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* A frame with header v1, client id "c", and a body of `len` bytes that depend on the id. */
+static size_t frame(uint8_t **out, int16_t key, uint32_t id, size_t len)
+{
+    size_t size = 4 + 8 + 3 + len;
+    uint8_t *at = *out = malloc(size);
+    be32(at, (uint32_t)(size - 4));
+    at[4] = 0;
+    at[5] = (uint8_t)key;
+    at[6] = 0;
+    at[7] = key == KEY_PIPELINED ? 3 : 0;
+    be32(at + 8, id);
+    memcpy(at + 12, "\0\1c", 3);
+    for (size_t i = 0; i < len; i++)
+        at[15 + i] = (uint8_t)(id * 31 + i * 7 + (i >> 8));
+    return size;
+}
+
+static void expect_echo(int s, uint32_t id, size_t len)
+{
+    uint8_t head[8];
+    assert_true(get(s, head, sizeof(head)));
+    assert_int_equal(from_be32(head), 4 + len);
+    assert_int_equal(from_be32(head + 4), id);
+    uint8_t *body = malloc(len + 1);
+    assert_true(get(s, body, len));
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(body[i], (uint8_t)(id * 31 + i * 7 + (i >> 8)));
+    free(body);
+}
+
+static void expect_closed(int s)
+{
+    uint8_t byte;
+    assert_false(get(s, &byte, 1));
+    close(s);
+}
+
+/* ---- the tests ---- */
+
+static void test_frames_cut_anywhere(void **state)
+{
+    (void)state;
+    int s = dial();
+    const size_t lens[] = {0, 1, 100, 5000, 70000, 300000, 2000000};
+    for (size_t i = 0; i < array_count(lens); i++) {
+        uint8_t *bytes;
+        size_t size = frame(&bytes, KEY_ECHO, (uint32_t)i + 1, lens[i]);
+        for (size_t at = 0, run = 1; at < size; at += run, run = run * 3 + 1) {
+            size_t now = run < size - at ? run : size - at;
+            put(s, bytes + at, now);
+            run = now;
+            usleep(300);
+        }
+        expect_echo(s, (uint32_t)i + 1, lens[i]);
+        free(bytes);
+    }
+    close(s);
+}
+
+static void test_many_in_one_write(void **state)
+{
+    (void)state;
+    int s = dial();
+    uint8_t *all = malloc(1 << 20);
+    size_t used = 0;
+    for (uint32_t id = 1; id <= 200; id++) {
+        uint8_t *bytes;
+        size_t size = frame(&bytes, KEY_ECHO, id, id * 3);
+        memcpy(all + used, bytes, size);
+        used += size;
+        free(bytes);
+    }
+    put(s, all, used);
+    for (uint32_t id = 1; id <= 200; id++)
+        expect_echo(s, id, id * 3);
+    free(all);
+    close(s);
+}
+
+static void test_answers_in_order(void **state)
+{
+    (void)state;
+    int s = dial();
+    world->running_max = 0;
+    for (uint32_t id = 1; id <= 40; id++) {
+        uint8_t *bytes;
+        int16_t key = id % 10 == 0 ? KEY_LATE : KEY_PIPELINED;
+        size_t size = frame(&bytes, key, id, 20000);
+        put(s, bytes, size);
+        free(bytes);
+    }
+    for (uint32_t id = 1; id <= 40; id++)
+        expect_echo(s, id, 20000);
+    /* Nine pipelined ones stand between two that are not. */
+    assert_in_range(world->running_max, 2, 9);
+    close(s);
+}
+
+static void test_references(void **state)
+{
+    (void)state;
+    int s = dial();
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_REFERENCE, 5, 1);
+    put(s, bytes, size);
+    put(s, bytes, size);
+    usleep(100000); /* nobody reads: no more is pinned than the limit */
+    assert_true(world->pins_max <= CONN_PINS_MAX);
+    uint8_t *body = malloc(REFERENCE_BYTES);
+    for (int i = 0; i < 2; i++) {
+        uint8_t head[12];
+        uint8_t tail[4];
+        assert_true(get(s, head, sizeof(head)));
+        assert_int_equal(from_be32(head + 8), 7);
+        assert_true(get(s, body, REFERENCE_BYTES));
+        assert_memory_equal(body, world->big, REFERENCE_BYTES);
+        assert_true(get(s, tail, sizeof(tail)));
+        assert_int_equal(from_be32(tail), 8);
+    }
+    usleep(10000);
+    assert_int_equal(world->pins, 0);
+    free(body);
+    free(bytes);
+    close(s);
+}
+
+static void test_half_closed_peer_gets_its_answers(void **state)
+{
+    (void)state;
+    int s = dial();
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_LATE, 9, 10);
+    put(s, bytes, size);
+    shutdown(s, SHUT_WR);
+    expect_echo(s, 9, 10);
+    expect_closed(s);
+    free(bytes);
+}
+
+static void test_bad_frames_close(void **state)
+{
+    (void)state;
+    const char *const bad[] = {"\xff\xff\xff\xff\0\0\0\0\0\0\0\0",   /* negative */
+                               "\x7f\0\0\0\0\0\0\0\0\0\0\0",         /* too large */
+                               "\0\0\0\3\0\0\0\0\0\0\0\0",           /* no room for a header */
+                               "\0\0\0\xa\0\xd\0\0\0\0\0\1\xff\xff", /* not served */
+                               "\0\0\0\xa\0\3\0\0\0\0\0\1\x7f\xff"}; /* client id beyond it */
+    const size_t sizes[] = {12, 12, 12, 14, 14};
+    for (size_t i = 0; i < array_count(bad); i++) {
+        int s = dial();
+        put(s, bad[i], sizes[i]);
+        expect_closed(s);
+        usleep(20000);
+    }
+    assert_int_equal(world->net.closed[CLOSE_FRAME_SIZE], 3);
+    assert_int_equal(world->net.closed[CLOSE_UNSUPPORTED], 1);
+    assert_int_equal(world->net.closed[CLOSE_MALFORMED], 1);
+}
+
+static void test_unfinished_frames_wait_for_the_budget(void **state)
+{
+    (void)state;
+    /* Each larger than the budget: one at a time gets through, none is lost. */
+    int s[3];
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_ECHO, 3, 3000000);
+    for (int i = 0; i < 3; i++) {
+        s[i] = dial();
+        put(s[i], bytes, 100000);
+    }
+    usleep(20000);
+    for (int i = 0; i < 3; i++) {
+        put(s[i], bytes + 100000, size - 100000);
+        expect_echo(s[i], 3, 3000000);
+    }
+    for (int i = 0; i < 3; i++)
+        close(s[i]);
+    free(bytes);
+    usleep(20000);
+    assert_int_equal(world->net.unfinished_bytes, 0);
+}
+
+static void test_limit_per_address(void **state)
+{
+    (void)state;
+    usleep(50000);
+    int s[5];
+    for (int i = 0; i < 4; i++)
+        s[i] = dial();
+    usleep(20000);
+    s[4] = dial();
+    expect_closed(s[4]);
+    for (int i = 0; i < 4; i++)
+        close(s[i]);
+    usleep(50000);
+    int again = dial(); /* the places are free again */
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_ECHO, 1, 1);
+    put(again, bytes, size);
+    expect_echo(again, 1, 1);
+    free(bytes);
+    close(again);
+}
+
+static void test_idle_connections_close(void **state)
+{
+    (void)state;
+    int s = dial();
+    put(s, "\0\0", 2); /* half a frame, then silence */
+    expect_closed(s);
+    assert_true(world->net.closed[CLOSE_IDLE] >= 1);
+}
+
+/* Drains: what was asked is answered, and nothing is left. */
+static int finish(void **state)
+{
+    (void)state;
+    int s = dial();
+    uint8_t *late;
+    uint8_t *stop;
+    size_t late_size = frame(&late, KEY_LATE, 4, 100);
+    size_t stop_size = frame(&stop, KEY_STOP, 5, 0);
+    int other = dial();
+    put(other, late, late_size);
+    usleep(5000);
+    put(s, stop, stop_size);
+    expect_echo(other, 4, 100);
+    expect_closed(other);
+    expect_closed(s);
+    pthread_join(world->thread, NULL);
+    shard_group_free(world->group);
+    pthread_barrier_destroy(&world->ready);
+    free(late);
+    free(stop);
+    free(world->big);
+    free(world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_frames_cut_anywhere),
+        cmocka_unit_test(test_many_in_one_write),
+        cmocka_unit_test(test_answers_in_order),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_half_closed_peer_gets_its_answers),
+        cmocka_unit_test(test_bad_frames_close),
+        cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
+        cmocka_unit_test(test_limit_per_address),
+        cmocka_unit_test(test_idle_connections_close),
+    };
+    return cmocka_run_group_tests(tests, begin, finish);
+}
