@@ -13,6 +13,7 @@
 #include "core/broker.h"
 
 #include "core/api.h"
+#include "core/batch_check.h"
 #include "core/controller.h"
 #include "core/fetch.h"
 #include "core/fetch_session.h"
@@ -20,6 +21,7 @@
 #include "io/diag.h"
 #include "io/mem.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,66 +77,84 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
     return broker;
 }
 
-static bool address_to_io(const struct address *from, struct io_address *to)
+static void address_to_io(const struct address *from, bool v6, struct io_address *to)
 {
     memset(to, 0, sizeof(*to));
     to->port = from->port;
-    if (from->kind == ADDRESS_IPV4) {
+    to->v6 = v6;
+    if (!v6) {
         to->ip[10] = 0xff;
         to->ip[11] = 0xff;
-        memcpy(&to->ip[12], from->ip, 4);
-    } else if (from->kind == ADDRESS_IPV6) {
-        to->v6 = true;
-        memcpy(to->ip, from->ip, 16);
-    } else if (address_is_wildcard(from)) {
-        to->v6 = true; /* [::] takes IPv4 too */
-    } else {
-        return false; /* a name: resolved before the start */
     }
-    return true;
+    if (address_is_wildcard(from))
+        return;
+    if (v6)
+        memcpy(to->ip, from->ip, 16);
+    else
+        memcpy(&to->ip[12], from->ip, 4);
 }
 
-static bool listen_on(struct broker *broker, uint32_t index, char *sentence, size_t size)
+static int listen_one(struct broker *broker, uint32_t index, bool v6)
 {
-    struct listener *listener = &broker->listeners.listener[index];
     const struct broker_conf *conf = &broker->conf->broker;
+    struct listener *listener = &broker->listeners.listener[index];
     const struct io_socket_options options = {
-        .receive_buffer_bytes =
-            conf->socket_receive_buffer_bytes > 0 ? (uint32_t)conf->socket_receive_buffer_bytes : 0,
-        .send_buffer_bytes =
-            conf->socket_send_buffer_bytes > 0 ? (uint32_t)conf->socket_send_buffer_bytes : 0,
+        .receive_buffer_bytes = (uint32_t)max_i64(conf->socket_receive_buffer_bytes, 0),
+        .send_buffer_bytes = (uint32_t)max_i64(conf->socket_send_buffer_bytes, 0),
     };
-    char text[ADDRESS_TEXT_SIZE];
     struct io_address address;
-    if (!address_to_io(&listener->bind, &address)) {
-        snprintf(sentence, size,
-                 "listeners: '%s' is a name that was not resolved; give its address",
-                 address_print(&listener->bind, text));
-        return false;
-    }
+    address_to_io(&listener->bind, v6, &address);
     uint32_t at = broker->listen.socket_count;
     int error = listen_add(&broker->listen, &address, index, &options);
-    if (error < 0) {
-        snprintf(sentence, size,
-                 "cannot listen on %s: %s; stop the process that holds the port (ss -ltnp shows "
-                 "it) or choose another with --listen",
-                 address_print(&listener->bind, text), strerror(-error));
+    if (error == 0)
+        listener_bound(listener, listen_port(&broker->listen, at));
+    return error;
+}
+
+/* A wildcard is both families; a machine without IPv6 does with one. */
+static int listen_on(struct broker *broker, uint32_t index)
+{
+    const struct address *bind = &broker->listeners.listener[index].bind;
+    if (!address_is_wildcard(bind))
+        return listen_one(broker, index, bind->kind == ADDRESS_IPV6);
+    int error = bind->kind == ADDRESS_IPV6 ? 0 : listen_one(broker, index, false);
+    if (error < 0)
+        return error;
+    int error6 = listen_one(broker, index, true);
+    return error6 == -EADDRINUSE || bind->kind == ADDRESS_IPV6 ? error6 : 0;
+}
+
+/* The default is 127.0.0.1 and ::1 under one name: either will do. */
+static bool may_be_missing(const struct broker *broker, uint32_t index, int error)
+{
+    const struct listener *listener = &broker->listeners.listener[index];
+    if (error != -EADDRNOTAVAIL && error != -EAFNOSUPPORT)
         return false;
-    }
-    listener_bound(listener, listen_port(&broker->listen, at));
-    return true;
+    for (uint32_t i = 0; i < broker->listeners.count; i++)
+        if (i != index && strcmp(broker->listeners.listener[i].name, listener->name) == 0)
+            return true;
+    return false;
 }
 
 static bool listen_on_all(struct broker *broker)
 {
-    char sentence[512];
     for (uint32_t i = 0; i < broker->listeners.count; i++) {
-        if (!listen_on(broker, i, sentence, sizeof(sentence))) {
-            fail(broker, sentence);
-            return false;
-        }
+        int error = listen_on(broker, i);
+        if (error == 0 || may_be_missing(broker, i, error))
+            continue;
+        char text[ADDRESS_TEXT_SIZE];
+        char sentence[512];
+        snprintf(sentence, sizeof(sentence),
+                 "cannot listen on %s: %s; stop the process that holds the port (ss -ltnp shows "
+                 "it) or choose another with --listen",
+                 address_print(&broker->listeners.listener[i].bind, text), strerror(-error));
+        fail(broker, sentence);
+        return false;
     }
-    return true;
+    if (broker->listen.socket_count > 0)
+        return true;
+    fail(broker, "none of the addresses in listeners is of this machine");
+    return false;
 }
 
 static void on_controller_ready(void *user)
@@ -185,7 +205,8 @@ static bool per_ip_override(const struct io_address *peer, const void *user, uin
     int32_t count;
     while (list && conf_ip_limit_next(&list, &address, &count)) {
         struct io_address one;
-        if (address_to_io(&address, &one) && memcmp(one.ip, peer->ip, sizeof(one.ip)) == 0) {
+        address_to_io(&address, address.kind == ADDRESS_IPV6, &one);
+        if (memcmp(one.ip, peer->ip, sizeof(one.ip)) == 0) {
             *limit = (uint32_t)count;
             return true;
         }
@@ -220,6 +241,8 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
         .idle_max_ns = (uint64_t)conf->connections_max_idle_ms * 1000000U,
     };
     net_shard_init(&bs->net, sh, &limits, &api_service);
+    bs->check = mem_alloc(sizeof(*bs->check));
+    inflater_init(&bs->inflater);
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
     if (sh->id == CONTROL_SHARD) {
@@ -313,6 +336,8 @@ void broker_close(struct broker *broker)
     for (uint16_t i = 0; i < broker->shard_count; i++) {
         struct broker_shard *bs = &broker->shards[i];
         fetch_sessions_free(bs->sessions);
+        inflater_fini(&bs->inflater);
+        mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         partition_table_fini(&bs->partitions);
         log_shard_free(bs->logs);

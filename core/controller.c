@@ -178,7 +178,6 @@ static void on_image(struct shard *here, struct mail *mail)
 {
     struct image_mail *im = container_of(mail, struct image_mail, mail);
     im->bs = broker_shard_of(here);
-    im->bs->image = im->image;
     partitions_apply(im->bs, im->image, on_shard_applied, im);
 }
 

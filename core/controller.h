@@ -58,7 +58,7 @@ struct control_item {
     const struct control_config *configs;
     int32_t config_count;
 
-    /* out */
+    /* out; an item whose error is set beforehand (by the request\'s own checks) is left alone */
     int16_t error;          /* Kafka's code; 0 */
     const char *message;    /* a sentence in op->arena, or NULL */
     struct uuid created_id; /* of the topic created, deleted, extended or configured */

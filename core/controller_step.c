@@ -563,9 +563,10 @@ static void allocate_producer_ids(struct controller_step *step, struct control_o
 
 static void decide(struct controller_step *step, struct control_op *op, struct control_item *item)
 {
-    item->error = ERR_NONE;
-    item->message = NULL;
     item->found_name = NULL;
+    if (item->error != ERR_NONE)
+        return; /* the request's own checks refused it */
+    item->message = NULL;
     switch (op->kind) {
     case CONTROL_CREATE_TOPICS:
         create_topic(step, op, item);

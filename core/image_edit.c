@@ -9,6 +9,7 @@
 #include "core/image_private.h"
 #include "io/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -143,6 +143,7 @@ void partition_table_fini(struct partition_table *table);
 
 /* Opens, closes, deletes and reconfigures this shard's partitions so that they match `image`; then
  * applied(user). Opening is adopting a recovered log or making a new one. */
+/* (installs it as bs->image) */
 void partitions_apply(struct broker_shard *bs, const struct image *image,
                       void (*applied)(void *user), void *user);
 /* Every append has ended and the logs are stopped; then done(user). */

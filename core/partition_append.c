@@ -161,6 +161,8 @@ static void conclude(struct partition *pt, struct partition_append *op,
         refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
     else if (verdict == BATCH_REFUSED)
         refuse_checked(op, check);
+    else if (check->header.attributes & BATCH_TRANSACTIONAL)
+        refuse(op, ERR_INVALID_TXN_STATE, "transactions are not supported yet");
     else
         append_checked(pt, op, check);
 }

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * DescribeTopicPartitions (KIP-966): topics in order of name, cut into pages by a cursor.
+ */
+#include "core/api.h"
+#include "core/topic_name.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_PARTITIONS_MAX 2000 /* max.request.partition.size.limit */
+
+struct page {
+    struct request *q;
+    struct describe_topic_partitions_request request;
+    struct describe_topic_partitions_response response;
+    int32_t left; /* partitions that still fit */
+};
+
+static int by_text(const void *a, const void *b)
+{
+    const struct str *x = &((const struct describe_topic_partitions_request_topic *)a)->name;
+    const struct str *y = &((const struct describe_topic_partitions_request_topic *)b)->name;
+    int32_t shorter = x->len < y->len ? x->len : y->len;
+    int order = shorter > 0 ? memcmp(x->data, y->data, (size_t)shorter) : 0;
+    return order ? order : x->len - y->len;
+}
+
+/* Every name, when none is asked for. */
+static bool names_fill(struct page *page)
+{
+    struct request *q = page->q;
+    const struct image *image = api_shard(q)->image;
+    struct describe_topic_partitions_request *request = &page->request;
+    if (request->topics_count == 0) {
+        request->topics = arena_array(&q->arena, image->topic_count, sizeof(*request->topics));
+        if (!request->topics)
+            return false;
+        for (uint32_t i = 0; i < image->topic_count; i++)
+            request->topics[request->topics_count++].name =
+                (struct str){image->topics[i]->name, image->topics[i]->name_len};
+    }
+    qsort(request->topics, (size_t)request->topics_count, sizeof(*request->topics), by_text);
+    return true;
+}
+
+static void cursor_set(struct page *page, struct str topic, int32_t partition)
+{
+    page->response.has_next_cursor = true;
+    page->response.next_cursor.topic_name = topic;
+    page->response.next_cursor.partition_index = partition;
+}
+
+static void partition_fill(const struct partition_image *in, int32_t index,
+                           struct describe_topic_partitions_response_partition *out)
+{
+    init_describe_topic_partitions_response_partition(out);
+    out->error_code = in->leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE;
+    out->partition_index = index;
+    out->leader_id = in->leader;
+    out->leader_epoch = in->leader_epoch;
+    out->replica_nodes = no_const(in->replicas);
+    out->replica_nodes_count = in->replica_count;
+    out->isr_nodes = no_const(in->isr);
+    out->isr_nodes_count = in->isr_count;
+}
+
+/* False: no memory. Sets the cursor when the page is full. */
+static bool topic_fill(struct page *page, struct str name, int32_t from)
+{
+    struct request *q = page->q;
+    const struct topic_image *topic =
+        image_topic_by_name(api_shard(q)->image, name.data, (size_t)name.len);
+    struct describe_topic_partitions_response_topic *out =
+        &page->response.topics[page->response.topics_count++];
+    init_describe_topic_partitions_response_topic(out);
+    out->name = name;
+    if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, name)) {
+        out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+        return true;
+    }
+    if (!topic) {
+        out->error_code =
+            topic_name_problem(name) ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return true;
+    }
+    out->topic_id = topic->id;
+    out->is_internal = topic->internal;
+    out->topic_authorized_operations = api_operations(q, RESOURCE_TOPIC, name);
+    int32_t total = (int32_t)topic->partition_count;
+    int32_t count = (int32_t)min_i64(max_i64(total - from, 0), page->left);
+    out->partitions = arena_array(&q->arena, (size_t)count, sizeof(*out->partitions));
+    if (!out->partitions)
+        return false;
+    for (int32_t i = 0; i < count; i++)
+        partition_fill(&topic->partitions[from + i], from + i,
+                       &out->partitions[out->partitions_count++]);
+    page->left -= count;
+    if (from + count < total)
+        cursor_set(page, name, from + count);
+    return true;
+}
+
+static bool page_fill(struct page *page)
+{
+    const struct describe_topic_partitions_request *request = &page->request;
+    const struct describe_topic_partitions_request_cursor *cursor =
+        request->has_cursor ? &request->cursor : NULL;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        struct str name = request->topics[i].name;
+        int32_t from = 0;
+        if (cursor) {
+            const struct describe_topic_partitions_request_topic at = {.name = cursor->topic_name};
+            int order = by_text(&request->topics[i], &at);
+            if (order < 0)
+                continue;
+            if (order == 0)
+                from = (int32_t)max_i64(cursor->partition_index, 0);
+        }
+        if (page->left == 0) {
+            cursor_set(page, name, from);
+            return true;
+        }
+        if (!topic_fill(page, name, from))
+            return false;
+        if (page->response.has_next_cursor)
+            return true;
+    }
+    return true;
+}
+
+void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
+{
+    (void)bs;
+    struct page page = {.q = q};
+    const int16_t version = q->header.request_api_version;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_describe_topic_partitions_response(&page.response);
+    bool whole = read_describe_topic_partitions_request(&rd, &q->arena, version, &page.request) &&
+                 names_fill(&page);
+    if (whole)
+        page.response.topics = arena_array(&q->arena, (size_t)page.request.topics_count,
+                                           sizeof(*page.response.topics));
+    page.left =
+        (int32_t)min_i64(max_i64(page.request.response_partition_limit, 1), PAGE_PARTITIONS_MAX);
+    if (!whole || !page.response.topics || !page_fill(&page)) {
+        api_malformed(q);
+        return;
+    }
+    request_answer_begin(q);
+    write_describe_topic_partitions_response(&q->answer, version, &page.response);
+    request_answer(q);
+}
