@@ -174,7 +174,7 @@ static void test_nobody_reads(void **state)
         text[len] = '\0';
         const char *found;
         while ((found = strstr(text + seen, notice)) != NULL && strchr(found, '\n') != NULL) {
-            counted += (unsigned)(int)strtol(found + strlen(notice, NULL, 10));
+            counted += (unsigned)strtoul(found + strlen(notice), NULL, 10);
             seen = (size_t)(strchr(found, '\n') - text);
         }
     }
