@@ -89,6 +89,7 @@ static void world_free(struct world *w)
 static int16_t decide(struct world *w, enum control_kind kind, struct control_item *item)
 {
     struct control_op op = {.kind = kind, .arena = &w->arena, .items = item, .item_count = 1};
+    item->error = ERR_NONE; /* else the request had refused it */
     assert_true(controller_step(&w->step, &op));
     assert_true(item->error == ERR_NONE || item->message != NULL);
     return item->error;

@@ -134,6 +134,7 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
     struct asker *asker = node->askers[bs->sh->id];
     if (asker->image && digest_of(asker->image) != asker->digest)
         violate(node->model, "an image changed after it was published");
+    bs->image = image;
     asker->image = image;
     asker->digest = digest_of(image);
     asker->applied = applied;
