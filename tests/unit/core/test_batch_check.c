@@ -22,7 +22,8 @@ struct fixture {
     struct batch_builder builder;
     struct batch_rules rules;
     struct batch_check check;
-    uint8_t *bytes; /* a batch of one's own to spoil */
+    struct piece piece; /* of the check, which is read after its verdict */
+    uint8_t *bytes;     /* a batch of one's own to spoil */
     uint32_t len;
 };
 
@@ -102,8 +103,7 @@ static void set_field(struct fixture *f, enum batch_field at, uint64_t value, un
 /* The code of the verdict on `len` bytes at `data`, 0 when good. */
 static int verdict_of(struct fixture *f, const uint8_t *data, uint32_t len)
 {
-    struct piece piece;
-    batch_check_start(&f->check, &f->rules, &f->inflater, span_of(&piece, data, len));
+    batch_check_start(&f->check, &f->rules, &f->inflater, span_of(&f->piece, data, len));
     enum batch_verdict verdict = batch_check_step(&f->check, UINT32_MAX);
     assert_int_not_equal(verdict, BATCH_MORE);
     assert_int_equal(verdict, batch_check_step(&f->check, 1));
