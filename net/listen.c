@@ -96,11 +96,15 @@ static void hand_over(struct listen_socket *ls, int socket, const struct io_addr
     shard_give(ln->sh, h->to, &h->mail, on_arrived);
 }
 
+/* Here, on the listener's shard: at listen_fini() after a stop its ring is gone. */
 static void maybe_stopped(struct listen *ln)
 {
     for (uint32_t i = 0; i < ln->socket_count; i++)
         if (ln->sockets[i].accepting)
             return;
+    for (uint32_t i = 0; i < ln->socket_count; i++)
+        io_close(ln->sh->io, ln->sockets[i].socket);
+    ln->socket_count = 0;
     if (ln->stopped) {
         void (*stopped)(void *) = ln->stopped;
         ln->stopped = NULL;
