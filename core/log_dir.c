@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define META_NAME    "millrace.meta"
 #define META_MAGIC   "MRLOGDIR"
@@ -44,6 +45,22 @@ static bool list_is_empty(const struct fs_list *list)
     return true;
 }
 
+/* A name is durable once the directory that holds it is. One that may not be read was there before
+ * and is not ours to flush. */
+static int dir_make_one(struct fs *fs, const char *path)
+{
+    int result = fs_mkdir(fs, path);
+    if (result < 0)
+        return result;
+    char *parent = mem_strdup(path);
+    char *slash = strrchr(parent, '/');
+    if (slash != NULL)
+        slash[slash == parent] = '\0';
+    result = fs_sync_dir(fs, slash != NULL ? parent : ".");
+    mem_free(parent);
+    return result == -EACCES ? 0 : result;
+}
+
 static bool dir_make(struct log_dir *dir, struct log_error *error)
 {
     char *path = mem_strdup(dir->path);
@@ -52,11 +69,11 @@ static bool dir_make(struct log_dir *dir, struct log_error *error)
         if (*at != '/')
             continue;
         *at = '\0';
-        result = fs_mkdir(dir->fs, path);
+        result = dir_make_one(dir->fs, path);
         *at = '/';
     }
     if (result >= 0)
-        result = fs_mkdir(dir->fs, path);
+        result = dir_make_one(dir->fs, path);
     if (result < 0)
         (void)log_refuse_io(error, "make the directory", path, result);
     mem_free(path);
