@@ -11,8 +11,9 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     journal->path = mem_strdup(path);
     memcpy(journal->directory, directory, 16);
     uint64_t area = sb->length - JOURNAL_AREA;
-    journal->group_max = (uint32_t)min_u64(JOURNAL_GROUP_MAX, round_down(area / 4, FS_BLOCK));
-    must(journal->group_max >= 2 * FS_BLOCK);
+    journal->group_max = (uint32_t)min_u64(
+        JOURNAL_GROUP_MAX, max_u64(round_down(area / 16, FS_BLOCK), 2 * (uint64_t)FS_BLOCK));
+    must(area >= 6ULL * journal->group_max);
     journal->length_max = length_max;
     journal->next_seq = sb->released_seq;
     journal->acked_seq = sb->released_seq - 1;
@@ -61,7 +62,7 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
     }
     if (journal->open == NULL) {
         struct journal_group *group = TAILQ_FIRST(&journal->free);
-        if (group == NULL || journal->failed)
+        if (group == NULL || journal->failed || !TAILQ_EMPTY(&journal->full))
             return NULL;
         TAILQ_REMOVE(&journal->free, group, link);
         group->state = GROUP_OPEN;
@@ -98,6 +99,20 @@ static uint64_t journal_place(const struct journal *journal, uint64_t bytes)
         return JOURNAL_AREA + bytes <= limit ? JOURNAL_AREA : 0;
     }
     return journal->head + bytes <= journal->tail ? journal->head : 0;
+}
+
+/* A checkpoint frees space only when the group it marked is durable, and at that moment up to two
+ * groups (one full, one collecting) may not have left yet. So the space of two groups, and of what
+ * a wrap wastes, is kept for groups up to the mark: else the journal could fill up and wait for
+ * itself. */
+static bool journal_may_take(const struct journal *journal, const struct journal_group *group,
+                             uint64_t position, uint64_t bytes)
+{
+    if (position == 0 || group->seq <= journal->mark_seq)
+        return position != 0;
+    uint64_t skipped = position != journal->head ? journal->sb.length - journal->head : 0;
+    uint64_t area = journal->sb.length - JOURNAL_AREA;
+    return journal->used + skipped + bytes + 3ULL * journal->group_max <= area;
 }
 
 static void journal_take(struct journal *journal, uint64_t position, uint64_t bytes)
@@ -142,8 +157,10 @@ static void journal_on_write(struct io_op *op)
         journal->failed = true;
         journal->on_failure(journal, "write", op->res);
     }
-    if (journal->failed)
-        return; /* the groups stay where they are: nothing is acknowledged any more */
+    if (journal->failed) {
+        journal->on_release(journal); /* nothing is acknowledged any more */
+        return;
+    }
     if (io_mutation(journal->io, "journal.ack_out_of_order"))
         journal_acknowledge(journal, group->seq);
     journal_retire(journal);
@@ -194,7 +211,7 @@ void journal_flush(struct journal *journal)
             return;
         uint32_t bytes = (uint32_t)round_up(group->used, FS_BLOCK);
         uint64_t position = journal_place(journal, bytes);
-        journal->starved = position == 0;
+        journal->starved = !journal_may_take(journal, group, position, bytes);
         if (journal->starved)
             return;
         TAILQ_REMOVE(&journal->full, group, link);
@@ -311,8 +328,10 @@ static void journal_on_grow(struct io_op *op)
 {
     struct journal *journal = container_of(op, struct journal, grow_op);
     journal->growing = false;
-    if (journal->failed)
+    if (journal->failed) {
+        journal->on_release(journal);
         return;
+    }
     if (journal->grow_result < 0) {
         /* No space, most likely: the journal works as it is. */
         journal->length_max = journal->sb_next.length;

@@ -13,7 +13,8 @@
  * up to seq is durable. A failed write is final (on_failure).
  *
  * Space: the file is a ring (core/journal_format.h). A group goes only where released space is, and
- * space is released by a superblock that is durable itself. The journal starts small and grows in
+ * space is released by a superblock that is durable itself. A part is kept for the groups that a
+ * checkpoint must see durable before it can release anything. The journal starts small and grows in
  * the background by zeros written at its end.
  */
 #pragma once
@@ -88,7 +89,8 @@ struct journal {
     bool growing;
 
     void (*on_commit)(struct journal *journal, uint64_t seq);
-    void (*on_release)(struct journal *journal); /* the superblock asked for last is durable */
+    /* The superblock asked for last is durable; after a failure: something in flight has ended. */
+    void (*on_release)(struct journal *journal);
     void (*on_failure)(struct journal *journal, const char *verb, int64_t result);
     void *user;
 

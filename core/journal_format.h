@@ -56,7 +56,7 @@
 
 #define JOURNAL_MAGIC         "MRJRNL01"
 #define JOURNAL_VERSION       1U
-#define JOURNAL_AREA          (2U * FS_BLOCK)
+#define JOURNAL_AREA          ((uint64_t)FS_BLOCK * 2)
 #define JOURNAL_GROUP_MAGIC   0x3150554f5247524dULL /* "MRGROUP1" */
 #define JOURNAL_GROUP_HEADER  64U
 #define JOURNAL_RECORD_HEADER 40U

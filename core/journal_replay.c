@@ -245,7 +245,11 @@ bool journal_renew(struct journal_file *jf, const uint8_t directory[16], uint64_
     jf->sb.length = jf->size;
     jf->sb.checkpoint_seq = checkpoint_seq;
     jf->sb.clean = false;
-    int64_t result = journal_put_superblock(jf, directory);
+    /* What was read may be in the drive's cache only (a process that was killed): it must be safe
+     * before the other superblock is overwritten, or a power loss could take both. */
+    int64_t result = fs_sync(jf->fs, jf->file);
+    if (result >= 0)
+        result = journal_put_superblock(jf, directory);
     if (result >= 0)
         result = journal_put_superblock(jf, directory);
     return result >= 0 || log_refuse_io(error, "write", jf->path, result);

@@ -243,9 +243,12 @@ void log_queue_record(struct log_body *lg, struct log_append *record, uint8_t ki
 static void log_flushed(struct log_body *lg, struct segment *segment, uint32_t position,
                         uint64_t change)
 {
-    lg->flushed_segment = segment;
-    lg->flushed_position = position;
-    lg->flushed_change = change;
+    /* Within one commit a fragment is noted before whole batches that precede it. */
+    if (change > lg->flushed_change) {
+        lg->flushed_segment = segment;
+        lg->flushed_position = position;
+        lg->flushed_change = change;
+    }
     log_dirty(lg);
     writer_on_flushed(lg);
 }
@@ -253,6 +256,8 @@ static void log_flushed(struct log_body *lg, struct segment *segment, uint32_t p
 static void append_commit(struct log_body *lg, struct log_append *op)
 {
     struct log_shard *ls = lg->ls;
+    if (lg->durable_segment != op->priv.segment)
+        writer_want(lg); /* the segment before it can be sealed */
     lg->durable_segment = op->priv.segment;
     lg->durable_position = op->priv.end;
     lg->log.durable_offset = op->last_offset + 1;
@@ -532,7 +537,7 @@ enum log_verdict log_append(struct log *log, struct log_append *op)
 {
     struct log_body *lg = log_body_of(log);
     struct log_shard *ls = lg->ls;
-    must(shard_here() == ls->sh);
+    must(log_at_home(ls));
     op->priv.lg = log;
     if (ls->offline)
         return LOG_OFFLINE;

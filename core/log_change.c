@@ -34,7 +34,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
 struct log *log_new(struct log_shard *ls, const struct log_id *id, const char *topic,
                     const struct log_config *config, int64_t start_offset)
 {
-    must(shard_here() == ls->sh);
+    must(log_at_home(ls));
     struct log_body *lg = log_body_new(ls, id, topic, config);
     lg->incarnation = (uint32_t)io_random(ls->io) | 1U;
     producer_state_init(&lg->producers, io_random(ls->io));
@@ -89,7 +89,7 @@ static void change_add(struct log *log, struct log_change *change, enum journal_
                        int64_t offset)
 {
     struct log_body *lg = log_body_of(log);
-    must(shard_here() == lg->ls->sh);
+    must(log_at_home(lg->ls));
     change->priv.kind = (uint8_t)kind;
     change->priv.step = CHANGE_ASKED;
     change->priv.offset = offset;

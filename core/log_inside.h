@@ -357,6 +357,12 @@ struct log_shard {
     void *stop_argument;
 };
 
+/* On the home shard's turn, or before its first and after its last one. */
+static inline bool log_at_home(const struct log_shard *ls)
+{
+    return shard_here() == ls->sh || shard_here() == NULL;
+}
+
 /* What log_dir keeps for its shards. */
 struct log_offline_mail {
     struct mail mail;
@@ -406,6 +412,9 @@ enum log_verdict tail_reserve(struct log_body *lg, struct segment *segment, uint
 void tail_rewind(struct log_body *lg, struct segment *segment, uint32_t end);
 struct tail_block *tail_find(const struct log_body *lg, const struct segment *segment,
                              uint32_t position);
+/* Are these bytes all in memory? */
+bool tail_holds(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                uint32_t len);
 void tail_copy_out(const struct log_body *lg, const struct segment *segment, uint32_t from,
                    void *to, uint32_t len);
 /* The block that holds the batch's start; begins at the newest. */

@@ -112,8 +112,7 @@ static enum find_step find_header(struct log_body *lg, struct segment *segment,
                                   struct log_find *find, uint32_t at, struct batch_header *header)
 {
     uint8_t bytes[BATCH_HEADER_SIZE];
-    const struct tail_block *block = tail_find(lg, segment, at);
-    if (block != NULL) {
+    if (tail_holds(lg, segment, at, BATCH_HEADER_SIZE)) {
         tail_copy_out(lg, segment, at, bytes, BATCH_HEADER_SIZE);
         batch_header_of(header, bytes);
         return STEP_GOT;
@@ -393,7 +392,7 @@ bool log_find_inside(struct log_body *lg, struct log_find *find)
 static bool log_find_mode(struct log *log, struct log_find *find, enum find_mode mode)
 {
     struct log_body *lg = log_body_of(log);
-    must(shard_here() == lg->ls->sh);
+    must(log_at_home(lg->ls));
     find->priv.mode = (uint8_t)mode;
     if (lg->state != LOG_LIVE) {
         find->verdict = LOG_CLOSED;
@@ -433,7 +432,9 @@ static bool pin_tail(struct log_body *lg, struct segment *segment, struct log_pi
     struct tail_block *block = tail_find(lg, segment, pin->priv.position);
     uint32_t at = pin->priv.position;
     uint32_t end = at + pin->priv.length_max;
-    while (block != NULL && block->segment == segment && at < end && pin->pieces < LOG_PIN_PIECES) {
+    /* Blocks in the middle may have been evicted. */
+    while (block != NULL && block->segment == segment && at >= block->position && at < end &&
+           pin->pieces < LOG_PIN_PIECES) {
         uint32_t run = (uint32_t)min_u64(end, block->position + block->used) - at;
         tail_get(block);
         pin->priv.blocks[pin->pieces] = block;
@@ -522,7 +523,7 @@ bool log_pin(struct log *log, const struct log_range *range, uint32_t skip, uint
              struct log_pin *pin)
 {
     struct log_body *lg = log_body_of(log);
-    must(shard_here() == lg->ls->sh && skip < range->length);
+    must(log_at_home(lg->ls) && skip < range->length);
     pin->priv.lg = log;
     pin->priv.ls = lg->ls;
     pin->priv.segment_base = range->segment_base;
@@ -541,7 +542,7 @@ bool log_pin(struct log *log, const struct log_range *range, uint32_t skip, uint
 
 void log_unpin(struct log_pin *pin)
 {
-    must(shard_here() == pin->priv.ls->sh);
+    must(log_at_home(pin->priv.ls));
     for (uint32_t i = 0; i < pin->pieces; i++)
         tail_put(pin->priv.ls, pin->priv.blocks[i]);
     pin->pieces = 0;

@@ -12,10 +12,18 @@
 
 /* ---- the end of the turn ---- */
 
+static void log_shard_stop_step(struct log_shard *ls);
+
 void log_shard_kick(struct log_shard *ls)
 {
     if (!ls->stopped)
         shard_at_end(ls->sh, &ls->end_task);
+}
+
+void log_shard_progress(struct log_shard *ls)
+{
+    if (ls->stopping)
+        log_shard_kick(ls);
 }
 
 static void log_shard_ready(struct log_shard *ls)
@@ -68,7 +76,8 @@ static void log_shard_at_end(struct shard *sh, struct task *task)
         log_read_run(ls);
     if (!ls->offline)
         journal_flush(&ls->journal);
-    log_shard_progress(ls);
+    if (ls->stopping)
+        log_shard_stop_step(ls);
 }
 
 static void log_shard_on_checkpoint_timer(struct shard *sh, struct timer *timer)
@@ -220,8 +229,8 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
 /* ---- stop ----
  *
  * Everything durable goes to the segments by checkpoints until none is dirty; then files are cut to
- * their data and indexed; then the journal says "clean". Each completion comes by here and takes
- * the next step when the one before is done. */
+ * their data and indexed; then the journal says "clean". Each completion asks for the end of the
+ * turn (log_shard_progress), and that takes the next step when the one before is done. */
 
 static bool log_shard_in_flight(const struct log_shard *ls)
 {
@@ -289,17 +298,14 @@ static void log_shard_stop_clean(struct log_shard *ls)
     log_shard_stopped(ls);
 }
 
-void log_shard_progress(struct log_shard *ls)
+/* The last thing of a turn: what asked for the stop may free everything in its answer. */
+static void log_shard_stop_step(struct log_shard *ls)
 {
-    if (!ls->stopping || ls->stopped)
-        return;
-    if (!ls->offline) {
+    if (!ls->offline)
         log_shard_stop_clean(ls);
+    else if (log_shard_in_flight(ls))
         return;
-    }
-    if (log_shard_in_flight(ls))
-        return;
-    if (!TAILQ_EMPTY(&ls->files))
+    else if (!TAILQ_EMPTY(&ls->files))
         segment_close_all(ls);
     else
         log_shard_stopped(ls);
@@ -307,7 +313,7 @@ void log_shard_progress(struct log_shard *ls)
 
 void log_shard_stop(struct log_shard *ls, void (*done)(void *argument), void *argument)
 {
-    must(shard_here() == ls->sh && !ls->stopping);
+    must(log_at_home(ls) && !ls->stopping);
     ls->stopping = true;
     ls->stop_done = done;
     ls->stop_argument = argument;

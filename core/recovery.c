@@ -573,7 +573,7 @@ bool log_dir_recover(struct log_dir *dir, struct log_error *error)
 struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
                       const struct log_config *config)
 {
-    must(shard_here() == ls->sh && recovered->state != NULL);
+    must(log_at_home(ls) && recovered->state != NULL);
     struct recovered_state *state = recovered->state;
     struct log_body *lg = log_body_new(ls, &recovered->id, recovered->topic, config);
     lg->adopted = true;

@@ -32,8 +32,9 @@ struct recovery_log {
     uint32_t record_size;
 
     /* while replaying */
-    uint64_t change; /* what the entry covered */
-    struct log_place covered;
+    uint64_t change;              /* what the entry covered */
+    struct log_place covered;     /* the entry's flushed place */
+    struct log_place covered_end; /* and its end */
     bool start_moved;
     char *directory;
     struct recovered_segment *segments;

@@ -103,6 +103,8 @@ static bool apply_covered(struct apply *ap, const struct journal_append *append,
     uint32_t limit = 0;
     if (append->segment_base == ap->log->covered.segment_base) {
         limit = ap->log->covered.position;
+    } else if (append->segment_base == ap->log->covered_end.segment_base) {
+        limit = ap->log->covered_end.position; /* a batch that rolled was partly journaled */
     } else {
         for (uint32_t i = 0; i < entry->open_count; i++) {
             if (entry->open[i].segment_base == append->segment_base)
@@ -230,6 +232,7 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
     log_directory_path(log->directory, size, rc->dir->path, log->entry.topic, log->id.partition);
     log->change = log->entry.change;
     log->covered = log->entry.flushed;
+    log->covered_end = log->entry.end;
     if (rc->mistake_forget_producers) {
         producer_state_fini(&log->producers);
         producer_state_init(&log->producers, rc->seed);

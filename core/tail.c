@@ -321,6 +321,20 @@ struct tail_block *tail_find(const struct log_body *lg, const struct segment *se
     return NULL;
 }
 
+bool tail_holds(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                uint32_t len)
+{
+    const struct tail_block *block = tail_find(lg, segment, from);
+    uint32_t end = from + len;
+    while (block != NULL && block->segment == segment && from >= block->position) {
+        from = block->position + block->size;
+        if (from >= end)
+            return true;
+        block = TAILQ_NEXT(block, link);
+    }
+    return false;
+}
+
 void tail_copy_out(const struct log_body *lg, const struct segment *segment, uint32_t from,
                    void *to, uint32_t len)
 {

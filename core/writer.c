@@ -137,7 +137,8 @@ static void writer_seal(struct log_body *lg)
 {
     struct segment *segment;
     TAILQ_FOREACH (segment, &lg->segments, link) {
-        if (segment->base >= lg->flushed_segment->base)
+        /* An entry names the durable end's segment as open, so that one is not sealed yet. */
+        if (segment->base >= lg->durable_segment->base)
             return;
         if (segment->sealed || segment->job != NULL || segment->written < segment->size ||
             lg->syncing == segment)
@@ -513,10 +514,12 @@ static void checkpoint_on_rewrite(struct record_rewrite *rewrite)
     log_shard_progress(ls);
 }
 
-/* All logs of the shard anew, when the file is more than twice that and 1 MiB. */
+/* All logs of the shard anew, when the file is more than twice that and an eighth of a journal's
+ * first length (1 MiB). */
 static void checkpoint_compact(struct log_shard *ls)
 {
-    if (ls->rewriting || ls->checkpoints.position < 2 * ls->live_bytes + (1U << 20))
+    if (ls->rewriting ||
+        ls->checkpoints.position < 2 * ls->live_bytes + ls->dir->options.journal_bytes / 8)
         return;
     uint32_t count = ls->log_count + 1;
     ls->rewrite_payloads = mem_zalloc(count * sizeof(ls->rewrite_payloads[0]));
