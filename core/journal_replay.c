@@ -70,24 +70,24 @@ bool journal_walk(struct journal_walk *walk, struct log_error *error)
     uint64_t seq = walk->sb.released_seq;
     struct journal_group_header group;
     for (;; seq++) {
-        if (!journal_group_at(walk, at, seq, &group)) {
-            at = JOURNAL_AREA;
-            if (!journal_group_at(walk, at, seq, &group))
+        uint64_t place = at;
+        if (!journal_group_at(walk, place, seq, &group)) {
+            place = JOURNAL_AREA;
+            if (!journal_group_at(walk, place, seq, &group))
                 break;
         }
         bool skip = walk->mistake_skip_group && seq == walk->sb.released_seq + 2;
-        if (!skip && !journal_walk_group(walk, at, &group, error))
+        if (!skip && !journal_walk_group(walk, place, &group, error))
             return false;
         walk->groups++;
         walk->group_bytes += group.length;
-        at += round_up((uint64_t)JOURNAL_GROUP_HEADER + group.length, FS_BLOCK);
+        at = place + round_up((uint64_t)JOURNAL_GROUP_HEADER + group.length, FS_BLOCK);
     }
     if (!walk->mistake_any_generation && journal_has_witness(walk, seq))
         return log_refuse(error, LOG_ERROR_DAMAGED,
                           "%s is damaged: group %llu (near offset %llu) was acknowledged and does "
                           "not match its checksum; restore the directory from a replica or a copy",
-                          walk->path, (unsigned long long)seq,
-                          (unsigned long long)(at == JOURNAL_AREA ? walk->sb.released_pos : at));
+                          walk->path, (unsigned long long)seq, (unsigned long long)at);
     return true;
 }
 
