@@ -13,6 +13,7 @@
 #include "io/mem.h"
 #include "io/threads.h"
 #include "tools/millrace/command.h"
+#include "tools/millrace/port_holder.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -351,10 +352,26 @@ static void on_ready(void *user)
     fflush(stdout);
 }
 
+/* The broker knows that a port is taken, /proc by whom. */
+static void name_port_holders(const struct listener_set *listeners)
+{
+    uint16_t last = 0; /* 127.0.0.1 and ::1 share a port */
+    for (uint32_t i = 0; i < listeners->count; i++) {
+        uint16_t port = listeners->listener[i].bind.port;
+        char name[32];
+        pid_t pid = port != 0 && port != last ? port_holder_find(port, name) : 0;
+        if (pid != 0)
+            fprintf(stderr, "millrace start: port %u is held by process %ld (%s)\n", port,
+                    (long)pid, name);
+        last = port;
+    }
+}
+
 static void on_failed(void *user, const char *sentence)
 {
     struct start *st = user;
     fprintf(stderr, "millrace start: %s\n", sentence);
+    name_port_holders(&st->broker->listeners);
     end(st, EXIT_FAILED);
     broker_stop(st->broker);
 }
