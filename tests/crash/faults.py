@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks and neighbours that are wrong in a way an operator can repair: the broker says what, where and what to do."""
+
+import hashlib
+import os
+import re
+import time
+
+import wire
+from disks import LoopDisk, run as command, unmount
+from victim import Failure, Victim, check
+
+RECORDS = 20
+TOPIC = 'faults'
+
+
+def marker(number):
+    """A value that is easy to find in a file."""
+    return b'<record %04d %s>' % (number, hashlib.sha256(b'%d' % number).hexdigest().encode()) * 4
+
+
+def create(victim, **configs):
+    with wire.Connection(victim.address) as connection:
+        error, text = wire.create_topic(connection, TOPIC, 1, {name.replace('_', '.'): value for name, value in configs.items()})
+        check(error in (0, wire.ERROR['TOPIC_ALREADY_EXISTS']), f'CreateTopics: {wire.name_of(error)} {text}')
+
+
+def write(victim, numbers):
+    """One batch and one commit after another: the journal holds a group for each."""
+    with wire.Connection(victim.address) as connection:
+        for number in numbers:
+            got = wire.produce(connection, TOPIC, 0, wire.batch([marker(number)]))
+            check(got == (0, number), f'Produce answers {wire.name_of(got[0])}, offset {got[1]} to record {number}')
+
+
+def read_count(victim):
+    """How many records are there; each must be what was written at its offset."""
+    with wire.Connection(victim.address) as connection:
+        error, _, end = wire.list_offset(connection, TOPIC, 0, -1)
+        check(error == 0, f'ListOffsets: {wire.name_of(error)}')
+        offset = 0
+        while offset < end:
+            error, _, _, data = wire.fetch(connection, TOPIC, 0, offset, 8 << 20)
+            found = wire.batches(data)
+            check(error == 0 and found, f'Fetch at {offset}: {wire.name_of(error)}, {len(data)} bytes')
+            for batch in found:
+                check(batch['base_offset'] == offset, f'{batch["base_offset"]} follows where {offset} was next')
+                check(data.find(marker(offset)) >= 0, f'record {offset} is not what was written')
+                offset = batch['last_offset'] + 1
+        return end
+
+
+def file_with(folder, prefix, suffix, needle):
+    """(path, position) of the last place where a file of that name holds the bytes."""
+    for root, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            if name.startswith(prefix) and name.endswith(suffix):
+                path = os.path.join(root, name)
+                with open(path, 'rb') as file:
+                    at = file.read().rfind(needle)
+                if at >= 0:
+                    return path, at
+    raise Failure(f'no file {prefix}*{suffix} holds the record')
+
+
+def flip(path, at):
+    with open(path, 'r+b') as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+def snapshot(folder):
+    found = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            with open(path, 'rb') as file:
+                found[os.path.relpath(path, folder)] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+def says(text, *patterns):
+    for pattern in patterns:
+        check(re.search(pattern, text), f'{pattern!r} is not in what it says: {text.strip()[-400:]}')
+
+
+def first_line(text):
+    return ' '.join(text.split())[:300]
+
+
+# --- directories and ports of others -------------------------------------------------------------------------------
+
+def kafka_directory(run, folder):
+    data = os.path.join(folder, 'data')
+    os.makedirs(os.path.join(data, 'topic-0'))
+    with open(os.path.join(data, 'meta.properties'), 'w') as file:
+        file.write('version=1\nbroker.id=1\ncluster.id=MkU3OEVBNTcwNTJENDM2Qg\n')
+    with open(os.path.join(data, 'topic-0', '0' * 20 + '.log'), 'wb') as file:
+        file.write(b'kafka' * 100)
+    before = snapshot(data)
+    _, text = run.victim(folder, data).refused()
+    check(snapshot(data) == before, 'the directory was touched')
+    says(text, 'Kafka', re.escape(data))
+    return first_line(text)
+
+
+def read_only(run, folder):
+    data = os.path.join(folder, 'data')
+    victim = run.victim(folder, data)
+    victim.start()
+    create(victim)
+    write(victim, range(RECORDS))
+    victim.kill()
+    command('mount', '--bind', data, data)
+    try:
+        command('mount', '-o', 'remount,ro,bind', data)
+        _, text = victim.refused()
+        says(text, re.escape(data), '(?i)read-only')
+    finally:
+        unmount(data)
+    victim.start()
+    check(read_count(victim) == RECORDS, 'writable again, records are missing')
+    victim.kill()
+    return first_line(text)
+
+
+def two_on(run, folder, arguments):
+    """A second broker that shares something with the first is refused and names it; the first does not notice."""
+    first = run.victim(folder, os.path.join(folder, 'data'))
+    first.start()
+    try:
+        create(first)
+        second = arguments(first)
+        _, text = second.refused()
+        says(text, rf'\b{first.process.pid}\b')
+        write(first, range(RECORDS))
+        check(read_count(first) == RECORDS, 'the first broker lost something')
+    finally:
+        first.kill()
+    return first_line(text)
+
+
+def same_directory(run, folder):
+    return two_on(run, folder, lambda first: Victim(run.options.binary, first.data_dir, first.log_path + '.2'))
+
+
+def same_port(run, folder):
+    def second(first):
+        victim = Victim(run.options.binary, os.path.join(folder, 'data-2'), first.log_path + '.2')
+        victim.address = first.address
+        return victim
+    return two_on(run, folder, second)
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+def written_and_killed(run, folder):
+    """Killed before the first checkpoint (5 s): the journal alone holds the records."""
+    victim = run.victim(folder, os.path.join(folder, 'data'))
+    victim.start()
+    create(victim)
+    write(victim, range(RECORDS))
+    victim.kill()
+    return victim
+
+
+def damaged(victim, path, at):
+    """A flipped bit stops the start, which says where; flipped back, everything is there."""
+    flip(path, at)
+    _, text = victim.refused()
+    says(text, re.escape(os.path.basename(path)), rf'offset {at // 4096 * 4096}\b')
+    flip(path, at)
+    victim.start()
+    check(read_count(victim) == RECORDS, 'flipped back, records are missing')
+    victim.kill()
+    return first_line(text)
+
+
+def journal_bit(run, folder):
+    victim = written_and_killed(run, folder)
+    return damaged(victim, *file_with(victim.data_dir, 'journal-', '', marker(RECORDS // 2)))
+
+
+def journal_tail(run, folder):
+    """Damage in the last group is what a torn write leaves: the broker starts with what lies before."""
+    victim = written_and_killed(run, folder)
+    path, at = file_with(victim.data_dir, 'journal-', '', marker(RECORDS - 1))
+    flip(path, at)
+    victim.start()
+    count = read_count(victim)
+    check(count == RECORDS - 1, f'{count} records are there')
+    write(victim, range(count, RECORDS + 5))
+    victim.kill()
+    victim.start()
+    count = read_count(victim)
+    check(count == RECORDS + 5, f'after the next restart {count} records are there')
+    victim.kill()
+
+
+def written_and_stopped(run, folder):
+    """The segment holds the records, and the journal no more."""
+    victim = run.victim(folder, os.path.join(folder, 'data'))
+    victim.start()
+    create(victim)
+    write(victim, range(RECORDS))
+    victim.stop()
+    return victim
+
+
+def segment_bit(run, folder):
+    """Segments are not read whole at start, so a clean one with a flipped bit is served; the batch's own CRC, which is
+    never computed anew, tells the reader, and the batches around it are well."""
+    victim = written_and_stopped(run, folder)
+    path, at = file_with(victim.data_dir, '0' * 20, '.log', marker(RECORDS // 2))
+    flip(path, at)
+    victim.start()
+    with wire.Connection(victim.address) as connection:
+        error, _, _, data = wire.fetch(connection, TOPIC, 0, 0, 8 << 20)
+    bad, begin = [], 0
+    for batch in wire.batches(data):
+        whole = data[begin:begin + batch['size']]
+        if wire.crc32c(whole[21:]) != int.from_bytes(whole[17:21], 'big'):
+            bad.append(batch['base_offset'])
+        begin += batch['size']
+    check(error == 0 and begin == len(data) and bad == [RECORDS // 2], f'{wire.name_of(error)}, CRC wrong at offsets {bad}')
+    victim.stop()
+
+
+def segment_cut(run, folder):
+    """A segment that is shorter than what was acknowledged stops the start."""
+    victim = written_and_stopped(run, folder)
+    path, _ = file_with(victim.data_dir, '0' * 20, '.log', marker(RECORDS - 1))
+    size = os.path.getsize(path)
+    os.truncate(path, size - 100)
+    _, text = victim.refused()
+    says(text, re.escape(os.path.basename(path)), r'\d{3,}')
+    return first_line(text)
+
+
+# --- a full disk ---------------------------------------------------------------------------------------------------
+
+def fill(victim, wait_s):
+    """Writes until it is refused: (records acknowledged, the error)."""
+    written, end = 0, time.monotonic() + wait_s
+    filler = os.urandom(100_000)
+    with wire.Connection(victim.address) as connection:
+        while time.monotonic() < end:
+            error, offset = wire.produce(connection, TOPIC, 0, wire.batch([marker(written) + filler]))
+            if error:
+                return written, error
+            check(offset == written, f'offset {offset} where {written} was next')
+            written += 1
+    raise Failure(f'{written} records on a disk of 96 MiB, and none refused')
+
+
+def full_disk(run, folder):
+    """Produce is refused with an error; everything acknowledged can be read at once, after kill -9, and with room again."""
+    disk = LoopDisk(folder, 'ext4', 96 << 20)
+    disk.mount()
+    ballast = os.path.join(disk.path, 'ballast')
+    victim = run.victim(folder, os.path.join(disk.path, 'data'))
+    try:
+        with open(ballast, 'wb') as file:
+            os.posix_fallocate(file.fileno(), 0, 16 << 20)
+        victim.start()
+        create(victim)
+        written, error = fill(victim, 60)
+        check(victim.process.poll() is None, 'the broker has ended')
+        check(read_count(victim) == written, 'full: not everything acknowledged can be read')
+        victim.kill()
+        os.unlink(ballast)
+        victim.start()
+        count = read_count(victim)
+        check(count in (written, written + 1), f'{written} were acknowledged, {count} are there')
+        with wire.Connection(victim.address) as connection:
+            got = wire.produce(connection, TOPIC, 0, wire.batch([marker(count)]))
+        check(got == (0, count), f'with room again Produce answers {wire.name_of(got[0])}')
+        victim.kill()
+    finally:
+        victim.kill()
+        disk.unmount()
+    return f'{written} records, then {wire.name_of(error)}'
+
+
+CASES = [('kafka-directory', kafka_directory), ('read-only', read_only), ('same-directory', same_directory),
+         ('same-port', same_port), ('journal-bit', journal_bit), ('journal-tail', journal_tail),
+         ('segment-bit', segment_bit), ('segment-cut', segment_cut), ('full-disk', full_disk)]
