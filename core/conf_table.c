@@ -5,6 +5,8 @@
  */
 #include "core/conf.h"
 
+#include "io/nearest.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -102,70 +104,15 @@ const struct conf_key *conf_find(enum conf_scope scope, const char *name)
     return NULL;
 }
 
-/* ---- the nearest name ---- */
-
-enum {
-    NAME_LEN_MAX = 96, /* longer ones are no typing mistake of ours */
-};
-
-static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
-{
-    uint32_t ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* Insertions, deletions, substitutions and swaps of neighbours from a to b (optimal string
- * alignment), or more than `limit` as soon as that is certain: a client can ask for many names that
- * do not exist. Both are at most NAME_LEN_MAX long. */
-static uint32_t edit_distance(const char *a, const char *b, uint32_t limit)
-{
-    uint32_t rows[3][NAME_LEN_MAX + 1];
-    uint32_t *before = rows[0];
-    uint32_t *above = rows[1];
-    uint32_t *row = rows[2];
-    size_t len = strlen(b);
-    for (size_t j = 0; j <= len; j++)
-        before[j] = above[j] = (uint32_t)j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        uint32_t least = row[0] = (uint32_t)i;
-        for (size_t j = 1; j <= len; j++) {
-            row[j] = min3(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                row[j] = min3(row[j], row[j], before[j - 2] + 1);
-            least = row[j] < least ? row[j] : least;
-        }
-        /* A swap reaches back two rows, so one row above the limit is not the end. */
-        if (least > limit + 1)
-            return least;
-        uint32_t *reuse = before;
-        before = above;
-        above = row;
-        row = reuse;
-    }
-    return above[len];
-}
-
 const struct conf_key *conf_nearest(enum conf_scope scope, const char *name)
 {
-    const struct conf_key *nearest = NULL;
-    size_t len = strlen(name);
-    if (len == 0 || len > NAME_LEN_MAX)
-        return NULL;
-    /* More than one mistake in five characters is another word. */
-    size_t distance = len / 5 + 1;
-    for (uint16_t i = 0; i < conf_key_count; i++) {
-        const struct conf_key *key = &conf_keys[i];
-        must(key->name_len <= NAME_LEN_MAX);
-        size_t apart = key->name_len > len ? key->name_len - len : len - key->name_len;
-        if (key->scope != scope || apart > distance)
-            continue;
-        size_t found = edit_distance(name, key->name, (uint32_t)distance);
-        if (found < distance || (found == distance && nearest == NULL)) {
-            distance = found;
-            nearest = key;
-        }
-    }
-    return nearest;
+    const struct conf_key *found = NULL;
+    struct nearest nearest;
+    nearest_begin(&nearest, name);
+    for (uint16_t i = 0; i < conf_key_count; i++)
+        if (conf_keys[i].scope == scope && nearest_offer(&nearest, conf_keys[i].name))
+            found = &conf_keys[i];
+    return found;
 }
 
 /* ---- words about a key ---- */
