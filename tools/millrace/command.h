@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The command line: one table of commands says names, options, help and who runs them
- * (tools/millrace/command.c); a command is one file, cmd_<name>.c.
+ * The command line. One table (tools/millrace/command_table.c) says every command: its name, what
+ * it takes, its options with their help, examples, and who runs it. The parser, `--help`, the
+ * errors with their "did you mean" and the defaults all follow from it; a command is one row there
+ * and one function.
+ *
+ * A command gets an invocation and asks it by an option's long name. A value comes from the first
+ * that has one: the flag, -X, the environment, the default.
+ *
+ * Data goes to standard output, everything said about it to standard error.
  */
 #pragma once
 
 #include "io/base.h"
+
+#include <stdio.h>
 
 /* What scripts see. */
 enum exit_code {
@@ -20,5 +29,110 @@ enum exit_code {
     EXIT_INTERRUPTED = 130,
 };
 
-int cmd_start(int argc, char **argv);
-int cmd_version(int argc, char **argv);
+struct invocation;
+
+struct command_option {
+    char letter;          /* 0: it has only a name */
+    const char *name;     /* long, without the dashes */
+    const char *argument; /* what it takes, as the help names it; NULL: a switch */
+    const char *fallback; /* the value when it is not given, or NULL */
+    const char *help;
+    const char *choices; /* "a|b|c": nothing else is taken; NULL: anything */
+};
+
+struct command {
+    const char *name; /* "topic create" */
+    const char *summary;
+    const char *operands; /* "TOPIC..." */
+    const char *about;    /* further sentences of the help, or NULL */
+    const char *examples; /* lines */
+    const struct command_option *options;
+    uint32_t option_count;
+    uint32_t operands_min;
+    uint32_t operands_max;
+    bool listing; /* prints rows or objects: has --format */
+    bool remote;  /* asks a broker: has the options for that */
+    int (*run)(struct invocation *inv);
+};
+
+extern const struct command commands[];
+extern const uint32_t command_count;
+extern const struct command_option common_options[]; /* every command has these */
+extern const uint32_t common_option_count;
+extern const struct command_option listing_options[];
+extern const uint32_t listing_option_count;
+extern const struct command_option remote_options[];
+extern const uint32_t remote_option_count;
+
+/* The options of a command, set by set: its own first, those of all commands last. */
+struct option_set {
+    const char *title;
+    const struct command_option *options;
+    uint32_t count;
+};
+#define OPTION_SETS 4U
+struct option_set option_set_of(const struct command *command, uint32_t index);
+
+/* An option as it was given. */
+struct given {
+    const struct command_option *option;
+    const char *value;
+};
+
+struct invocation {
+    const struct command *command;
+    const char **operands;
+    uint32_t operand_count;
+    struct given *given;
+    uint32_t given_count;
+    bool quiet, verbose;
+    bool color; /* of standard error */
+};
+
+/* ---- asking (command.c); an unknown name is a bug ---- */
+
+bool option_on(const struct invocation *inv, const char *name); /* was it given? */
+/* The last one given, or the default; may be NULL. */
+const char *option_text(const struct invocation *inv, const char *name);
+/* One after another, those given: begin with *cursor 0; NULL at the end. */
+const char *option_next(const struct invocation *inv, const char *name, uint32_t *cursor);
+/* False, and said, when the value is no number in [min, max]. An option that has no value leaves
+ * *value alone. */
+bool option_number(const struct invocation *inv, const char *name, int64_t min, int64_t max,
+                   int64_t *value) warn_unused;
+
+/* ---- saying (command.c) ---- */
+
+/* "error: ..." to standard error: cause, object, next step. */
+void complain(const struct invocation *inv, const char *format, ...) printf_like(2, 3);
+/* A note for people, on standard error; not with -q. */
+void note(const struct invocation *inv, const char *format, ...) printf_like(2, 3);
+/* complain() and where to read on; EXIT_USAGE. */
+int usage_error(const struct invocation *inv, const char *format, ...) printf_like(2, 3);
+/* "; did you mean 'x'?" or "", in one of a few buffers that are reused. */
+const char *did_you_mean(const char *nearest);
+
+/* ---- parsing and help (command.c, help.c) ---- */
+
+/* Words after the program's name; the exit code. */
+int command_line(int argc, char **argv);
+void help_all(FILE *to);
+/* The commands whose name begins with `group`, "topic". */
+void help_group(FILE *to, const char *group);
+void help_command(FILE *to, const struct command *command);
+
+/* ---- the commands ---- */
+
+int cmd_config_explain(struct invocation *inv);
+int cmd_config_list(struct invocation *inv);
+int cmd_consume(struct invocation *inv);
+int cmd_help(struct invocation *inv);
+int cmd_produce(struct invocation *inv);
+int cmd_start(struct invocation *inv);
+int cmd_topic_add_partitions(struct invocation *inv);
+int cmd_topic_alter(struct invocation *inv);
+int cmd_topic_create(struct invocation *inv);
+int cmd_topic_delete(struct invocation *inv);
+int cmd_topic_describe(struct invocation *inv);
+int cmd_topic_list(struct invocation *inv);
+int cmd_version(struct invocation *inv);

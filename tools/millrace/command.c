@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From words to an invocation. Commands are one or two words ("produce", "topic list"); options may
+ * stand anywhere after them, as -p 3, -p3, --partition 3 or --partition=3, switches together (-qe);
+ * "--" ends them. An option's value is whatever stands next, so that `-o -5` means what it says.
+ */
+#include "tools/millrace/command.h"
+
+#include "io/mem.h"
+#include "io/nearest.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- asking ---- */
+
+struct option_set option_set_of(const struct command *command, uint32_t index)
+{
+    const struct option_set sets[OPTION_SETS] = {
+        {"options", command->options, command->option_count},
+        {"what is printed", listing_options, command->listing ? listing_option_count : 0},
+        {"asking a broker", remote_options, command->remote ? remote_option_count : 0},
+        {"all commands", common_options, common_option_count},
+    };
+    must(index < OPTION_SETS);
+    return sets[index];
+}
+
+/* By its name, or by its letter when name is NULL. */
+static const struct command_option *option_find(const struct command *command, const char *name,
+                                                size_t len, char letter)
+{
+    for (uint32_t i = 0; i < OPTION_SETS; i++) {
+        struct option_set set = option_set_of(command, i);
+        for (uint32_t j = 0; j < set.count; j++) {
+            const struct command_option *option = &set.options[j];
+            if (!name && option->letter == letter)
+                return option;
+            if (name && strlen(option->name) == len && memcmp(option->name, name, len) == 0)
+                return option;
+        }
+    }
+    return NULL;
+}
+
+static const struct command_option *asked(const struct invocation *inv, const char *name)
+{
+    const struct command_option *option = option_find(inv->command, name, strlen(name), 0);
+    must(option != NULL);
+    return option;
+}
+
+const char *option_next(const struct invocation *inv, const char *name, uint32_t *cursor)
+{
+    const struct command_option *option = asked(inv, name);
+    while (*cursor < inv->given_count) {
+        const struct given *given = &inv->given[(*cursor)++];
+        if (given->option == option)
+            return given->value;
+    }
+    return NULL;
+}
+
+bool option_on(const struct invocation *inv, const char *name)
+{
+    uint32_t cursor = 0;
+    return option_next(inv, name, &cursor) != NULL;
+}
+
+const char *option_text(const struct invocation *inv, const char *name)
+{
+    const char *last = asked(inv, name)->fallback;
+    const char *value;
+    for (uint32_t cursor = 0; (value = option_next(inv, name, &cursor));)
+        last = value;
+    return last;
+}
+
+bool option_number(const struct invocation *inv, const char *name, int64_t min, int64_t max,
+                   int64_t *value)
+{
+    const char *text = option_text(inv, name);
+    if (!text)
+        return true;
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno == 0 && end != text && *end == 0 && number >= min && number <= max) {
+        *value = number;
+        return true;
+    }
+    if (max == INT64_MAX || max == INT32_MAX)
+        (void)usage_error(inv, "--%s %s: a number of at least %lld is wanted", name, text,
+                          (long long)min);
+    else
+        (void)usage_error(inv, "--%s %s: a number from %lld to %lld is wanted", name, text,
+                          (long long)min, (long long)max);
+    return false;
+}
+
+/* ---- saying ---- */
+
+#define RED   "\033[1;31m"
+#define PLAIN "\033[0m"
+
+static void say_error(const struct invocation *inv, const char *format, va_list arguments)
+    printf_like(2, 0);
+
+static void say_error(const struct invocation *inv, const char *format, va_list arguments)
+{
+    (void)fflush(stdout);
+    bool color = inv && inv->color;
+    fprintf(stderr, "%serror:%s ", color ? RED : "", color ? PLAIN : "");
+    (void)vfprintf(stderr, format, arguments); // NOLINT(clang-analyzer-valist.Uninitialized)
+    fputc('\n', stderr);
+}
+
+void complain(const struct invocation *inv, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say_error(inv, format, arguments);
+    va_end(arguments);
+}
+
+void note(const struct invocation *inv, const char *format, ...)
+{
+    if (inv->quiet)
+        return;
+    (void)fflush(stdout);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+int usage_error(const struct invocation *inv, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say_error(inv, format, arguments);
+    va_end(arguments);
+    if (inv && inv->command)
+        fprintf(stderr, "next:  millrace %s --help\n", inv->command->name);
+    else
+        fprintf(stderr, "next:  millrace --help\n");
+    return EXIT_USAGE;
+}
+
+const char *did_you_mean(const char *nearest)
+{
+    static char text[2][320];
+    static unsigned turn;
+    if (!nearest)
+        return "";
+    char *to = text[turn++ % array_count(text)];
+    (void)snprintf(to, sizeof(text[0]), "; did you mean '%s'?", nearest);
+    return to;
+}
+
+/* ---- which command ---- */
+
+static const struct command *command_named(const char *first, const char *second)
+{
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s%s%s", first, second ? " " : "", second ? second : "");
+    for (uint32_t i = 0; i < command_count; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool is_group(const char *word)
+{
+    size_t len = strlen(word);
+    for (uint32_t i = 0; i < command_count; i++)
+        if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+            return true;
+    return false;
+}
+
+static int unknown_command(const char *group, const char *word)
+{
+    char name[128];
+    (void)snprintf(name, sizeof(name), "%s%s%s", group ? group : "", group ? " " : "", word);
+    struct nearest nearest;
+    nearest_begin(&nearest, name);
+    for (uint32_t i = 0; i < command_count; i++)
+        (void)nearest_offer(&nearest, commands[i].name);
+    if (!nearest.found && !group) { /* "tpoic" alone, or a second word alone: "describe" */
+        for (uint32_t i = 0; i < command_count && !nearest.found; i++) {
+            const char *last = strchr(commands[i].name, ' ');
+            if (last && strcmp(last + 1, word) == 0)
+                nearest.found = commands[i].name;
+        }
+    }
+    complain(NULL, "there is no command '%s'%s", name, did_you_mean(nearest.found));
+    fprintf(stderr, "next:  millrace %s%s--help\n", group ? group : "", group ? " " : "");
+    return EXIT_USAGE;
+}
+
+/* ---- options ---- */
+
+static int unknown_option(const struct invocation *inv, const char *name, size_t len)
+{
+    char text[NEAREST_NAME_LEN_MAX + 1];
+    (void)snprintf(text, sizeof(text), "%.*s", (int)len, name);
+    struct nearest nearest;
+    nearest_begin(&nearest, text);
+    for (uint32_t i = 0; i < OPTION_SETS; i++) {
+        struct option_set set = option_set_of(inv->command, i);
+        for (uint32_t j = 0; j < set.count; j++)
+            (void)nearest_offer(&nearest, set.options[j].name);
+    }
+    char with_dashes[NEAREST_NAME_LEN_MAX + 3];
+    if (nearest.found)
+        (void)snprintf(with_dashes, sizeof(with_dashes), "--%s", nearest.found);
+    return usage_error(inv, "'%s' has no option --%s%s", inv->command->name, text,
+                       did_you_mean(nearest.found ? with_dashes : NULL));
+}
+
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t len = strlen(value);
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strncmp(at, value, len) == 0 && (at[len] == '|' || at[len] == 0) && len > 0)
+            return true;
+    }
+    return false;
+}
+
+static int give(struct invocation *inv, const struct command_option *option, const char *value)
+{
+    if (option->choices && !is_choice(option->choices, value))
+        return usage_error(inv, "--%s %s: one of %s is wanted", option->name, value,
+                           option->choices);
+    inv->given[inv->given_count++] = (struct given){.option = option, .value = value};
+    return EXIT_OK;
+}
+
+static int take_long(struct invocation *inv, const char *word, char ***at, char **end)
+{
+    const char *name = word + 2;
+    const char *equals = strchr(name, '=');
+    size_t len = equals ? (size_t)(equals - name) : strlen(name);
+    const struct command_option *option = option_find(inv->command, name, len, 0);
+    if (!option)
+        return unknown_option(inv, name, len);
+    if (!option->argument && equals)
+        return usage_error(inv, "--%s takes no value", option->name);
+    if (!option->argument)
+        return give(inv, option, "");
+    if (equals)
+        return give(inv, option, equals + 1);
+    if (*at == end)
+        return usage_error(inv, "--%s wants %s", option->name, option->argument);
+    return give(inv, option, *(*at)++);
+}
+
+static int take_letters(struct invocation *inv, const char *word, char ***at, char **end)
+{
+    for (const char *letter = word + 1; *letter; letter++) {
+        const struct command_option *option = option_find(inv->command, NULL, 0, *letter);
+        if (!option)
+            return usage_error(inv, "'%s' has no option -%c", inv->command->name, *letter);
+        if (!option->argument) {
+            int code = give(inv, option, "");
+            if (code != EXIT_OK)
+                return code;
+            continue;
+        }
+        if (letter[1])
+            return give(inv, option, letter + 1);
+        if (*at == end)
+            return usage_error(inv, "-%c wants %s", *letter, option->argument);
+        return give(inv, option, *(*at)++);
+    }
+    return EXIT_OK;
+}
+
+static int take_words(struct invocation *inv, char **at, char **end)
+{
+    bool only_operands = false;
+    while (at < end) {
+        const char *word = *at++;
+        int code = EXIT_OK;
+        if (only_operands || word[0] != '-' || word[1] == 0)
+            inv->operands[inv->operand_count++] = word;
+        else if (strcmp(word, "--") == 0)
+            only_operands = true;
+        else if (word[1] == '-')
+            code = take_long(inv, word, &at, end);
+        else
+            code = take_letters(inv, word, &at, end);
+        if (code != EXIT_OK)
+            return code;
+    }
+    return EXIT_OK;
+}
+
+static bool use_color(const struct invocation *inv)
+{
+    const char *when = option_text(inv, "color");
+    if (strcmp(when, "auto") != 0)
+        return strcmp(when, "always") == 0;
+    const char *no_color = getenv("NO_COLOR");
+    return isatty(STDERR_FILENO) && !(no_color && no_color[0]);
+}
+
+static int run(const struct command *command, char **words, char **end)
+{
+    size_t room = 1;
+    for (char **word = words; word < end; word++)
+        room += strlen(*word) + 1; /* letters in one word may be many options */
+    struct invocation inv = {.command = command};
+    inv.operands = mem_alloc(room * sizeof(*inv.operands));
+    inv.given = mem_alloc(room * sizeof(*inv.given));
+    int code = take_words(&inv, words, end);
+    if (code == EXIT_OK && option_on(&inv, "help")) {
+        help_command(stdout, command);
+    } else if (code == EXIT_OK) {
+        inv.quiet = option_on(&inv, "quiet");
+        inv.verbose = option_on(&inv, "verbose");
+        inv.color = use_color(&inv);
+        if (inv.operand_count < command->operands_min)
+            code = usage_error(&inv, "'%s' wants %s", command->name, command->operands);
+        else if (inv.operand_count > command->operands_max)
+            code = usage_error(&inv, "'%s' has no use for '%s'", command->name,
+                               inv.operands[command->operands_max]);
+        else
+            code = command->run(&inv);
+    }
+    mem_free(inv.operands);
+    mem_free(inv.given);
+    return code;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+int command_line(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_all(stderr);
+        return EXIT_USAGE;
+    }
+    const char *first = argv[1];
+    if (is_help(first)) {
+        help_all(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(first, "--version") == 0)
+        first = "version";
+    const struct command *command = command_named(first, NULL);
+    if (command)
+        return run(command, argv + 2, argv + argc);
+    if (!is_group(first))
+        return unknown_command(NULL, first);
+    if (argc < 3 || is_help(argv[2])) {
+        help_group(argc < 3 ? stderr : stdout, first);
+        return argc < 3 ? EXIT_USAGE : EXIT_OK;
+    }
+    command = command_named(first, argv[2]);
+    return command ? run(command, argv + 3, argv + argc) : unknown_command(first, argv[2]);
+}
+
+int cmd_help(struct invocation *inv)
+{
+    if (inv->operand_count == 0) {
+        help_all(stdout);
+        return EXIT_OK;
+    }
+    const char *first = inv->operands[0];
+    const char *second = inv->operand_count > 1 ? inv->operands[1] : NULL;
+    const struct command *command = command_named(first, second);
+    if (command)
+        help_command(stdout, command);
+    else if (!second && is_group(first))
+        help_group(stdout, first);
+    else
+        return unknown_command(second ? first : NULL, second ? second : first);
+    return EXIT_OK;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every command. A new one is a row of `commands` with its options, and a function.
+ */
+#include "tools/millrace/command.h"
+
+#define COUNT(array) .options = (array), .option_count = array_count(array)
+#define ANY_NUMBER   UINT32_MAX
+
+const struct command_option common_options[] = {
+    {'q', "quiet", NULL, NULL, "leave out everything that is not asked for", NULL},
+    {'v', "verbose", NULL, NULL, "say more", NULL},
+    {0, "color", "WHEN", "auto", "colours: auto, always or never; NO_COLOR is obeyed",
+     "auto|always|never"},
+    {'h', "help", NULL, NULL, "this text", NULL},
+};
+const uint32_t common_option_count = array_count(common_options);
+
+const struct command_option listing_options[] = {
+    {0, "format", "FORMAT", "text",
+     "text (a table), wide (more columns), json, ndjson (an object a line) or awk (tabs, no "
+     "header)",
+     "text|wide|json|ndjson|awk"},
+};
+const uint32_t listing_option_count = array_count(listing_options);
+
+const struct command_option remote_options[] = {
+    {'b', "bootstrap-server", "HOST:PORT[,...]", NULL,
+     "the broker to ask (default: $MILLRACE_BOOTSTRAP_SERVER, else 127.0.0.1:9092)", NULL},
+    {0, "timeout", "MS", NULL, "how long to wait for an answer (default: 30000)", NULL},
+    {'X', "setting", "KEY=VALUE", NULL, "a setting of Kafka's clients; -X list shows them", NULL},
+};
+const uint32_t remote_option_count = array_count(remote_options);
+
+static const struct command_option start_options[] = {
+    {0, "data-dir", "DIR", NULL, "where the data lives (log.dirs; default: ./millrace-data)", NULL},
+    {0, "listen", "HOST:PORT", NULL,
+     "where clients connect (listeners; default: 127.0.0.1:9092 and [::1]:9092); port 0 takes a "
+     "free one; may be repeated",
+     NULL},
+    {0, "advertise", "HOST:PORT", NULL, "what clients are told (advertised.listeners)", NULL},
+    {0, "cores", "N|LIST", NULL,
+     "how many cores, or which (0-3,6); default: all this process may use", NULL},
+    {0, "memory", "SIZE", NULL,
+     "the memory budget, e.g. 512M; default: a quarter of what this process may use", NULL},
+    {0, "node-id", "N", NULL, "this node's number in its cluster (node.id)", NULL},
+    {0, "override", "KEY=VALUE", NULL, "sets any key of server.properties; may be repeated", NULL},
+};
+
+static const struct command_option create_options[] = {
+    {'p', "partitions", "N", NULL, "how many (default: the broker's num.partitions)", NULL},
+    {'r', "replication-factor", "N", NULL, "copies (default: the broker's)", NULL},
+    {'c', "config", "KEY=VALUE", NULL, "a setting of the topic; may be repeated", NULL},
+    {0, "if-not-exists", NULL, NULL, "a topic that exists is no error", NULL},
+    {0, "dry-run", NULL, NULL, "let the broker check, and change nothing", NULL},
+};
+
+static const struct command_option list_options[] = {
+    {'i', "internal", NULL, NULL, "show the broker's own topics too", NULL},
+};
+
+static const struct command_option add_partitions_options[] = {
+    {'p', "partitions", "N", NULL, "how many there shall be in all; +N: how many more", NULL},
+    {0, "dry-run", NULL, NULL, "let the broker check, and change nothing", NULL},
+};
+
+static const struct command_option alter_options[] = {
+    {'c', "config", "KEY=VALUE", NULL, "sets a setting; may be repeated", NULL},
+    {'d', "delete-config", "KEY", NULL, "back to the broker's default; may be repeated", NULL},
+    {0, "dry-run", NULL, NULL, "let the broker check, and change nothing", NULL},
+};
+
+static const struct command_option produce_options[] = {
+    {'k', "key", "KEY", NULL, "the key of every record", NULL},
+    {'K', "key-delimiter", "TEXT", NULL, "each line is KEY TEXT VALUE; as -f '%kTEXT%s\\n'", NULL},
+    {'H', "header", "KEY=VALUE", NULL, "a header of every record; may be repeated", NULL},
+    {'z', "compression", "CODEC", NULL, "none, gzip, snappy, lz4 or zstd",
+     "none|gzip|snappy|lz4|zstd"},
+    {'p', "partition", "N", NULL,
+     "where every record goes (default: by the key's hash as Kafka's clients do it; without a key "
+     "one partition after another, a batch each)",
+     NULL},
+    {0, "acks", "ACKS", NULL, "all: every replica has it; 1: the leader has it; 0: do not wait",
+     "all|-1|0|1"},
+    {'f', "input-format", "FORMAT", "%s\\n",
+     "how records stand in the input: %s or %v value, %k key, %p partition, %T timestamp, %h "
+     "headers (k=v,k=v), with the text between them; {hex} or {base64} behind a letter",
+     NULL},
+    {'Z', "null", NULL, NULL, "an empty value (key) is null", NULL},
+    {0, "file", "FILE", NULL, "read this instead of standard input", NULL},
+};
+
+static const struct command_option consume_options[] = {
+    {'o', "offset", "WHERE", "start",
+     "start, end, an offset, +N (N after the start), -N (N before the end), @TIME or @FROM:TO; a "
+     "time is milliseconds since 1970, 2026-01-31[T12:00[:00]] (UTC), or -90s, -5m, -2h, -1d",
+     NULL},
+    {'p', "partition", "LIST", NULL, "only these: 0,3-5 (default: all)", NULL},
+    {'n', "count", "N", NULL, "end after so many records", NULL},
+    {'e', "exit-at-end", NULL, NULL, "end when there is nothing more (default: wait for more)",
+     NULL},
+    {0, "follow", NULL, NULL, "wait for more: the default, against an earlier -e", NULL},
+    {'f', "output-format", "FORMAT", "%s\\n",
+     "how records are printed: %s or %v value, %k key, %t topic, %p partition, %o offset, %T "
+     "timestamp, %h headers, %S and %K lengths; {hex}, {base64} or {json} behind a letter; \\n \\t "
+     "\\xHH",
+     NULL},
+    {'J', "json", NULL, NULL, "one JSON object a record, as kcat prints them", NULL},
+};
+
+static const struct command_option config_list_options[] = {
+    {'a', "all", NULL, NULL, "Kafka's keys that have no effect too", NULL},
+    {0, "scope", "SCOPE", NULL, "broker or topic", "broker|topic"},
+};
+
+const struct command commands[] = {
+    {
+        .name = "start",
+        .summary = "run a broker in the foreground",
+        .operands = "[server.properties]",
+        .about = "Runs a broker in the foreground. Without arguments it is safe and useful: every "
+                 "acknowledged record is on stable storage, data lives in ./millrace-data, clients "
+                 "connect to 127.0.0.1:9092. Kafka's own server.properties is read; what each of "
+                 "its keys does here is reported. TERM and INT end it cleanly.",
+        .examples = "millrace start\n"
+                    "millrace start --data-dir /var/lib/millrace --listen 0.0.0.0:9092 --cores 4\n"
+                    "millrace start config/server.properties --override num.partitions=12",
+        COUNT(start_options),
+        .operands_max = 1,
+        .run = cmd_start,
+    },
+    {
+        .name = "topic create",
+        .summary = "make topics",
+        .operands = "TOPIC...",
+        .examples = "millrace topic create orders\n"
+                    "millrace topic create orders -p 12 -c retention.ms=86400000 --if-not-exists\n"
+                    "millrace topic create a b c --dry-run --format json",
+        COUNT(create_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_create,
+    },
+    {
+        .name = "topic list",
+        .summary = "the topics that exist",
+        .operands = "[PATTERN]",
+        .about = "The topics that exist, or those that match a pattern of the shell's.",
+        .examples = "millrace topic list\n"
+                    "millrace topic list 'order*' --format wide\n"
+                    "millrace topic list --format awk | cut -f1",
+        COUNT(list_options),
+        .operands_max = 1,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_list,
+    },
+    {
+        .name = "topic describe",
+        .summary = "partitions, offsets and settings of topics",
+        .operands = "TOPIC...",
+        .about = "Partitions with their leaders, replicas and offsets, and the settings that the "
+                 "topic has itself; with --format wide every setting, with awk a partition a row.",
+        .examples = "millrace topic describe orders\n"
+                    "millrace topic describe orders --format json | jq '.items[].configs'",
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_describe,
+    },
+    {
+        .name = "topic delete",
+        .summary = "remove topics and their data",
+        .operands = "TOPIC...",
+        .about = "Removes topics and their data, at once and for good.",
+        .examples = "millrace topic delete orders",
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_delete,
+    },
+    {
+        .name = "topic add-partitions",
+        .summary = "give topics more partitions",
+        .operands = "TOPIC...",
+        .about = "Gives topics more partitions. Keys that were hashed to a partition before may "
+                 "then belong to another.",
+        .examples = "millrace topic add-partitions orders -p 24\n"
+                    "millrace topic add-partitions orders -p +4",
+        COUNT(add_partitions_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_add_partitions,
+    },
+    {
+        .name = "topic alter",
+        .summary = "change settings of topics",
+        .operands = "TOPIC...",
+        .examples = "millrace topic alter orders -c max.message.bytes=2000000\n"
+                    "millrace topic alter orders -d max.message.bytes",
+        COUNT(alter_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_alter,
+    },
+    {
+        .name = "produce",
+        .summary = "send records from standard input",
+        .operands = "TOPIC",
+        .about =
+            "Sends the lines of standard input as records, and says where each of them is once "
+            "it is acknowledged. A topic that does not exist is created if the broker allows "
+            "that. What has to be sent again is stored once (-X enable.idempotence=true).",
+        .examples = "echo hello | millrace produce demo\n"
+                    "millrace produce orders -K : -z zstd <lines        # KEY:VALUE\n"
+                    "millrace produce orders -k 42 -H source=cli --file record.txt -f '%s'\n"
+                    "seq 1000000 | millrace produce numbers -q",
+        COUNT(produce_options),
+        .operands_min = 1,
+        .operands_max = 1,
+        .listing = true,
+        .remote = true,
+        .run = cmd_produce,
+    },
+    {
+        .name = "consume",
+        .summary = "print records",
+        .operands = "TOPIC...",
+        .about =
+            "Prints the records of topics, and waits for more unless -e or -n end it. Nothing is "
+            "remembered on the broker.",
+        .examples = "millrace consume demo -n 1\n"
+                    "millrace consume orders -o -10 -e -f '%p %o %k %s\\n'\n"
+                    "millrace consume orders -p 0 -o @2026-01-31T12:00:@2026-01-31T13:00 -J\n"
+                    "millrace consume a b -e --format json",
+        COUNT(consume_options),
+        .operands_min = 1,
+        .operands_max = 64,
+        .listing = true,
+        .remote = true,
+        .run = cmd_consume,
+    },
+    {
+        .name = "config list",
+        .summary = "the keys of the configuration",
+        .operands = "[PART]",
+        .about =
+            "The keys that a broker or a topic can be configured with; PART of a name chooses.",
+        .examples = "millrace config list\nmillrace config list retention --all --format wide",
+        COUNT(config_list_options),
+        .operands_max = 1,
+        .listing = true,
+        .run = cmd_config_list,
+    },
+    {
+        .name = "config explain",
+        .summary = "what a key of the configuration means",
+        .operands = "KEY",
+        .examples = "millrace config explain listeners",
+        .operands_min = 1,
+        .operands_max = 1,
+        .listing = true,
+        .run = cmd_config_explain,
+    },
+    {
+        .name = "version",
+        .summary = "the version; -v: compiler, kernel, served requests",
+        .examples = "millrace version\nmillrace version --verbose --format json",
+        .listing = true,
+        .run = cmd_version,
+    },
+    {
+        .name = "help",
+        .summary = "what a command does",
+        .operands = "[COMMAND]",
+        .examples = "millrace help topic create",
+        .operands_max = 2,
+        .run = cmd_help,
+    },
+};
+const uint32_t command_count = array_count(commands);

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/millrace/fetch_plan.h"
+
+#include "io/mem.h"
+#include "net/err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PARTITIONS_MAX 65536
+
+/* ---- -o ---- */
+
+enum where { AT_START, AT_END, AT_OFFSET, AFTER_START, BEFORE_END, AT_TIME };
+
+struct position {
+    enum where where;
+    int64_t number; /* an offset, a count, or milliseconds */
+    int64_t to_ms;  /* AT_TIME: where to end; INT64_MAX: nowhere */
+};
+
+static bool ago_parse(const char *text, int64_t now_ms, int64_t *ms)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    int64_t unit = *end == 's' ? 1000 : *end == 'm' ? 60000 : *end == 'h' ? 3600000 : 86400000;
+    if (errno || end == text || !strchr("smhd", *end) || end[0] == 0 || end[1] != 0 ||
+        number < -100000000 || number > 0)
+        return false;
+    *ms = now_ms + number * unit;
+    return true;
+}
+
+bool time_parse(const char *text, size_t len, int64_t now_ms, int64_t *ms)
+{
+    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
+    char copy[40];
+    if (len == 0 || len >= sizeof(copy))
+        return false;
+    memcpy(copy, text, len);
+    copy[len] = 0;
+    if (copy[0] == '-')
+        return ago_parse(copy, now_ms, ms);
+    if (copy[len - 1] == 'Z')
+        copy[len - 1] = 0;
+    for (size_t i = 0; i < array_count(forms); i++) {
+        struct tm tm = {0};
+        const char *end = strptime(copy, forms[i], &tm);
+        if (end && *end == 0) {
+            *ms = (int64_t)timegm(&tm) * 1000;
+            return true;
+        }
+    }
+    char *end;
+    errno = 0;
+    long long number = strtoll(copy, &end, 10);
+    *ms = number;
+    return errno == 0 && *end == 0 && number >= 0;
+}
+
+static bool number_parse(const char *text, int64_t *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == 0 && text[0] >= '0' && text[0] <= '9';
+}
+
+static bool position_parse(const char *text, int64_t now_ms, struct position *position)
+{
+    *position = (struct position){.to_ms = INT64_MAX};
+    if (strcmp(text, "start") == 0 || strcmp(text, "beginning") == 0) {
+        position->where = AT_START;
+        return true;
+    }
+    if (strcmp(text, "end") == 0) {
+        position->where = AT_END;
+        return true;
+    }
+    if (text[0] == '@') {
+        const char *to = strstr(text + 1, ":@");
+        size_t len = to ? (size_t)(to - text - 1) : strlen(text + 1);
+        position->where = AT_TIME;
+        return time_parse(text + 1, len, now_ms, &position->number) &&
+               (!to || time_parse(to + 2, strlen(to + 2), now_ms, &position->to_ms));
+    }
+    position->where = text[0] == '+' ? AFTER_START : text[0] == '-' ? BEFORE_END : AT_OFFSET;
+    return number_parse(text + (position->where != AT_OFFSET), &position->number);
+}
+
+/* ---- -p ---- */
+
+/* Takes "3" or "3-5" off the list. */
+static bool range_take(const char **at, int32_t *from, int32_t *to)
+{
+    char *end;
+    errno = 0;
+    long first = strtol(*at, &end, 10);
+    if (errno || end == *at || first < 0 || first > PARTITIONS_MAX)
+        return false;
+    *from = *to = (int32_t)first;
+    if (*end == '-') {
+        const char *second = end + 1;
+        long last = strtol(second, &end, 10);
+        if (errno || end == second || last < first || last > PARTITIONS_MAX)
+            return false;
+        *to = (int32_t)last;
+    }
+    if (*end != 0 && *end != ',')
+        return false;
+    *at = end + (*end == ',');
+    return true;
+}
+
+/* Is it in the list? Sets *bad when the list is none. */
+static bool is_chosen(const char *list, int32_t partition, bool *bad)
+{
+    bool chosen = !list;
+    for (const char *at = list; at && *at;) {
+        int32_t from;
+        int32_t to;
+        if (!range_take(&at, &from, &to)) {
+            *bad = true;
+            return false;
+        }
+        chosen |= partition >= from && partition <= to;
+    }
+    return chosen;
+}
+
+/* ---- the plan ---- */
+
+static int take_topic(struct fetch_plan *plan, struct session *s,
+                      const struct metadata_response_topic *topic)
+{
+    const char *name = text_of(s, topic->name);
+    const char *list = option_text(s->inv, "partition");
+    if (topic->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        return topic_not_found(s, name);
+    if (topic->error_code != ERR_NONE)
+        return broker_error(s, name, topic->error_code, str_null());
+    uint32_t before = plan->count;
+    for (int32_t i = 0; i < topic->partitions_count; i++) {
+        const struct metadata_response_partition *partition = &topic->partitions[i];
+        bool bad = false;
+        bool chosen = is_chosen(list, partition->partition_index, &bad);
+        if (bad)
+            return usage_error(s->inv, "--partition %s: a list such as 0,3-5 is wanted", list);
+        if (chosen)
+            plan->parts[plan->count++] = (struct fetch_part){
+                .topic = name,
+                .topic_id = topic->topic_id,
+                .partition = partition->partition_index,
+                .leader = partition->leader_id,
+                .end = INT64_MAX,
+            };
+    }
+    if (plan->count > before)
+        return EXIT_OK;
+    complain(s->inv, "topic '%s' has none of the partitions %s, only 0 to %d", name,
+             list ? list : "", topic->partitions_count - 1);
+    return EXIT_PRESENCE;
+}
+
+/* Looks one time up for all partitions; the offsets in query order. */
+static int look_up(const struct fetch_plan *plan, struct session *s, int64_t timestamp,
+                   struct offset_query *queries)
+{
+    for (uint32_t i = 0; i < plan->count; i++)
+        queries[i] = (struct offset_query){
+            .topic = str_of(plan->parts[i].topic),
+            .partition = plan->parts[i].partition,
+            .leader = plan->parts[i].leader,
+            .timestamp = timestamp,
+        };
+    int code = cluster_list_offsets(s, &plan->metadata, queries, plan->count);
+    for (uint32_t i = 0; code == EXIT_OK && i < plan->count; i++) {
+        char thing[320];
+        (void)snprintf(thing, sizeof(thing), "topic '%s', partition %d", plan->parts[i].topic,
+                       queries[i].partition);
+        if (queries[i].error != ERR_NONE)
+            code = broker_error(s, thing, queries[i].error, str_null());
+    }
+    return code;
+}
+
+static void place(struct fetch_part *part, const struct position *position, int64_t start,
+                  int64_t end, int64_t from, int64_t to)
+{
+    switch (position->where) {
+    case AT_START:
+        part->next = start;
+        break;
+    case AT_END:
+        part->next = end;
+        break;
+    case AT_OFFSET:
+        part->next = position->number;
+        break;
+    case AFTER_START:
+        part->next = min_i64(start + position->number, end);
+        break;
+    case BEFORE_END:
+        part->next = max_i64(end - position->number, start);
+        break;
+    case AT_TIME:
+        part->next = from >= 0 ? from : end;
+        break;
+    }
+    if (position->to_ms != INT64_MAX) {
+        part->end = to >= 0 ? to : end;
+        part->over = part->next >= part->end;
+    }
+}
+
+static int find_places(struct fetch_plan *plan, struct session *s, const struct position *position)
+{
+    struct offset_query *queries =
+        arena_array(&s->arena, (size_t)plan->count * 4, sizeof(*queries));
+    must(queries != NULL);
+    struct offset_query *at[4];
+    const int64_t times[] = {TIMESTAMP_EARLIEST, TIMESTAMP_LATEST, position->number,
+                             position->to_ms};
+    for (uint32_t i = 0; i < array_count(at); i++) {
+        at[i] = &queries[(size_t)plan->count * i];
+        bool wanted = i < 2 || (position->where == AT_TIME && times[i] != INT64_MAX);
+        int code = wanted ? look_up(plan, s, times[i], at[i]) : EXIT_OK;
+        if (code != EXIT_OK)
+            return code;
+        for (uint32_t j = 0; !wanted && j < plan->count; j++)
+            at[i][j].offset = -1;
+    }
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct fetch_part *part = &plan->parts[i];
+        int64_t start = at[0][i].offset;
+        int64_t end = at[1][i].offset;
+        place(part, position, start, end, at[2][i].offset, at[3][i].offset);
+        if (part->next < start || part->next > end) {
+            complain(s->inv, "topic '%s', partition %d: offset %lld is not in %lld to %lld",
+                     part->topic, part->partition, (long long)part->next, (long long)start,
+                     (long long)end);
+            return EXIT_FAILED;
+        }
+        if (option_on(s->inv, "exit-at-end") && part->next >= end)
+            part->over = true; /* there is nothing, and no need to wait for it */
+    }
+    return EXIT_OK;
+}
+
+int fetch_plan_make(struct fetch_plan *plan, struct session *s)
+{
+    struct position position;
+    const char *where = option_text(s->inv, "offset");
+    *plan = (struct fetch_plan){0};
+    if (!position_parse(where, io_wall_ms(s->sh->io), &position))
+        return usage_error(s->inv, "--offset %s: start, end, N, +N, -N or @TIME is wanted", where);
+    int code = cluster_metadata(s, s->inv->operands, s->inv->operand_count, false, &plan->metadata);
+    if (code != EXIT_OK)
+        return code;
+    size_t room = 0;
+    for (int32_t i = 0; i < plan->metadata.topics_count; i++)
+        room += (size_t)max_i64(plan->metadata.topics[i].partitions_count, 0);
+    plan->parts = mem_zalloc((room + 1) * sizeof(*plan->parts));
+    for (int32_t i = 0; code == EXIT_OK && i < plan->metadata.topics_count; i++)
+        code = take_topic(plan, s, &plan->metadata.topics[i]);
+    return code == EXIT_OK ? find_places(plan, s, &position) : code;
+}
+
+static void refresh_topic(struct fetch_plan *plan, const struct metadata_response_topic *topic)
+{
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct fetch_part *part = &plan->parts[i];
+        for (int32_t j = 0; j < topic->partitions_count; j++)
+            if (str_equal(topic->name, str_of(part->topic)) &&
+                topic->partitions[j].partition_index == part->partition)
+                part->leader = topic->partitions[j].leader_id;
+    }
+}
+
+int fetch_plan_refresh(struct fetch_plan *plan, struct session *s)
+{
+    int code = cluster_metadata(s, s->inv->operands, s->inv->operand_count, false, &plan->metadata);
+    for (int32_t i = 0; code == EXIT_OK && i < plan->metadata.topics_count; i++)
+        refresh_topic(plan, &plan->metadata.topics[i]);
+    return code;
+}
+
+void fetch_plan_free(struct fetch_plan *plan)
+{
+    mem_free(plan->parts);
+}

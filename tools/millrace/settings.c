@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/millrace/settings.h"
+
+#include "io/mem.h"
+#include "io/nearest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct setting {
+    const char *key;
+    const char *fallback;
+    const char *words; /* "a|b": the value is the place in this list; NULL: number or text */
+    int64_t min, max;  /* of a number */
+    size_t field;
+    bool is_text;
+    const char *help;
+};
+
+#define TEXT(name, default_text, member, about)                                                    \
+    {                                                                                              \
+        .key = (name), .fallback = (default_text), .is_text = true,                                \
+        .field = offsetof(struct settings, member), .help = (about)                                \
+    }
+#define NUMBER(name, default_text, least, most, member, about)                                     \
+    {                                                                                              \
+        .key = (name), .fallback = (default_text), .min = (least), .max = (most),                  \
+        .field = offsetof(struct settings, member), .help = (about)                                \
+    }
+#define WORD(name, default_text, list, member, about)                                              \
+    {                                                                                              \
+        .key = (name), .fallback = (default_text), .words = (list),                                \
+        .field = offsetof(struct settings, member), .help = (about)                                \
+    }
+
+#define DAY_MS 86400000
+#define GIB    (1LL << 30)
+
+static const struct setting table[] = {
+    TEXT("bootstrap.servers", "127.0.0.1:9092", bootstrap_servers,
+         "brokers to ask first, HOST:PORT[,...]; as -b"),
+    TEXT("client.id", "millrace-cli", client_id, "the name that the broker logs"),
+    NUMBER("request.timeout.ms", "30000", 1, DAY_MS, request_timeout_ms,
+           "how long to wait for an answer; as --timeout"),
+    NUMBER("retry.backoff.ms", "100", 1, DAY_MS, retry_backoff_ms,
+           "the pause before something is tried again"),
+    TEXT("acks", "all", acks, "produce: 0, 1 or all; as --acks"),
+    TEXT("compression.type", "none", compression,
+         "produce: none, gzip, snappy, lz4 or zstd; as -z"),
+    NUMBER("compression.level", "-1000", CODEC_LEVEL_DEFAULT, 22, compression_level,
+           "produce: the codec's level; -1000 is the codec's own default"),
+    NUMBER("linger.ms", "5", 0, DAY_MS, linger_ms,
+           "produce: how long a batch waits for more records"),
+    NUMBER("batch.size", "1000000", 1, GIB, batch_size,
+           "produce: bytes of records in a batch before it is compressed"),
+    WORD("enable.idempotence", "true", "false|true", idempotence,
+         "produce: no duplicates when something is sent again"),
+    NUMBER("fetch.min.bytes", "1", 0, GIB, fetch_min_bytes,
+           "consume: the broker waits for so many bytes ..."),
+    NUMBER("fetch.max.wait.ms", "500", 0, DAY_MS, fetch_max_wait_ms,
+           "consume: ... but no longer than this"),
+    NUMBER("fetch.max.bytes", "16777216", 1, GIB, fetch_max_bytes,
+           "consume: about so many bytes in an answer"),
+    NUMBER("max.partition.fetch.bytes", "4194304", 1, GIB, partition_fetch_bytes,
+           "consume: and of one partition"),
+    WORD("isolation.level", "read_committed", "read_uncommitted|read_committed", read_committed,
+         "consume: leave out records of transactions that are open or aborted"),
+};
+
+static void list(void)
+{
+    for (size_t i = 0; i < array_count(table); i++)
+        printf("%-26s %-16s %s\n", table[i].key, table[i].fallback, table[i].help);
+}
+
+static bool store(struct settings *settings, const struct setting *setting, const char *value)
+{
+    char *field = (char *)settings + setting->field;
+    if (setting->is_text) {
+        memcpy(field, &value, sizeof(value));
+        return value[0] != 0;
+    }
+    int64_t number = -1;
+    if (setting->words) {
+        const char *second = strchr(setting->words, '|') + 1;
+        if (strcmp(value, second) == 0)
+            number = 1;
+        else if (strncmp(value, setting->words, (size_t)(second - setting->words - 1)) == 0 &&
+                 strlen(value) == (size_t)(second - setting->words - 1))
+            number = 0;
+        else
+            return false;
+    } else {
+        char *end;
+        errno = 0;
+        number = strtoll(value, &end, 10);
+        if (errno || end == value || *end || number < setting->min || number > setting->max)
+            return false;
+    }
+    memcpy(field, &number, sizeof(number));
+    return true;
+}
+
+static int refuse(const struct invocation *inv, const struct setting *setting, const char *value)
+{
+    if (setting->words)
+        return usage_error(inv, "-X %s=%s: one of %s is wanted", setting->key, value,
+                           setting->words);
+    if (setting->is_text)
+        return usage_error(inv, "-X %s: a value is wanted", setting->key);
+    return usage_error(inv, "-X %s=%s: a number from %lld to %lld is wanted", setting->key, value,
+                       (long long)setting->min, (long long)setting->max);
+}
+
+static int take(struct settings *settings, struct invocation *inv, const char *text)
+{
+    size_t len = strcspn(text, "=");
+    if (text[len] != '=')
+        return usage_error(inv, "-X %s: KEY=VALUE or list is wanted", text);
+    for (size_t i = 0; i < array_count(table); i++) {
+        const struct setting *setting = &table[i];
+        if (strlen(setting->key) == len && memcmp(setting->key, text, len) == 0)
+            return store(settings, setting, text + len + 1) ? EXIT_OK
+                                                            : refuse(inv, setting, text + len + 1);
+    }
+    char name[NEAREST_NAME_LEN_MAX + 1];
+    (void)snprintf(name, sizeof(name), "%.*s", (int)len, text);
+    struct nearest nearest;
+    nearest_begin(&nearest, name);
+    for (size_t i = 0; i < array_count(table); i++)
+        (void)nearest_offer(&nearest, table[i].key);
+    return usage_error(inv, "-X %s: there is no such key%s; -X list shows them", name,
+                       did_you_mean(nearest.found));
+}
+
+int settings_read(struct settings *settings, struct invocation *inv, bool *listed)
+{
+    *listed = false;
+    for (size_t i = 0; i < array_count(table); i++) {
+        bool good = store(settings, &table[i], table[i].fallback);
+        must(good);
+    }
+    const char *server = getenv("MILLRACE_BOOTSTRAP_SERVER");
+    if (server && server[0])
+        settings->bootstrap_servers = server;
+    const char *text;
+    for (uint32_t cursor = 0; (text = option_next(inv, "setting", &cursor));) {
+        if (strcmp(text, "list") == 0) {
+            list();
+            *listed = true;
+            return EXIT_OK;
+        }
+        int code = take(settings, inv, text);
+        if (code != EXIT_OK)
+            return code;
+    }
+    if (option_text(inv, "bootstrap-server"))
+        settings->bootstrap_servers = option_text(inv, "bootstrap-server");
+    return option_number(inv, "timeout", 1, DAY_MS, &settings->request_timeout_ms) ? EXIT_OK
+                                                                                   : EXIT_USAGE;
+}

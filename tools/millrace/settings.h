@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a client of a broker can be tuned by: -X key=value, with the names that Kafka's clients use.
+ * Only keys that do something stand in the table; `-X list` prints it.
+ */
+#pragma once
+
+#include "core/codec.h"
+#include "tools/millrace/command.h"
+
+struct settings {
+    const char *bootstrap_servers;
+    const char *client_id;
+    int64_t request_timeout_ms;
+    int64_t retry_backoff_ms;
+    /* producing */
+    const char *acks;
+    const char *compression;
+    int64_t compression_level; /* CODEC_LEVEL_DEFAULT: the codec's own */
+    int64_t linger_ms;
+    int64_t batch_size;
+    int64_t idempotence; /* 0, 1 */
+    /* consuming */
+    int64_t fetch_min_bytes;
+    int64_t fetch_max_bytes;
+    int64_t fetch_max_wait_ms;
+    int64_t partition_fetch_bytes;
+    int64_t read_committed; /* 0, 1 */
+};
+
+/* Reads -X, the environment and the flags of all remote commands. EXIT_OK to go on; *listed: -X
+ * list was answered. */
+int settings_read(struct settings *settings, struct invocation *inv, bool *listed);
