@@ -64,7 +64,7 @@ static void name_port_holders(const struct listener_set *listeners)
         pid_t pid = port != 0 && port != last ? port_holder_find(port, name) : 0;
         if (pid != 0)
             (void)fprintf(stderr, "millrace start: port %u is held by process %ld (%s)\n", port,
-                    (long)pid, name);
+                          (long)pid, name);
         last = port;
     }
 }
