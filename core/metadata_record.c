@@ -72,7 +72,9 @@ static struct str take_str(struct bytes_in *in)
     if (len < 0)
         return str_null();
     const uint8_t *data = take_bytes(in, (size_t)len);
-    if (data == NULL)
+    if (data != NULL && memchr(data, 0, (size_t)len) != NULL)
+        in->overrun = true; /* no text of ours: images keep texts with a zero at the end */
+    if (data == NULL || in->overrun)
         return str_null();
     return (struct str){(const char *)data, len};
 }
@@ -168,7 +170,7 @@ static void take_topic_create(struct bytes_in *in, struct metadata_topic_create 
 {
     create->id = take_uuid(in);
     create->name = take_str(in);
-    if (create->name.len <= 0 || memchr(create->name.data, 0, (size_t)create->name.len) != NULL)
+    if (create->name.len <= 0)
         in->overrun = true;
 }
 

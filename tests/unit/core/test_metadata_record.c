@@ -222,6 +222,21 @@ static void lying_counts(void **state)
     metadata_records_fini(&records);
 }
 
+/* Images keep texts with a zero at the end, so one inside would change them. */
+static void texts_hold_no_zero(void **state)
+{
+    struct fixture *f = *state;
+    struct metadata_records records = {0};
+    metadata_records_add(&records, &samples[7]);
+    records.data[METADATA_ENVELOPE + 2] = '\0';
+    struct bytes_in in = bytes_in_of(records.data, records.length);
+    struct metadata_record record;
+    assert_int_equal(
+        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
+        METADATA_REFUSED);
+    metadata_records_fini(&records);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unknown_kinds, begin, end),
         cmocka_unit_test_setup_teardown(longer_bodies_are_read, begin, end),
         cmocka_unit_test_setup_teardown(lying_counts, begin, end),
+        cmocka_unit_test_setup_teardown(texts_hold_no_zero, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
