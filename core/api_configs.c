@@ -192,19 +192,8 @@ static struct alter *alter_new(struct request *q, enum control_kind kind,
         return NULL;
     memset(op, 0, sizeof(*op));
     op->q = q;
-    op->control.kind = kind;
-    op->control.arena = &q->arena;
-    op->control.done = done;
+    control_op_init(&op->control, kind, &q->arena, done);
     return op;
-}
-
-static bool alter_items(struct alter *op, int32_t count)
-{
-    op->control.items = arena_array(&op->q->arena, (size_t)count, sizeof(*op->control.items));
-    if (op->control.items)
-        memset(op->control.items, 0, (size_t)count * sizeof(*op->control.items));
-    op->control.item_count = count;
-    return op->control.items != NULL;
 }
 
 static void item_check(struct alter *op, struct control_item *item)
@@ -225,11 +214,6 @@ static void item_check(struct alter *op, struct control_item *item)
     item->message = message;
 }
 
-static int16_t item_error(const struct control_op *control, const struct control_item *item)
-{
-    return item->error ? item->error : control->error;
-}
-
 static void on_replaced(struct control_op *control)
 {
     struct alter *op = container_of(control, struct alter, control);
@@ -244,11 +228,11 @@ static void on_replaced(struct control_op *control)
     }
     for (int32_t i = 0; i < control->item_count; i++) {
         const struct control_item *item = &control->items[i];
-        response.responses[response.responses_count++] =
-            (struct alter_configs_response_response){.error_code = item_error(control, item),
-                                                     .error_message = str_of(item->message),
-                                                     .resource_type = item->resource_type,
-                                                     .resource_name = item->name};
+        response.responses[response.responses_count++] = (struct alter_configs_response_response){
+            .error_code = control_item_error(control, item),
+            .error_message = str_of(item->message),
+            .resource_type = item->resource_type,
+            .resource_name = item->name};
     }
     request_answer_begin(q);
     write_alter_configs_response(&q->answer, q->header.request_api_version, &response);
@@ -285,7 +269,7 @@ void api_alter_configs(struct broker_shard *bs, struct request *q)
     }
     const struct alter_configs_request *request = &op->request.replace;
     op->control.validate_only = request->validate_only;
-    bool whole = alter_items(op, request->resources_count);
+    bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = replace_item(op, &request->resources[i], &op->control.items[i]);
     if (whole)
@@ -310,7 +294,7 @@ static void on_changed(struct control_op *control)
         const struct control_item *item = &control->items[i];
         response.responses[response.responses_count++] =
             (struct incremental_alter_configs_response_response){
-                .error_code = item_error(control, item),
+                .error_code = control_item_error(control, item),
                 .error_message = str_of(item->message),
                 .resource_type = item->resource_type,
                 .resource_name = item->name};
@@ -352,7 +336,7 @@ void api_incremental_alter_configs(struct broker_shard *bs, struct request *q)
     }
     const struct incremental_alter_configs_request *request = &op->request.change;
     op->control.validate_only = request->validate_only;
-    bool whole = alter_items(op, request->resources_count);
+    bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = change_item(op, &request->resources[i], &op->control.items[i]);
     if (whole)

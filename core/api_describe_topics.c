@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_PARTITIONS_MAX 2000 /* max.request.partition.size.limit */
-
 struct page {
     struct request *q;
     struct describe_topic_partitions_request request;
@@ -131,7 +129,7 @@ static bool page_fill(struct page *page)
 
 void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
 {
-    (void)bs;
+    const int32_t limit = bs->broker->conf->broker.max_request_partition_size_limit;
     struct page page = {.q = q};
     const int16_t version = q->header.request_api_version;
     struct rd rd;
@@ -142,8 +140,7 @@ void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
     if (whole)
         page.response.topics = arena_array(&q->arena, (size_t)page.request.topics_count,
                                            sizeof(*page.response.topics));
-    page.left =
-        (int32_t)min_i64(max_i64(page.request.response_partition_limit, 1), PAGE_PARTITIONS_MAX);
+    page.left = (int32_t)min_i64(max_i64(page.request.response_partition_limit, 1), limit);
     if (!whole || !page.response.topics || !page_fill(&page)) {
         api_malformed(q);
         return;

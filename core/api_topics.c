@@ -32,32 +32,14 @@ static struct topics_op *topics_op_new(struct request *q, enum control_kind kind
         return NULL;
     memset(op, 0, sizeof(*op));
     op->q = q;
-    op->control.kind = kind;
-    op->control.arena = &q->arena;
-    op->control.done = done;
+    control_op_init(&op->control, kind, &q->arena, done);
     return op;
-}
-
-static bool items_alloc(struct topics_op *op, int32_t count)
-{
-    op->control.items = arena_array(&op->q->arena, (size_t)count, sizeof(*op->control.items));
-    if (!op->control.items)
-        return false;
-    memset(op->control.items, 0, (size_t)count * sizeof(*op->control.items));
-    op->control.item_count = count;
-    return true;
 }
 
 static void item_refuse(struct control_item *item, enum err error, const char *message)
 {
     item->error = (int16_t)error;
     item->message = message;
-}
-
-/* What the whole operation met counts for items that nothing else happened to. */
-static int16_t item_error(const struct control_op *op, const struct control_item *item)
-{
-    return item->error ? item->error : op->error;
 }
 
 static int by_name(const void *a, const void *b)
@@ -145,7 +127,7 @@ static bool created_fill(struct topics_op *op, const struct control_item *item,
     struct request *q = op->q;
     init_create_topics_response_topic(out);
     out->name = item->name;
-    out->error_code = item_error(&op->control, item);
+    out->error_code = control_item_error(&op->control, item);
     out->error_message = str_of(item->message);
     out->configs_count = 0;
     if (out->error_code != ERR_NONE)
@@ -225,7 +207,7 @@ void api_create_topics(struct broker_shard *bs, struct request *q)
     }
     const struct create_topics_request *request = &op->request.create;
     op->control.validate_only = request->validate_only;
-    bool whole = items_alloc(op, request->topics_count);
+    bool whole = control_op_items(&op->control, request->topics_count);
     for (int32_t i = 0; whole && i < request->topics_count; i++)
         whole = create_item(op, &request->topics[i], &op->control.items[i]);
     if (!whole || !refuse_duplicates(op)) {
@@ -258,7 +240,7 @@ static void on_deleted(struct control_op *control)
         init_delete_topics_response_response(out);
         out->name = item->by_id ? str_of(item->found_name) : item->name;
         out->topic_id = item->by_id ? item->topic_id : item->created_id;
-        out->error_code = item_error(control, item);
+        out->error_code = control_item_error(control, item);
         out->error_message = str_of(item->message);
     }
     request_answer_begin(q);
@@ -296,7 +278,7 @@ void api_delete_topics(struct broker_shard *bs, struct request *q)
     }
     const struct delete_topics_request *request = &op->request.remove;
     bool ids = q->header.request_api_version >= DELETE_TOPICS_ID_VERSION;
-    if (!items_alloc(op, ids ? request->topics_count : request->topic_names_count)) {
+    if (!control_op_items(&op->control, ids ? request->topics_count : request->topic_names_count)) {
         api_malformed(q);
         return;
     }
@@ -331,7 +313,7 @@ static void on_grown(struct control_op *control)
     for (int32_t i = 0; i < control->item_count; i++)
         response.results[response.results_count++] = (struct create_partitions_response_result){
             .name = control->items[i].name,
-            .error_code = item_error(control, &control->items[i]),
+            .error_code = control_item_error(control, &control->items[i]),
             .error_message = str_of(control->items[i].message)};
     request_answer_begin(q);
     write_create_partitions_response(&q->answer, q->header.request_api_version, &response);
@@ -370,7 +352,7 @@ void api_create_partitions(struct broker_shard *bs, struct request *q)
     }
     const struct create_partitions_request *request = &op->request.grow;
     op->control.validate_only = request->validate_only;
-    bool whole = items_alloc(op, request->topics_count);
+    bool whole = control_op_items(&op->control, request->topics_count);
     for (int32_t i = 0; whole && i < request->topics_count; i++)
         whole = grow_item(op, &request->topics[i], &op->control.items[i]);
     if (!whole || !refuse_duplicates(op)) {

@@ -327,6 +327,22 @@ static void on_op(struct shard *here, struct mail *mail)
     shard_ready(here, &c->work);
 }
 
+void control_op_init(struct control_op *op, enum control_kind kind, struct arena *arena,
+                     void (*done)(struct control_op *op))
+{
+    *op = (struct control_op){.kind = kind, .arena = arena, .done = done};
+}
+
+bool control_op_items(struct control_op *op, int32_t count)
+{
+    op->items = arena_array(op->arena, (size_t)count, sizeof(*op->items));
+    if (!op->items)
+        return false;
+    memset(op->items, 0, (size_t)count * sizeof(*op->items));
+    op->item_count = count;
+    return true;
+}
+
 void controller_submit(struct broker_shard *from, struct control_op *op)
 {
     must(shard_here() == from->sh);

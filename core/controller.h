@@ -97,6 +97,18 @@ struct control_op {
 #define CONTROL_REPLICAS_PER_ITEM_MAX 50000U
 #define CONTROL_PRODUCER_IDS          1000 /* in a block, as in Kafka */
 
+/* What every request to the controller begins with; `arena` is the request's. */
+void control_op_init(struct control_op *op, enum control_kind kind, struct arena *arena,
+                     void (*done)(struct control_op *op));
+/* Zeroed items in the op's arena; false when its limit would be passed. */
+bool control_op_items(struct control_op *op, int32_t count) warn_unused;
+/* What the whole operation met counts for items that nothing else happened to. */
+static inline int16_t control_item_error(const struct control_op *op,
+                                         const struct control_item *item)
+{
+    return item->error ? item->error : op->error;
+}
+
 /* From any shard of this broker. */
 void controller_submit(struct broker_shard *from, struct control_op *op);
 
