@@ -99,7 +99,7 @@ const struct conn_service api_service = {
 
 void api_malformed(struct request *q)
 {
-    conn_close(q->conn, CLOSE_MALFORMED);
+    conn_close_after_answers(q->conn, CLOSE_MALFORMED);
     request_silent(q);
 }
 

@@ -56,6 +56,7 @@ struct fetch_group {
     /* the home shard's while away */
     struct broker_shard *bs;
     uint64_t bytes;
+    uint64_t enough;  /* set before it is sent: with so many bytes it comes back at once */
     uint32_t finding; /* asynchronous finds, and one while they are begun */
     bool urgent;      /* an error or a divergence: do not wait */
     bool parked;

@@ -5,10 +5,12 @@
  *
  * The parts of one home shard travel together (struct fetch_group). A group that finds enough, or
  * something that must be told at once, is answered; one that does not parks: it watches its
- * partitions, costs nothing until one of them moves, then looks again. Enough for a group is
- * bytes_min divided by the number of groups, rounded up: when all together have bytes_min, at least
- * one of them has that much, so nothing that is enough goes unnoticed. The connection's shard then
- * calls the others back (cancel) and counts; too little after all, and the groups go out again.
+ * partitions, costs nothing until one of them moves, then looks again. Enough for a group is what
+ * it had when it was here last and its share of what was missing then, rounded up: when all
+ * together have bytes_min, at least one of them has that much, so nothing that is enough goes
+ * unnoticed. The connection's shard then calls the others back (cancel) and counts; too little
+ * after all, and the groups go out again, each of them for more than it has, so that no round is in
+ * vain.
  *
  * Rules: F1 (when to answer), F2 (early wake-ups), F6, F8, F9 of the fetch semantics.
  */
@@ -35,12 +37,6 @@ static void group_answer(struct fetch_group *group)
         group_answered(group);
     else
         shard_answer(group->bs->sh, &group->mail, on_group_answer);
-}
-
-static uint32_t group_enough(const struct fetch_group *group)
-{
-    const struct fetch *f = group->fetch;
-    return (f->bytes_min + f->group_count - 1) / f->group_count;
 }
 
 static void group_reread(struct shard *sh, struct task *task);
@@ -82,7 +78,7 @@ static void park(struct fetch_group *group)
 
 static void group_found(struct fetch_group *group)
 {
-    bool enough = group->urgent || group->bytes >= group_enough(group);
+    bool enough = group->urgent || group->bytes >= group->enough;
     if (enough || group->give_up || !group->fetch->may_wait)
         group_answer(group);
     else
@@ -238,7 +234,7 @@ static void on_cancel(struct shard *here, struct mail *mail)
 static void cancel_groups(struct fetch *f);
 static void one_back(struct fetch *f);
 
-static void send_groups(struct fetch *f)
+static void send_groups(struct fetch *f, uint64_t missing)
 {
     struct shard *sh = f->q->conn->net->sh;
     f->outstanding = 1;
@@ -247,6 +243,7 @@ static void send_groups(struct fetch *f)
     for (uint32_t i = 0; i < f->group_count; i++) {
         struct fetch_group *group = &f->groups[i];
         group->away = true;
+        group->enough = group->bytes + (missing + f->group_count - 1) / f->group_count;
         group->give_up = false;
         group->parked = false;
         f->outstanding++;
@@ -320,7 +317,7 @@ static void collect(struct fetch *f)
         urgent |= f->groups[i].urgent;
     }
     if (f->may_wait && !f->ending && !urgent && bytes < f->bytes_min) {
-        send_groups(f);
+        send_groups(f, f->bytes_min - bytes);
         return;
     }
     timer_cancel(f->q->conn->net->sh, &f->deadline);
@@ -344,10 +341,14 @@ void fetch_end(struct fetch *f)
 void fetch_read(struct fetch *f)
 {
     struct shard *sh = f->q->conn->net->sh;
+    if (f->group_count == 0) { /* nothing to wait for (F1) */
+        fetch_finish(f);
+        return;
+    }
     if (f->may_wait) {
         f->deadline = (struct timer){.fn = on_deadline, .name = "fetch.deadline"};
         timer_set(sh, &f->deadline,
                   io_now_ns(sh->io) + (uint64_t)f->request.max_wait_ms * 1000000U);
     }
-    send_groups(f);
+    send_groups(f, f->bytes_min);
 }

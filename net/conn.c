@@ -185,7 +185,7 @@ static void conn_step(struct shard *sh, struct task *task)
     }
     bool over = c->at_eof || c->draining;
     if (!c->closing && over && c->request_count == 0 && !c->sending)
-        conn_close(c, c->draining ? c->reason : CLOSE_BY_PEER);
+        conn_close(c, c->reason);
     if (c->closing)
         conn_reap(c);
 }

@@ -159,7 +159,7 @@ struct conn {
     uint64_t reserved;
     struct conn_out *out; /* while something leaves */
     bool receiving, sending, resolving, paused, at_eof, closing, draining, in_wait;
-    enum close_reason reason;
+    enum close_reason reason; /* known from the moment the end is decided */
 };
 
 struct net_limits {

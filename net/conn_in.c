@@ -190,13 +190,24 @@ static struct span frame_taken(struct conn *c, struct request *q)
     return frame;
 }
 
-/* Decodes the header; the request waits for its turn, or the connection is closed. */
+/* What came last is not a request we take: no more is read, and the connection closes when what
+ * came before it has been answered. */
+static void refuse(struct conn *c, enum close_reason reason)
+{
+    c->at_eof = true;
+    c->reason = reason;
+}
+
+/* Decodes the header; the request waits for its turn, or is refused. */
 static void request_open(struct conn *c, struct request *q, struct span frame)
 {
     struct rd rd;
     rd_init(&rd, frame);
     if (!header_read_request(&rd, &q->arena, &q->header)) {
-        conn_close(c, CLOSE_MALFORMED);
+        if (c->next_to_start == q)
+            c->next_to_start = NULL;
+        conn_request_sent(q); /* it is over */
+        refuse(c, CLOSE_MALFORMED);
         return;
     }
     q->body = rd_span(&rd, rd_left(&rd));
@@ -228,7 +239,7 @@ static void on_frame(struct conn *c, struct span frame, struct io_block *block)
         return;
     struct frame_key api = frame_key_of(&frame);
     if (!c->net->service->is_served(api.key, api.version)) {
-        conn_close(c, CLOSE_UNSUPPORTED);
+        refuse(c, CLOSE_UNSUPPORTED);
         return;
     }
     struct request *q = request_new(c);
@@ -245,14 +256,14 @@ static void on_frame(struct conn *c, struct span frame, struct io_block *block)
 
 /* ---- cutting ---- */
 
-/* 0: bad, and the connection is closed. */
+/* 0: bad, and refused. */
 static uint32_t frame_length(struct conn *c, const uint8_t word[FRAME_PREFIX])
 {
     uint32_t len =
         (uint32_t)word[0] << 24 | (uint32_t)word[1] << 16 | (uint32_t)word[2] << 8 | word[3];
     if (len >= HEADER_MIN && len <= c->net->limits.frame_bytes_max)
         return len;
-    conn_close(c, CLOSE_FRAME_SIZE);
+    refuse(c, CLOSE_FRAME_SIZE);
     return 0;
 }
 
@@ -261,7 +272,7 @@ static uint32_t cut_whole_frames(struct conn *c, struct io_block *block, const u
                                  uint32_t len)
 {
     uint32_t used = 0;
-    while (len - used >= FRAME_PREFIX && !c->closing) {
+    while (len - used >= FRAME_PREFIX && !c->closing && !c->at_eof) {
         uint32_t frame_len = frame_length(c, data + used);
         if (frame_len == 0 || len - used - FRAME_PREFIX < frame_len)
             break;
@@ -293,10 +304,10 @@ static uint32_t add_to_frame(struct conn *c, struct io_block *block, const uint8
 
 static void on_bytes(struct conn *c, struct io_block *block, const uint8_t *data, uint32_t len)
 {
-    while (len > 0 && !c->closing && !c->draining) {
+    while (len > 0 && !c->closing && !c->draining && !c->at_eof) {
         uint32_t used =
             c->in_bytes ? add_to_frame(c, block, data, len) : cut_whole_frames(c, block, data, len);
-        if (used == 0 && !c->closing)
+        if (used == 0 && !c->closing && !c->at_eof)
             used = add_to_frame(c, block, data, len);
         data += used;
         len -= used;
@@ -320,6 +331,7 @@ static void on_received(struct io_op *op)
         io_block_put(c->net->sh->io, c->recv.block);
     } else if (op->res == 0) {
         c->at_eof = true; /* half-closed peers still get their answers */
+        c->reason = CLOSE_BY_PEER;
     } else {
         conn_close(c, CLOSE_RESET);
     }

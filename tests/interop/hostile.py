@@ -360,6 +360,35 @@ def parked_fetch(run):
 
 # --- batches -----------------------------------------------------------------------------------------------------
 
+def fetch_of_nothing(run):
+    """A fetch that names no partition and would wait is answered at once, whatever it waits for (it once spun a core)."""
+    body = wire.i32(-1) + wire.i32(10_000) + wire.i32(1) + wire.i32(MIB) + wire.i8(0) + wire.array([])
+    with connect(run) as connection:
+        begin = time.monotonic()
+        connection.call(wire.FETCH, 4, body)
+        check(time.monotonic() - begin < 5, 'an empty fetch waited')
+
+
+def fetch_more_than_there_is(run):
+    """One partition has more than its share of min_bytes, all have less than it: the fetch waits, and costs no core."""
+    topic = make_topic(run, run.topic('min-bytes'), partitions=4)
+    with connect(run) as connection:
+        for index in range(10):
+            error, _ = wire.produce(connection, topic, 0, wire.batch([b'x' * 60]))
+            check(error == 0, f'produce {index} answers {error}')
+        parts = [wire.i32(partition) + wire.i64(0) + wire.i32(MIB) for partition in range(4)]
+        body = (wire.i32(-1) + wire.i32(1500) + wire.i32(2000) + wire.i32(MIB) + wire.i8(0) +
+                wire.array([wire.string(topic) + wire.array(parts)]))
+        connection.socket.sendall(wire.frame(wire.header(wire.FETCH, 4, 77) + body))
+        with connect(run) as other:  # both cores of a small machine still answer
+            for partition in range(4):
+                error, _ = wire.produce(other, topic, partition, wire.batch([b'y']))
+                check(error == 0, f'partition {partition} answers {error} while the fetch waits')
+        begin = time.monotonic()
+        got, _ = connection.receive()
+        check(got == 77 and time.monotonic() - begin < 5, 'the fetch did not end at its deadline')
+
+
 def refused_batches():
     """(what, batch, the errors that Kafka answers)"""
     good = wire.batch([b'a', b'b', b'c'])
@@ -520,5 +549,5 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     truncated, truncated_header, oversized, negative_length, empty_frame, oversized_slowly, absurd_counts,
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
     byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
-    pipelined, acks_0, parked_fetch, lying_batches, bomb, invalid_acks, invalid_names, colliding_names, unknown_places,
-    too_many)]
+    pipelined, acks_0, parked_fetch, fetch_of_nothing, fetch_more_than_there_is, lying_batches, bomb, invalid_acks,
+    invalid_names, colliding_names, unknown_places, too_many)]
