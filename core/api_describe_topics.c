@@ -61,6 +61,9 @@ static void partition_fill(const struct partition_image *in, int32_t index,
     out->replica_nodes_count = in->replica_count;
     out->isr_nodes = no_const(in->isr);
     out->isr_nodes_count = in->isr_count;
+    /* May be null by the schema, but Kafka's own admin client (3.9, 4.3) takes no null. */
+    out->eligible_leader_replicas_count = 0;
+    out->last_known_elr_count = 0;
 }
 
 /* False: no memory. Sets the cursor when the page is full. */
