@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define PAGE         4096U
-#define PAGES_MAPPED (256U * 1024) /* from here on straight from the kernel: zero until touched */
+#define PAGE 4096U
+#define PAGES_MAPPED                                                                               \
+    (1024U * 1024) /* from here on straight from the kernel: zero until touched                    \
+                    */
 #define FILL_BYTE    0xa5
 #define FILL_MAX     (64U * 1024)
 #define MAGIC_PIECE  0x6d72706965636531U
