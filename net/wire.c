@@ -214,6 +214,7 @@ void *rd_array(struct rd *r, struct arena *arena, bool flex, bool nullable,
     return room;
 }
 
+/* A type cannot stand in parentheses. NOLINTBEGIN(bugprone-macro-parentheses) */
 #define ARRAY_READER(name, type, wire_bytes, read)                                                 \
     type *name(struct rd *r, struct arena *arena, bool flex, bool nullable, int32_t *count)        \
     {                                                                                              \
@@ -222,6 +223,7 @@ void *rd_array(struct rd *r, struct arena *arena, bool flex, bool nullable,
             values[i] = read;                                                                      \
         return values;                                                                             \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 ARRAY_READER(rd_i8s, int8_t, 1, rd_i8(r))
 ARRAY_READER(rd_i16s, int16_t, 2, rd_i16(r))
@@ -483,6 +485,7 @@ void wr_records(struct wr *w, bool flex, bool nullable, const struct records *re
     }
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses) */
 #define ARRAY_WRITER(name, type, write)                                                            \
     void name(struct wr *w, bool flex, bool nullable, const type *values, int32_t count)           \
     {                                                                                              \
@@ -490,6 +493,7 @@ void wr_records(struct wr *w, bool flex, bool nullable, const struct records *re
         for (int32_t i = 0; i < count; i++)                                                        \
             write;                                                                                 \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 ARRAY_WRITER(wr_i8s, int8_t, wr_i8(w, values[i]))
 ARRAY_WRITER(wr_i16s, int16_t, wr_i16(w, values[i]))

@@ -272,15 +272,16 @@ void wr_slow(struct wr *w, uint64_t value, uint32_t size);
 
 static inline void wr_i8(struct wr *w, int8_t value)
 {
-    if (__builtin_expect(w->at < w->end, 1))
-        *w->at++ = (uint8_t)value;
-    else
+    if (__builtin_expect(w->end - w->at < 1, 0)) {
         wr_slow(w, (uint8_t)value, 1);
+        return;
+    }
+    *w->at++ = (uint8_t)value; /* NOLINT: at < end, so it is not null */
 }
 
 static inline void wr_bool(struct wr *w, bool value)
 {
-    wr_i8(w, value);
+    wr_i8(w, value ? 1 : 0);
 }
 
 static inline void wr_u16(struct wr *w, uint16_t value)

@@ -294,8 +294,8 @@ static void test_damage(void **state)
     for (int i = 0; i < 20000; i++) {
         enum kafka_kind kind = (enum kafka_kind)fill_below(&f, KAFKA_MESSAGES);
         const struct kafka_message *about = &kafka_messages[kind];
-        int16_t version =
-            about->min + (int16_t)fill_below(&f, (uint32_t)(about->max - about->min) + 1);
+        uint32_t versions = (uint32_t)(about->max - about->min) + 1;
+        int16_t version = (int16_t)(about->min + (int32_t)fill_below(&f, versions));
         void *message = message_new(kind);
         fill_message(&f, kind, message);
         struct flat flat = write_flat(&arena, kind, version, message);
