@@ -156,8 +156,8 @@ static int file_take(struct fs *fs, struct node *node, const char *path, unsigne
     fs->files = sim_grow((void *)fs->files, &fs->file_count, i + 1, sizeof(struct file *));
     struct file *file = sim_alloc(sizeof(*file));
     node_open(&fs->tree, node);
-    char *copy = sim_alloc(strlen(path) + 1);
-    memcpy(copy, path, strlen(path));
+    size_t path_size = strlen(path) + 1;
+    char *copy = memcpy(sim_alloc(path_size), path, path_size);
     *file = (struct file){.node = node,
                           .number = (int)i + FILE_FIRST,
                           .process = process_here,
@@ -226,7 +226,7 @@ int64_t fs_write(struct fs *fs, int file, const void *from, size_t len, uint64_t
     if (error < 0)
         return error;
     uint64_t before = node->space;
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)from, .iov_len = len}; // NOLINT
+    struct iovec iov = {.iov_base = no_const(from), .iov_len = len};
     world_fold_bytes(fs->world, from, len);
     node_write(node, &iov, 1, offset, len, false);
     disk_spend(fs, node, before);
@@ -283,7 +283,7 @@ int fs_allocate(struct fs *fs, int file, uint64_t offset, uint64_t len)
 int fs_rename(struct fs *fs, const char *from, const char *to)
 {
     struct place source;
-    struct place target;
+    struct place target = {0};
     int res = tree_find(&fs->tree, from, &source);
     if (res == 0)
         res = tree_find(&fs->tree, to, &target);

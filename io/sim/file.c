@@ -32,12 +32,12 @@ struct block *node_block(struct node *node, uint64_t number, bool make)
     if (chunk >= node->chunk_count) {
         if (!make)
             return NULL;
-        uint64_t count = max_u64(chunk + 1, node->chunk_count * 2U);
+        uint64_t count = max_u64(chunk + 1, (uint64_t)node->chunk_count * 2);
         must(count < UINT32_MAX);
         struct block **grown = realloc((void *)node->chunks, count * sizeof(struct block *));
         must(grown != NULL);
         memset((void *)(grown + node->chunk_count), 0,
-               (count - node->chunk_count) * sizeof(*grown));
+               (count - node->chunk_count) * sizeof(struct block *));
         node->chunks = grown;
         node->chunk_count = (uint32_t)count;
     }
@@ -157,7 +157,7 @@ static void block_keep_sectors(struct node *node, struct block *block, uint8_t s
     }
     if (!block->kept)
         block->kept = data_zero();
-    for (uint32_t s = 0; s < BLOCK / SECTOR; s++) {
+    for (size_t s = 0; s < BLOCK / SECTOR; s++) {
         if (!(sectors & (1U << s)))
             continue;
         if (block->seen)
@@ -199,7 +199,7 @@ static void node_keep_size(struct node *node)
     node->cut_pending = false;
     for (block = TAILQ_FIRST(&node->dirty); block; block = next) {
         next = TAILQ_NEXT(block, link);
-        for (uint32_t s = 0; block->kept && s < BLOCK / SECTOR; s++) {
+        for (size_t s = 0; block->kept && s < BLOCK / SECTOR; s++) {
             if (block->cut & (1U << s))
                 memset(block->kept + s * SECTOR, 0, SECTOR);
         }
@@ -390,7 +390,7 @@ static void block_power_loss(struct node *node, struct block *block, bool cut_lo
 {
     uint8_t *image = block->kept ? block->kept : data_zero();
     block->kept = NULL;
-    for (uint32_t s = 0; s < BLOCK / SECTOR; s++) {
+    for (size_t s = 0; s < BLOCK / SECTOR; s++) {
         bool cut = block->cut & (1U << s);
         if (!(block->dirty & (1U << s)) || (cut && cut_lost))
             continue;

@@ -16,7 +16,7 @@
 #define LIVES       30U
 #define FILE_DIR    "/data"
 #define FILE_PATH   FILE_DIR "/append.log"
-#define MILLISECOND 1000000U
+#define MILLISECOND ((uint64_t)1000000)
 
 /* One block on disk; the CRC covers all after it. */
 struct record {
