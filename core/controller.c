@@ -619,6 +619,7 @@ struct controller *controller_start(struct broker_shard *bs,
     struct store_options store_options = {
         .url = options->store_url,
         .session_timeout_ms = SESSION_TIMEOUT_MS,
+        .sim = options->sim,
         .on_event = on_event,
         .user = c,
     };

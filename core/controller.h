@@ -21,6 +21,7 @@
 
 struct broker_shard;
 struct controller;
+struct store_sim;
 
 enum control_kind {
     CONTROL_CREATE_TOPICS,
@@ -116,6 +117,7 @@ void controller_submit(struct broker_shard *from, struct control_op *op);
 
 struct controller_options {
     const char *store_url;        /* file:DIR */
+    struct store_sim *sim;        /* the world's store, for sim: */
     void (*on_ready)(void *user); /* the first image is applied on every shard */
     void (*on_failed)(void *user, const char *sentence);
     void *user;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/store.h"
 
+#include "core/store_sim.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -33,8 +35,11 @@ struct store *store_open(struct shard *sh, const struct store_options *options, 
                          size_t sentence_size)
 {
     static const char file[] = "file:";
+    static const char sim[] = "sim:";
     if (strncmp(options->url, file, sizeof(file) - 1) == 0)
         return store_file_open(sh, options, options->url + sizeof(file) - 1);
+    if (strncmp(options->url, sim, sizeof(sim) - 1) == 0 && options->sim)
+        return store_sim_open(sh, options);
     (void)snprintf(sentence, sentence_size,
                    "no metadata store answers to %s; use file:DIRECTORY for a single node",
                    options->url);

@@ -5,6 +5,7 @@
  * is said at run time by a URL,
  *
  *     file:DIR    the tree in memory and a redo log in DIR, for a node of its own (store_file.c)
+ *     sim:        a store of the simulated world, shared by its machines (store_sim.h)
  *
  * What every body gives:
  *   S1  Writes are linearizable and totally ordered by zxid. A multi is atomic; its later
@@ -108,6 +109,8 @@ struct store {
     const struct store_ops *ops;
     uint64_t session; /* 0 before the first STORE_CONNECTED */
 };
+
+struct store_sim;
 
 struct store_options {
     const char *url;

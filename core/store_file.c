@@ -108,6 +108,7 @@ static void on_tell(struct shard *sh, struct task *task)
             break;
         STAILQ_REMOVE_HEAD(&sf->queue, link);
         store_entry_tell(entry, outcome_of(sf, entry), sf->options.on_event, sf->options.user);
+        store_entry_free(entry);
     }
     if (sf->closed)
         file_finish_close(sf);

@@ -81,7 +81,7 @@ void store_entry_free(struct store_entry *entry)
     mem_free(entry);
 }
 
-void store_entry_tell(struct store_entry *entry, enum store_result instead,
+void store_entry_tell(const struct store_entry *entry, enum store_result instead,
                       void (*on_event)(void *user, const struct store_event *event),
                       void *event_user)
 {
@@ -104,7 +104,6 @@ void store_entry_tell(struct store_entry *entry, enum store_result instead,
             on_event(event_user, &(struct store_event){.kind = entry->event, .path = entry->path});
         break;
     }
-    store_entry_free(entry);
 }
 
 /* ---- watches ---- */

@@ -47,8 +47,8 @@ struct store_entry *store_entry_get(const struct store_node *node, bool with_dat
 struct store_entry *store_entry_children(const struct store_node *node, store_children_fn *done,
                                          void *user);
 struct store_entry *store_entry_event(enum store_event_kind event, const char *path);
-/* Tells it and frees it. `instead`: what a request hears when it was not STORE_OK to tell more. */
-void store_entry_tell(struct store_entry *entry, enum store_result instead,
+/* instead: what a request hears in place of its result, unless STORE_OK. */
+void store_entry_tell(const struct store_entry *entry, enum store_result instead,
                       void (*on_event)(void *user, const struct store_event *event),
                       void *event_user);
 void store_entry_free(struct store_entry *entry);
