@@ -66,7 +66,9 @@ static bool is_served(int16_t key, int16_t version)
 static void on_request(struct request *q)
 {
     struct broker_shard *bs = api_shard(q);
-    diag_event(bs->sh, kafka_api_find(q->header.request_api_key)->name, q->conn->id, q->id);
+    const char *name = kafka_api_find(q->header.request_api_key)->name;
+    shard_step(bs->sh, name);
+    diag_event(bs->sh, name, q->conn->id, q->id);
     entry_of(q)->handle(bs, q);
 }
 

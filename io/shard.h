@@ -15,6 +15,12 @@
  * The turn: mail, completions, ready tasks, deadlines, end-of-turn tasks, submit. Tasks per turn
  * are bounded; a turn over SHARD_STALL_NS is counted and remembered with the name of its longest
  * step.
+ *
+ * Fairness: a task does what SHARD_YIELD_NS allow and queues itself again, behind the others. Ready
+ * tasks and end-of-turn tasks have a share of the turn each; what does not fit waits for the next
+ * turn, in order, and at least one of each kind runs whatever the turn has cost before. So work
+ * that has no end delays the rest of the shard by a turn, and a turn is about a millisecond at
+ * most.
  */
 #pragma once
 
@@ -64,6 +70,7 @@ struct timer {
 #define SHARD_TASKS_PER_TURN 256U
 #define SHARD_STALL_NS       1000000U
 #define SHARD_YIELD_NS       200000U /* a handler over many items gives way after this */
+#define SHARD_STALLS_NAMED   16U     /* steps that are told apart in the account of stalls */
 
 /* All shards of one broker. Made before the threads start, freed after they ended. */
 struct shard_group;
@@ -71,6 +78,13 @@ struct shard_group;
 struct shard_stall {
     const char *name;
     uint64_t ns;
+};
+
+/* The turns that one step made too long. */
+struct shard_stalls {
+    const char *name; /* NULL: an unused place, or what no step could be blamed for */
+    uint64_t count;
+    uint64_t longest_ns; /* of the step, not of the turn */
 };
 
 struct shard {
@@ -85,7 +99,8 @@ struct shard {
     uint64_t busy_ns;
     uint64_t stalls;
     uint64_t mails;
-    struct shard_stall longest; /* since start */
+    struct shard_stall longest;                        /* since start */
+    struct shard_stalls stalls_of[SHARD_STALLS_NAMED]; /* the last one also counts the rest */
 
     const char *step;  /* what runs now, for stalls and panics; shard_step() */
     struct diag *diag; /* recent events and the state of log lines: io/diag.h */

@@ -259,12 +259,12 @@ void rd_skip_tags(struct rd *r)
 
 void wr_init(struct wr *w, struct arena *arena)
 {
-    *w = (struct wr){.arena = arena, .block_bytes = BLOCK_BYTES_MIN};
+    *w = (struct wr){.arena = arena, .block_bytes = BLOCK_BYTES_MIN, .budget = UINT32_MAX};
 }
 
 void wr_init_counting(struct wr *w)
 {
-    *w = (struct wr){.counting = true};
+    *w = (struct wr){.counting = true, .budget = UINT32_MAX};
 }
 
 static void fail(struct wr *w)

@@ -224,8 +224,20 @@ struct out_part {
     enum out_kind kind;
 };
 
+/* Where a writer is in a struct with arrays of structs: odd stages are arrays. */
+struct wr_place {
+    int32_t stage;
+    int32_t index;
+    int32_t count;
+};
+
+#define WR_PLACES 4U
+
 struct wr {
     bool bad;
+    /* Elements that may still be written: a long message stops when there is none left, and the
+     * same call with a new budget (WR_PLACES or more) goes on from there. Unlimited unless set. */
+    uint32_t budget;
     /* private */
     bool counting; /* nothing is stored: the size is wanted */
     uint32_t block_bytes;
@@ -237,6 +249,8 @@ struct wr {
     struct out_part *first; /* complete parts */
     struct out_part *last;
     uint8_t *frame_len; /* where wr_frame_end() patches */
+    uint32_t depth;
+    struct wr_place places[WR_PLACES];
 };
 
 void wr_init(struct wr *w, struct arena *arena);
@@ -345,6 +359,42 @@ void wr_varlong(struct wr *w, int64_t value);
 void wr_str(struct wr *w, bool flex, bool nullable, struct str str);
 void wr_bytes(struct wr *w, bool flex, bool nullable, struct bytes bytes);
 void wr_records(struct wr *w, bool flex, bool nullable, const struct records *records);
+
+/* ---- long messages: for the generated code ---- */
+
+static inline struct wr_place *wr_enter(struct wr *w)
+{
+    return &w->places[w->depth++];
+}
+
+/* The struct is whole. */
+static inline bool wr_leave(struct wr *w)
+{
+    w->places[--w->depth] = (struct wr_place){0};
+    return true;
+}
+
+/* It is to be gone on with. */
+static inline bool wr_pause(struct wr *w)
+{
+    w->depth--;
+    return false;
+}
+
+static inline bool wr_more(struct wr *w)
+{
+    if (w->budget == 0)
+        return false;
+    w->budget--;
+    return true;
+}
+
+static inline void wr_array(struct wr_place *at, int32_t count)
+{
+    at->stage++;
+    at->index = 0;
+    at->count = count;
+}
 
 /* Writes an array's count and gives the number of elements that must follow: 0 for null. */
 int32_t wr_count(struct wr *w, bool flex, bool nullable, int32_t count);

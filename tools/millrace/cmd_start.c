@@ -4,12 +4,14 @@
  *
  * Everything that can be refused is refused before a thread starts: flags, the properties file, the
  * machine (io_uring), the data directory. Then one pinned thread per shard runs the broker, and
- * this thread waits for signals: TERM and INT drain and end with 0, a second INT ends at once.
+ * this thread waits for signals: TERM and INT drain and end with 0, a second INT ends at once, USR1
+ * prints the counters.
  */
 #include "core/api.h"
 #include "io/diag.h"
 #include "io/fs.h"
 #include "io/mem.h"
+#include "tools/millrace/counters.h"
 #include "tools/millrace/port_holder.h"
 #include "tools/millrace/start.h"
 
@@ -123,6 +125,10 @@ static void wait_for_signals(struct start *st, const sigset_t *signals)
         int signal;
         if (sigwait(signals, &signal) != 0 || signal == SIGUSR2)
             continue;
+        if (signal == SIGUSR1) {
+            counters_print(st->broker);
+            continue;
+        }
         if (asked && signal == SIGINT)
             _exit(EXIT_INTERRUPTED);
         asked = true;
@@ -162,6 +168,7 @@ static int run(struct start *st)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGUSR1);
     sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN); // NOLINT

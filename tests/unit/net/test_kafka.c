@@ -155,6 +155,23 @@ static struct flat flat_of(const struct out_part *part)
     return flat;
 }
 
+/* A writer that stops between elements and goes on gives the same bytes. */
+static unsigned pauses;
+
+static void write_in_steps(struct arena *arena, enum kafka_kind kind, int16_t version,
+                           const void *message, const struct flat *whole)
+{
+    struct wr w;
+    wr_init(&w, arena);
+    for (w.budget = WR_PLACES; !kafka_write(kind, &w, version, message); w.budget = WR_PLACES)
+        pauses++;
+    struct flat flat = flat_of(wr_finish(&w));
+    assert_int_equal(flat.len, whole->len);
+    assert_memory_equal(flat.data, whole->data, flat.len);
+    assert_int_equal(w.depth, 0);
+    free(flat.data);
+}
+
 static struct flat write_flat(struct arena *arena, enum kafka_kind kind, int16_t version,
                               const void *message)
 {
@@ -168,6 +185,7 @@ static struct flat write_flat(struct arena *arena, enum kafka_kind kind, int16_t
     struct flat flat = flat_of(parts);
     assert_int_equal(flat.len, wr_len(&w));
     assert_int_equal(flat.len, wr_len(&size));
+    write_in_steps(arena, kind, version, message, &flat);
     return flat;
 }
 
@@ -251,6 +269,7 @@ static void test_round_trips(void **state)
                 round_trip(kind, v, seed += 0x632be59bd9b4e019U);
         }
     }
+    assert_in_range(pauses, 1000, UINT32_MAX);
 }
 
 /* A line per frame: message, version, bytes. */

@@ -336,6 +336,46 @@ static void test_stall(void **state)
     assert_string_equal(scene.sh->longest.name, "test.long");
     assert_in_range(scene.sh->longest.ns, 2000000, 1000000000);
     assert_null(scene.sh->step);
+    uint64_t blamed = 0;
+    for (unsigned i = 0; i < SHARD_STALLS_NAMED; i++)
+        if (scene.sh->stalls_of[i].name == slow.name)
+            blamed = scene.sh->stalls_of[i].count;
+    assert_int_equal(blamed, 1);
+}
+
+static unsigned burnt;
+
+static void run_burning(struct shard *here, struct task *task)
+{
+    (void)task;
+    uint64_t began_ns = io_clock_ns(here->io);
+    while (io_clock_ns(here->io) - began_ns < 150000)
+        ;
+    burnt++;
+}
+
+/* Tasks of either kind get through in every turn, and none takes the whole of it. */
+static void test_shares(void **state)
+{
+    (void)state;
+    struct task tasks[20];
+    burnt = 0;
+    for (unsigned i = 0; i < array_count(tasks); i++) {
+        tasks[i] = (struct task){.fn = run_burning, .name = "test.burning"};
+        if (i % 2)
+            shard_ready(scene.sh, &tasks[i]);
+        else
+            shard_at_end(scene.sh, &tasks[i]);
+    }
+    unsigned turns = 0;
+    for (unsigned before = 0; before < array_count(tasks); before = burnt, turns++) {
+        bool more = shard_turn(scene.sh);
+        assert_int_equal(more, burnt < array_count(tasks));
+        assert_in_range(burnt - before, before == 0 ? 2 : 1, 4);
+        if (burnt == array_count(tasks))
+            break;
+    }
+    assert_in_range(turns, 4, 18);
 }
 
 /* ---- sleeping ---- */
@@ -406,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_timers, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_mail_to_itself, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_stall, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_shares, scene_open, scene_close),
         cmocka_unit_test(test_flood),
         cmocka_unit_test(test_flood_of_few_credits),
         cmocka_unit_test(test_gifts),
