@@ -37,7 +37,8 @@ static struct fetch_session_key session_key_of(const struct fetch_part *part)
 }
 
 /* max.bytes in request order: the first partition with data keeps its first batch whatever its
- * size, the others what is left (F3). */
+ * size, the others what is left (F3). What does not hold one batch is left out: Java's consumer
+ * takes records without a whole batch for an error. */
 static void apply_budget(struct fetch *f)
 {
     uint32_t left = f->bytes_max;
@@ -48,7 +49,8 @@ static void apply_budget(struct fetch *f)
             continue;
         if (!first) {
             uint32_t room = (uint32_t)min_i64(left, part->bytes_max);
-            part->range.length = (uint32_t)min_u64(part->range.length, room);
+            bool whole = room >= part->range.first;
+            part->range.length = whole ? (uint32_t)min_u64(part->range.length, room) : 0;
         }
         first = false;
         left -= (uint32_t)min_u64(left, part->range.length);

@@ -164,6 +164,7 @@ struct log_range {
     int64_t segment_base; /* names the segment */
     uint32_t position;    /* of the first batch in it */
     uint32_t length;      /* 0: nothing there yet */
+    uint32_t first;       /* of it, the length of the first batch */
 };
 
 struct log_find {

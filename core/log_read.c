@@ -165,7 +165,8 @@ static bool find_answer(struct log_body *lg, struct log_find *find, const struct
     find->range = (struct log_range){.base_offset = header->base_offset,
                                      .segment_base = segment->base,
                                      .position = find->priv.at,
-                                     .length = size};
+                                     .length = size,
+                                     .first = size};
     if (find->priv.mode != FIND_OFFSET)
         return find_finish(lg, find, LOG_OK);
     log_mark_put(lg, header->base_offset, segment->base, find->priv.at);
