@@ -279,7 +279,8 @@ static void log_shard_stop_clean(struct log_shard *ls)
     if (!STAILQ_EMPTY(&ls->queue) || !STAILQ_EMPTY(&ls->ready) || !STAILQ_EMPTY(&ls->waiting) ||
         !journal_idle(&ls->journal))
         return;
-    if (!TAILQ_EMPTY(&ls->dirty) || ls->step != CHECKPOINT_IDLE) {
+    /* What was noted and not written yet counts: the end of a deleted log is all that says so. */
+    if (!TAILQ_EMPTY(&ls->dirty) || !TAILQ_EMPTY(&ls->batches) || ls->step != CHECKPOINT_IDLE) {
         if (ls->step == CHECKPOINT_IDLE)
             checkpoint_want(ls);
         return;
