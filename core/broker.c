@@ -252,7 +252,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     shard_give(sh, CONTROL_SHARD, &bs->mail, on_begun);
 }
 
-/* ---- stop: each shard from its connections down, then the control shard ---- */
+/* ---- stop: the connections of all shards, then their logs, then the control shard ---- */
 
 static void on_controller_stopped(void *user)
 {
@@ -285,10 +285,23 @@ static void on_partitions_stopped(void *user)
     log_shard_stop(bs->logs, on_logs_stopped, bs);
 }
 
-static void on_drained(struct broker_shard *bs)
+static void on_all_drained(struct shard *here, struct mail *mail)
 {
-    timer_cancel(bs->sh, &bs->drain);
+    (void)mail;
+    struct broker_shard *bs = broker_shard_of(here);
     partitions_stop(bs, on_partitions_stopped, bs);
+}
+
+/* The logs of a shard serve until no shard has a connection left: what those still have to answer
+ * may need any of them. */
+static void on_drained(struct shard *here, struct mail *mail)
+{
+    (void)mail;
+    struct broker *broker = broker_shard_of(here)->broker;
+    if (++broker->drained < broker->shard_count)
+        return;
+    for (uint16_t i = 0; i < broker->shard_count; i++)
+        shard_give(here, i, &broker->shards[i].mail, on_all_drained);
 }
 
 static void on_drain_over(struct shard *sh, struct timer *timer)
@@ -300,7 +313,9 @@ static void on_drain_over(struct shard *sh, struct timer *timer)
 
 static void on_net_empty(void *user)
 {
-    on_drained(user);
+    struct broker_shard *bs = user;
+    timer_cancel(bs->sh, &bs->drain);
+    shard_give(bs->sh, CONTROL_SHARD, &bs->mail, on_drained);
 }
 
 static void on_stop(struct shard *here, struct mail *mail)

@@ -34,7 +34,7 @@ struct broker_shard {
     struct log_shard *logs;
     struct fetch_sessions *sessions;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
-    struct mail mail;                  /* begun, stopped: to the control shard */
+    struct mail mail;                  /* between this shard and the control shard */
     struct timer drain;                /* while stopping: how long answers may take */
 };
 
@@ -68,6 +68,7 @@ struct broker {
     struct listen listen;
     uint64_t began_ns;
     uint16_t begun;   /* shards that run */
+    uint16_t drained; /* shards without connections, while stopping */
     uint16_t stopped; /* shards that ended */
     bool stopping;
     bool ready;
