@@ -139,6 +139,7 @@ void conn_close_after_answers(struct conn *c, enum close_reason reason)
     c->draining = true;
     c->reason = reason;
     /* A request still waiting for its turn was not started; its sender will see the close. */
+    c->next_to_start = NULL;
     struct request *q;
     struct request *next;
     for (q = TAILQ_FIRST(&c->requests); q; q = next) {
