@@ -278,7 +278,10 @@ static void start_run(struct log_body *lg, struct log_change *change)
     log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
 }
 
-/* ---- deletion ---- */
+/* ---- deletion ----
+ *
+ * Until its record is durable the log may have to live again, so checkpoints go on writing it as
+ * any other: one that is running waits for it, and the deletion waits for that checkpoint. */
 
 static void delete_on_removed(struct file_job *job)
 {
@@ -304,7 +307,7 @@ static void delete_run(struct log_body *lg, struct log_change *change)
         log_queue_record(lg, &change->priv.record, JOURNAL_DELETE);
         return;
     }
-    if (change->priv.step != CHANGE_DURABLE || !log_at_rest(lg))
+    if (change->priv.step != CHANGE_DURABLE || !log_at_rest(lg) || lg->users > 0)
         return;
     change->priv.step = CHANGE_FOUND;
     lg->state = LOG_DEAD;

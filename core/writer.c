@@ -70,7 +70,7 @@ static bool writer_plan(const struct log_body *lg, struct write_plan *plan)
 void writer_want(struct log_body *lg)
 {
     struct log_shard *ls = lg->ls;
-    if (lg->write_queued || lg->writing || lg->state == LOG_DEAD || lg->state == LOG_DELETING)
+    if (lg->write_queued || lg->writing || lg->state == LOG_DEAD)
         return;
     lg->write_queued = true;
     TAILQ_INSERT_TAIL(&ls->write_queue, lg, write_link);
@@ -457,7 +457,7 @@ static void checkpoint_take_logs(struct log_shard *ls)
         lg->in_checkpoint = true;
         lg->reached = false;
         lg->target = (struct log_place){lg->flushed_segment->base, lg->flushed_position};
-        if (lg->state == LOG_DEAD || lg->state == LOG_DELETING)
+        if (lg->state == LOG_DEAD)
             lg->target = (struct log_place){-1, 0};
         writer_want(lg);
     }
