@@ -311,7 +311,9 @@ static void delete_run(struct log_body *lg, struct log_change *change)
         return;
     change->priv.step = CHANGE_FOUND;
     lg->state = LOG_DEAD;
-    lg->flushed_change = change->priv.record.priv.change;
+    /* Newer than its record: a checkpoint that ran when that became durable has noted the log as
+     * alive at that change. */
+    lg->flushed_change = change->priv.record.priv.change + 1;
     checkpoint_note(lg);
     writer_forget(lg);
     file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
