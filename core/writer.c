@@ -530,7 +530,8 @@ static void checkpoint_compact(struct log_shard *ls)
     count = 0;
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
-        if (lg->state == LOG_DEAD)
+        /* Change 0: its birth is on its way to the journal, which alone may tell of it. */
+        if (lg->state == LOG_DEAD || lg->flushed_change == 0)
             continue;
         struct checkpoint_entry entry;
         checkpoint_log_entry(lg, &entry);
