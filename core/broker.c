@@ -55,7 +55,8 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
         .tail_bytes = options->plan.tail_bytes,
         .cold_bytes = options->plan.cold_bytes,
         .reserve_bytes = DISK_RESERVE_BYTES,
-        .open_files_max = OPEN_FILES_PER_SHARD,
+        .open_files_max = options->open_files_max ? options->open_files_max : OPEN_FILES_PER_SHARD,
+        .journal_bytes = options->journal_bytes,
     };
     memcpy(dir_options.new_uuid, options->seed, sizeof(dir_options.new_uuid));
     struct log_dir *dir = log_dir_open(&dir_options, error);

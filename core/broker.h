@@ -44,7 +44,9 @@ struct broker_options {
     struct plan plan;
     uint16_t shard_count;
     uint32_t pid;
-    uint64_t seed[2]; /* for the identities of a fresh directory */
+    uint64_t seed[2];        /* for the identities of a fresh directory */
+    uint64_t journal_bytes;  /* first length of a journal; 0: the default */
+    uint32_t open_files_max; /* segment files open at a time, per shard; 0: the default */
     /* All on the control shard. */
     void (*on_ready)(void *user);
     void (*on_failed)(void *user, const char *sentence); /* it will not serve; stop it */
