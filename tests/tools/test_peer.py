@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The table of bench/peer: medians, ratios and verdicts follow from the stored values."""
+import json
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def table(results, *options):
+    stored = {"machine": "m", "seconds": 1, "rounds": 3, "heap": "6g", "results": results}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(stored, file)
+        file.flush()
+        done = subprocess.run([ROOT / "bench/peer", "--from", file.name, "--markdown", *options],
+                              capture_output=True, text=True, check=True)
+    rows = [[text.strip() for text in line.strip("|").split("|")]
+            for line in done.stdout.splitlines() if line.startswith("|")]
+    return {row[1]: row[2:] for row in rows[2:]}, done.stdout
+
+
+def results(cell, millrace, kafka, fsync=None):
+    columns = {"millrace durable": millrace, "kafka no fsync": kafka, "kafka fsync": fsync}
+    return {name: {cell: figures} for name, figures in columns.items() if figures}
+
+
+class Table(unittest.TestCase):
+    def test_median_and_ratio(self):
+        rows, _ = table(results("small", {"batches_per_s": [400, 10, 300]}, {"batches_per_s": [100, 200, 150]}))
+        self.assertEqual(rows["batches/s"], ["300", "150", "-", "2.00", ">= 2.00", "met"])
+
+    def test_missed(self):
+        rows, _ = table(results("small", {"batches_per_s": [299]}, {"batches_per_s": [150]}))
+        self.assertEqual(rows["batches/s"][-1], "missed")
+
+    def test_less_is_better(self):
+        rows, _ = table(results("paced", {"p99_us": [300], "p999_us": [334]}, {"p99_us": [1000], "p999_us": [1000]}))
+        self.assertEqual([rows["p99 us"][-1], rows["p99.9 us"][-1]], ["met", "missed"])
+
+    def test_the_better_of_kafkas_modes(self):
+        rows, _ = table(results("big", {"mb_per_s": [500]}, {"mb_per_s": [200]}, {"mb_per_s": [400]}))
+        self.assertEqual(rows["MB/s"][3:], ["1.25", ">= 1.50", "missed"])
+
+    def test_a_rate_that_was_not_reached_is_marked(self):
+        rows, text = table(results("paced", {"p50_us": [1], "late": [0]}, {"p50_us": [1], "late": [7]}))
+        self.assertEqual(rows["p50 us"][:2], ["1.00", "1.00*"])
+        self.assertIn("*: errors", text)
+
+    def test_one_broker_alone(self):
+        rows, _ = table(results("start", {"first_ack_ms": [99]}, None))
+        self.assertEqual(rows["ms to the first ack, empty directory"], ["99.0", "-", "-", "-", "< 100", "met"])
+
+
+if __name__ == "__main__":
+    unittest.main()

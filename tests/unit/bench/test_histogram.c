@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Quantiles against the sorted values themselves.
+ */
+#include "bench/histogram.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT ((size_t)10000)
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+/* Never below the truth, and above it by a 64th at most. */
+static void check_quantile(const struct histogram *histogram, const uint64_t *sorted,
+                           double quantile, size_t rank)
+{
+    uint64_t truth = sorted[rank - 1];
+    uint64_t told = histogram_quantile_ns(histogram, quantile);
+    assert_true(told >= truth);
+    assert_true(told - truth <= truth / 64);
+}
+
+static void quantiles(void **state)
+{
+    (void)state;
+    static uint64_t values[COUNT];
+    static struct histogram histogram;
+    for (unsigned shift = 0; shift < 60; shift += 3) {
+        uint64_t random = 88172645463325252U + shift;
+        memset(&histogram, 0, sizeof(histogram));
+        for (uint32_t i = 0; i < COUNT; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            values[i] = random >> (random & 3) >> shift;
+            histogram_add(&histogram, values[i]);
+        }
+        qsort(values, COUNT, sizeof(values[0]), ascending);
+        check_quantile(&histogram, values, 0.5, COUNT / 2);
+        check_quantile(&histogram, values, 0.99, COUNT / 100 * 99);
+        check_quantile(&histogram, values, 0.999, COUNT / 1000 * 999);
+        check_quantile(&histogram, values, 1, COUNT);
+        assert_int_equal(histogram.max_ns, values[COUNT - 1]);
+    }
+}
+
+static void small_values_are_exact(void **state)
+{
+    (void)state;
+    static struct histogram histogram;
+    for (uint64_t ns = 0; ns < 128; ns++) {
+        memset(&histogram, 0, sizeof(histogram));
+        histogram_add(&histogram, ns);
+        histogram_add(&histogram, UINT64_MAX);
+        assert_int_equal(histogram_quantile_ns(&histogram, 0.5), ns);
+        assert_true(histogram_quantile_ns(&histogram, 1) == UINT64_MAX);
+    }
+}
+
+static void nothing(void **state)
+{
+    (void)state;
+    static struct histogram histogram;
+    assert_int_equal(histogram_quantile_ns(&histogram, 0.99), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles),
+        cmocka_unit_test(small_values_are_exact),
+        cmocka_unit_test(nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
