@@ -47,6 +47,7 @@ void checkpoint_encode(const struct checkpoint_entry *entry, struct bytes_out *o
         known.count--;
     epoch_encode(&known, out);
     producer_encode(entry->producers, entry->end_offset, out);
+    put_u32(out, entry->anchor);
 }
 
 static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_in *in)
@@ -56,9 +57,14 @@ static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_
         return false;
     if (entry->open_count > 0)
         entry->open = mem_zalloc(entry->open_count * sizeof(entry->open[0]));
-    for (uint32_t i = 0; i < entry->open_count; i++)
+    int64_t least = 0;
+    bool good = true;
+    for (uint32_t i = 0; i < entry->open_count; i++) {
         entry->open[i] = take_place(in);
-    return !in->overrun;
+        good = good && entry->open[i].segment_base >= least;
+        least = max_i64(least, min_i64(entry->open[i].segment_base, INT64_MAX - 1)) + 1;
+    }
+    return good && !in->overrun && entry->end.segment_base >= least;
 }
 
 bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
@@ -83,6 +89,11 @@ bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
                 memchr(entry->topic, '/', topic_len) == NULL && strlen(entry->topic) == topic_len &&
                 entry->id.partition >= 0 && entry->start_offset >= 0 &&
                 entry->end_offset >= entry->start_offset && entry->end.position <= INT32_MAX &&
-                entry->flushed.position <= INT32_MAX;
-    return epoch_decode(entry->epochs, in) && producer_decode(entry->producers, in) && good;
+                entry->flushed.position <= INT32_MAX && entry->end.segment_base >= 0 &&
+                entry->end.segment_base <= entry->end_offset &&
+                entry->flushed.segment_base >= entry->end.segment_base;
+    good = epoch_decode(entry->epochs, in) && producer_decode(entry->producers, in) && good;
+    /* Entries of the first versions end here. */
+    entry->anchor = in->at < in->end ? take_u32(in) : LOG_NO_ANCHOR;
+    return good && !in->overrun;
 }

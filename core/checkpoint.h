@@ -24,6 +24,36 @@ struct log_place {
     uint32_t position;
 };
 
+#define LOG_NO_ANCHOR   UINT32_MAX
+#define LOG_ANCHOR_STEP (64U << 10)
+
+/* Two batches' places in a segment. The second takes the first one's place when the log has gone on
+ * by a step behind it, so between one and two steps (and a batch) lie behind the first. */
+struct log_anchors {
+    uint32_t first;
+    uint32_t second;
+};
+
+/* A batch is appended at `position`. */
+static inline void log_anchors_move(struct log_anchors *anchors, uint32_t position)
+{
+    if (anchors->first > position || anchors->second > position)
+        *anchors = (struct log_anchors){position, position};
+    if (position - anchors->second < LOG_ANCHOR_STEP)
+        return;
+    anchors->first = anchors->second;
+    anchors->second = position;
+}
+
+/* The segment ends at `position` from now on. */
+static inline void log_anchors_cut(struct log_anchors *anchors, uint32_t position)
+{
+    if (anchors->second > position)
+        anchors->second = anchors->first;
+    if (anchors->first > position)
+        *anchors = (struct log_anchors){LOG_NO_ANCHOR, LOG_NO_ANCHOR};
+}
+
 struct checkpoint_entry {
     struct log_id id;
     uint32_t incarnation;
@@ -41,6 +71,9 @@ struct checkpoint_entry {
     uint64_t sealed_bytes;
     uint32_t open_count;
     struct log_place *open; /* position: size */
+    /* Where a batch begins in the last segment, not far before `end`: from here on a start reads
+     * the batches and checks them. LOG_NO_ANCHOR: nobody knows. */
+    uint32_t anchor;
     struct epoch_history *epochs;
     struct producer_state *producers;
 };

@@ -14,7 +14,7 @@
 struct fetch_pin {
     struct mail mail;
     struct conn_pin *pin; /* whose bytes; NULL on the way back */
-    const struct fetch_part *part;
+    struct fetch_part *part;
     struct broker_shard *from;
     struct partition *pt; /* holds the pin; NULL: there is none */
     struct log_pin log_pin;
@@ -60,6 +60,7 @@ static bool pin_begin(struct broker_shard *bs, struct fetch_pin *fp)
     partition_pinned(pt);
     fp->log_pin.done = on_log_pin;
     fp->log_pin.user = fp;
+    fp->log_pin.check = &fp->part->check;
     return log_pin(pt->log, &fp->part->range, fp->pin->skip, fp->pin->len, &fp->log_pin);
 }
 
@@ -109,7 +110,7 @@ static void on_unpin(struct shard *here, struct mail *mail)
 
 bool fetch_resolve(struct conn_pin *pin)
 {
-    const struct fetch_part *part = (const struct fetch_part *)(uintptr_t)pin->cookie;
+    struct fetch_part *part = (struct fetch_part *)(uintptr_t)pin->cookie; // NOLINT
     struct broker_shard *bs = api_shard(pin->request);
     struct fetch_pin *fp = mem_alloc(sizeof(*fp));
     fp->pin = pin;

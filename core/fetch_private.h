@@ -34,6 +34,8 @@ struct fetch_part {
     int32_t diverging_epoch; /* -1: none */
     int64_t diverging_end_offset;
     struct log_range range; /* length: what will be sent */
+    struct log_check
+        check; /* of what is sent from segments: the home shard's while a pin is there */
 
     /* private to fetch_read.c */
     struct fetch_group *group;

@@ -109,12 +109,14 @@ static void part_found(struct fetch_part *part)
     const struct log_find *find = &part->find;
     if (find->verdict == LOG_OK) {
         part->range = find->range;
+        part->check.begun = false;
         part->group->bytes += find->range.length;
     } else if (find->verdict == LOG_OUT_OF_RANGE) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
     } else {
-        part_fail(part, find->verdict == LOG_OFFLINE ? ERR_KAFKA_STORAGE_ERROR
-                                                     : ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        part_fail(part, find->verdict == LOG_OFFLINE   ? ERR_KAFKA_STORAGE_ERROR
+                        : find->verdict == LOG_CORRUPT ? ERR_CORRUPT_MESSAGE
+                                                       : ERR_UNKNOWN_TOPIC_OR_PARTITION);
     }
 }
 

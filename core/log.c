@@ -424,6 +424,7 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
     }
     segment_noted(segment, op->base_offset, op->priv.start, len, header->max_timestamp,
                   lg->config.index_interval_bytes);
+    log_anchors_move(&segment->anchors, op->priv.start);
     segment->size += len;
     segment->end_offset = op->last_offset + 1;
     lg->log.end_offset = op->last_offset + 1;

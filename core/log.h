@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include "core/batch_scan.h"
 #include "io/fs.h"
 #include "io/shard.h"
 #include "io/span.h"
@@ -215,13 +216,25 @@ bool log_find_timestamp_max(struct log *lg, struct log_find *find);
 #define LOG_PIN_PIECES    16U
 #define LOG_PIN_BYTES_MAX (256U << 10)
 
+/* Checks the batches of a range while it is read from a segment: one per range, zeros before the
+ * first of its pins, which go from its beginning to its end. Bytes from the tail were checked when
+ * they came, and are not checked again; nor is what follows them. */
+struct log_check {
+    struct batch_scan scan;
+    bool begun;
+};
+
 /* Memory that holds a part of a range. While pinned it does not move, change or go away, even if
  * the log is truncated or deleted meanwhile. */
 struct log_pin {
     void (*done)(struct log_pin *pin);
     void *user;
 
-    enum log_verdict verdict; /* LOG_OK, LOG_OFFLINE, LOG_CLOSED */
+    struct log_check *check; /* NULL: nobody minds damage */
+
+    /* LOG_OK, LOG_OFFLINE, LOG_CLOSED; LOG_CORRUPT: a batch that ends in it is not what was
+     * written. Its place is remembered: finds that begin there say so too, others end before it. */
+    enum log_verdict verdict;
     struct iovec iov[LOG_PIN_PIECES];
     uint32_t pieces;
     uint32_t length; /* > 0 with LOG_OK; less than asked when the pieces or the memory kind end */
@@ -235,7 +248,9 @@ struct log_pin {
         struct segment *segment; /* being read */
         struct tail_block *blocks[LOG_PIN_PIECES];
         int64_t segment_base;
+        int64_t base_offset; /* of the range */
         uint32_t position;
+        uint32_t skip;
         uint32_t length_max;
         bool waiting;
     } priv;
@@ -302,6 +317,7 @@ struct log_counts {
     uint64_t pins_tail; /* served from the tail */
     uint64_t pins_cold; /* read from a segment */
     uint64_t cold_bytes;
+    uint64_t damaged;       /* batches that were found damaged */
     uint64_t journal_bytes; /* length of the journal now */
     uint64_t journal_used_bytes;
     uint64_t tail_bytes; /* tail memory in use now */

@@ -184,6 +184,9 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     segment->size = position;
     segment->end_offset = offset;
     segment->written = (uint32_t)min_u64(segment->written, position);
+    log_anchors_cut(&segment->anchors, position);
+    mem_free(segment->damage);
+    segment->damage = NULL;
     while (segment->index_count > 0 &&
            segment->index[segment->index_count - 1].position >= position)
         segment->index_count--;

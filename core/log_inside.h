@@ -63,8 +63,9 @@ struct tail_block {
     uint32_t first_position; /* of the first batch that begins here; UINT32_MAX: none */
     int64_t first_offset;
     uint8_t size_class;
-    bool clean; /* in the clean list */
-    bool cold;  /* memory of the cold budget */
+    bool clean;  /* in the clean list */
+    bool cold;   /* memory of the cold budget */
+    bool loaded; /* it began as a partial block that was read back from the segment */
 };
 
 TAILQ_HEAD(tail_blocks, tail_block);
@@ -76,14 +77,23 @@ struct index_entry {
     uint32_t position;
 };
 
+#define SEGMENT_DAMAGES 8U
+
+/* Where reading has found damage: the places found last. */
+struct segment_damage {
+    uint32_t positions[SEGMENT_DAMAGES];
+    uint32_t count;
+};
+
 struct segment {
     TAILQ_ENTRY(segment) link;      /* log's segments, by base */
     TAILQ_ENTRY(segment) file_link; /* shard's open files, least recently used first */
     struct log_body *lg;
     int64_t base;
-    int64_t end_offset;   /* after the last batch in it */
-    uint32_t size;        /* appended bytes */
-    uint32_t written;     /* in the file: FS_BLOCK multiple, or all that a checkpoint wrote */
+    int64_t end_offset; /* after the last batch in it */
+    uint32_t size;      /* appended bytes */
+    uint32_t written;   /* in the file: FS_BLOCK multiple, or all that a checkpoint wrote */
+    struct log_anchors anchors;
     uint64_t allocated;   /* length of the file as far as we took space */
     int file;             /* -1: not open */
     uint32_t io;          /* operations that use `file` now */
@@ -103,6 +113,8 @@ struct segment {
     uint32_t index_count;
     uint32_t index_size;
     uint32_t index_interval;
+
+    struct segment_damage *damage; /* NULL: none is known */
 };
 
 TAILQ_HEAD(segments, segment);
@@ -387,7 +399,6 @@ struct log_dir_private {
 struct recovered_segment {
     int64_t base;
     uint32_t size;
-    bool sealed;
 };
 
 struct recovered_state {
@@ -397,6 +408,7 @@ struct recovered_state {
     uint32_t segment_count;
     uint32_t sealed_count;
     uint64_t sealed_bytes;
+    uint32_t anchor; /* in the last segment */
     struct epoch_history epochs;
     struct producer_state producers;
 };
@@ -441,6 +453,10 @@ void segment_use(struct segment *segment);
 void segment_unuse(struct segment *segment);
 void segment_close_all(struct log_shard *ls); /* every open file, in the background */
 void segment_seal(struct segment *segment, void (*done)(struct file_job *job));
+/* The batch at `position` is not what was written: told to the operator, and remembered. */
+void segment_damaged(struct segment *segment, uint32_t position, int64_t offset);
+/* The first known damage at or behind `position`, UINT32_MAX: none. */
+uint32_t segment_damage_after(const struct segment *segment, uint32_t position);
 struct segment *segment_by_base(const struct log_body *lg, int64_t base);
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
                               struct segment *segment, void (*done)(struct file_job *job));

@@ -167,6 +167,9 @@ static bool find_answer(struct log_body *lg, struct log_find *find, const struct
                                      .position = find->priv.at,
                                      .length = size,
                                      .first = size};
+    uint32_t damage = segment_damage_after(segment, find->priv.at);
+    if (damage == find->priv.at)
+        return find_finish(lg, find, LOG_CORRUPT);
     if (find->priv.mode != FIND_OFFSET)
         return find_finish(lg, find, LOG_OK);
     log_mark_put(lg, header->base_offset, segment->base, find->priv.at);
@@ -181,6 +184,7 @@ static bool find_answer(struct log_body *lg, struct log_find *find, const struct
     } else if (segment == lg->durable_segment) {
         log_mark_put(lg, lg->log.durable_offset, segment->base, end);
     }
+    end = damage < end ? damage : end;
     uint32_t room = end - find->priv.at;
     uint32_t length = room < find->bytes_max ? room : find->bytes_max;
     if (find->one_at_least && length < size)
@@ -268,8 +272,10 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
         int64_t size = batch_size(&header);
         if (size < BATCH_HEADER_SIZE || size > (int64_t)limit - find->priv.at ||
             header.magic != BATCH_MAGIC || header.base_offset < segment->base) {
-            if (find->priv.from_start)
+            if (find->priv.from_start) {
+                segment_damaged(segment, find->priv.at, header.base_offset);
                 return find_finish(lg, find, LOG_CORRUPT);
+            }
             find->priv.no_hints = true;
             find_segment_begin(lg, find, segment);
             continue;
@@ -428,6 +434,43 @@ bool log_epoch_end(const struct log *log, int32_t asked, int32_t *epoch, int64_t
 
 /* ---- pins ---- */
 
+/* Are the batches that end in these bytes what was written? Bytes of a pin may come again, because
+ * the one before took less than it could; with a hole before them nothing is known. */
+static bool pin_check(struct log_pin *pin, struct segment *segment)
+{
+    struct log_check *check = pin->check;
+    if (check == NULL)
+        return true;
+    if (!check->begun)
+        batch_scan_start(&check->scan, pin->priv.base_offset);
+    check->begun = true;
+    uint64_t at = pin->priv.skip;
+    if (check->scan.at < at)
+        return true;
+    for (uint32_t i = 0; i < pin->pieces; i++) {
+        const uint8_t *bytes = pin->iov[i].iov_base;
+        size_t len = pin->iov[i].iov_len;
+        size_t known = min_u64(len, check->scan.at - at);
+        if (!batch_scan_feed(&check->scan, bytes + known, len - known)) {
+            uint32_t begin = pin->priv.position - pin->priv.skip;
+            segment_damaged(segment, begin + (uint32_t)check->scan.batch_at,
+                            check->scan.offset_from);
+            return false;
+        }
+        at += len;
+    }
+    return true;
+}
+
+/* Bytes in the tail were proven by the copy that brought them, unless that copy came from the disk,
+ * or a batch of which they are the rest did. */
+static bool pin_is_proven(const struct log_pin *pin)
+{
+    const struct log_check *check = pin->check;
+    return check == NULL ||
+           (!pin->priv.blocks[0]->loaded && (!check->begun || batch_scan_is_whole(&check->scan)));
+}
+
 static bool pin_tail(struct log_body *lg, struct segment *segment, struct log_pin *pin)
 {
     struct tail_block *block = tail_find(lg, segment, pin->priv.position);
@@ -456,9 +499,8 @@ static void pin_on_read(struct io_op *op)
     struct log_shard *ls = pin->priv.ls;
     struct tail_block *block = pin->priv.blocks[0];
     uint32_t skip = pin->priv.position - block->position;
-    bool gone = pin->priv.segment->doomed;
-    segment_unuse(pin->priv.segment);
-    log_unuse(lg);
+    struct segment *segment = pin->priv.segment;
+    bool gone = segment->doomed;
     uint32_t got = op->res > (int64_t)skip ? (uint32_t)op->res - skip : 0;
     if (op->res < 0 || gone || got == 0) {
         pin->verdict = gone ? LOG_CLOSED : LOG_OFFLINE;
@@ -470,7 +512,13 @@ static void pin_on_read(struct io_op *op)
         pin->iov[0] = (struct iovec){.iov_base = block->data + skip, .iov_len = pin->length};
         ls->counts.pins_cold++;
         ls->counts.cold_bytes += (uint64_t)op->res;
+        if (!pin_check(pin, segment)) {
+            log_unpin(pin);
+            pin->verdict = LOG_CORRUPT;
+        }
     }
+    segment_unuse(segment);
+    log_unuse(lg);
     pin->done(pin);
 }
 
@@ -508,8 +556,12 @@ static enum log_verdict pin_try(struct log_body *lg, struct log_pin *pin)
         return LOG_CLOSED;
     if (pin->priv.length_max > limit - pin->priv.position)
         pin->priv.length_max = limit - pin->priv.position;
-    if (pin_tail(lg, segment, pin))
-        return LOG_OK;
+    if (pin_tail(lg, segment, pin)) {
+        if (pin_is_proven(pin) || pin_check(pin, segment))
+            return LOG_OK;
+        log_unpin(pin);
+        return LOG_CORRUPT;
+    }
     /* From the file, up to where it was written. */
     if (pin->priv.length_max > segment->written - pin->priv.position)
         pin->priv.length_max = segment->written - pin->priv.position;
@@ -528,6 +580,8 @@ bool log_pin(struct log *log, const struct log_range *range, uint32_t skip, uint
     pin->priv.lg = log;
     pin->priv.ls = lg->ls;
     pin->priv.segment_base = range->segment_base;
+    pin->priv.base_offset = range->base_offset;
+    pin->priv.skip = skip;
     pin->priv.position = range->position + skip;
     pin->priv.length_max =
         (uint32_t)min_u64(min_u64(length_max, LOG_PIN_BYTES_MAX - FS_BLOCK), range->length - skip);

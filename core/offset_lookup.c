@@ -32,6 +32,13 @@ static void finish_error(struct offset_lookup *lookup, enum err error)
     finish(lookup);
 }
 
+static enum err error_of(enum log_verdict verdict)
+{
+    return verdict == LOG_OFFLINE   ? ERR_KAFKA_STORAGE_ERROR
+           : verdict == LOG_CORRUPT ? ERR_CORRUPT_MESSAGE
+                                    : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 /* ---- a record in a batch ---- */
 
 /* On a helper thread: only the copy of the batch is touched. */
@@ -76,8 +83,7 @@ static bool copy_pinned(struct offset_lookup *lookup)
     if (pin->verdict != LOG_OK) {
         mem_free(lookup->priv.batch);
         partition_unpinned(lookup->priv.pt);
-        finish_error(lookup, pin->verdict == LOG_OFFLINE ? ERR_KAFKA_STORAGE_ERROR
-                                                         : ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        finish_error(lookup, error_of(pin->verdict));
         return false;
     }
     for (uint32_t i = 0; i < pin->pieces; i++) {
@@ -104,6 +110,7 @@ static void copy_next(struct offset_lookup *lookup)
         uint32_t left = range->length - lookup->priv.batch_at;
         pin->done = on_pinned;
         pin->user = lookup;
+        pin->check = &lookup->priv.check;
         if (!log_pin(lookup->priv.pt->log, range, lookup->priv.batch_at,
                      (uint32_t)min_u64(left, LOG_PIN_BYTES_MAX), pin))
             return;
@@ -120,8 +127,7 @@ static void found(struct offset_lookup *lookup)
 {
     const struct log_find *find = &lookup->priv.find;
     if (find->verdict != LOG_OK) {
-        finish_error(lookup, find->verdict == LOG_OFFLINE ? ERR_KAFKA_STORAGE_ERROR
-                                                          : ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        finish_error(lookup, error_of(find->verdict));
         return;
     }
     if (find->range.length == 0) { /* no record is that young: no error, no offset */
@@ -131,6 +137,7 @@ static void found(struct offset_lookup *lookup)
     lookup->leader_epoch = lookup->priv.pt->leader_epoch;
     lookup->priv.batch = mem_alloc(find->range.length);
     lookup->priv.batch_at = 0;
+    lookup->priv.check.begun = false;
     partition_pinned(lookup->priv.pt);
     copy_next(lookup);
 }

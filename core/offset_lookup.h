@@ -45,6 +45,7 @@ struct offset_lookup {
         struct partition *pt;
         struct log_find find;
         struct log_pin pin;
+        struct log_check check;
         struct io_op work;
         uint8_t *batch; /* a copy, for the helper thread */
         uint32_t batch_at;

@@ -241,6 +241,7 @@ static bool record_file_walk(struct record_file *rf, const uint8_t *bytes, uint6
                                               struct log_error *),
                              void *argument, struct log_error *error)
 {
+    static const uint8_t zeros[FS_BLOCK];
     rf->position = FS_BLOCK;
     struct record_payload payload;
     while (rf->position < size && record_batch_check(bytes + rf->position, size - rf->position,
@@ -252,8 +253,8 @@ static bool record_file_walk(struct record_file *rf, const uint8_t *bytes, uint6
     }
     /* What ends the walk: zeros never written, a torn tail, or damage with valid batches behind. */
     for (uint64_t at = rf->position; at < size; at += FS_BLOCK) {
-        for (uint32_t i = 0; !rf->torn_tail && i < FS_BLOCK && at + i < size; i++)
-            rf->torn_tail = bytes[at + i] != 0;
+        rf->torn_tail =
+            rf->torn_tail || memcmp(bytes + at, zeros, min_u64(FS_BLOCK, size - at)) != 0;
         if (record_batch_check(bytes + at, size - at, rf->nonce, &payload) > rf->next_seq)
             return log_refuse(error, LOG_ERROR_DAMAGED,
                               "%s is damaged at offset %llu: batch %llu does not match its "

@@ -488,6 +488,7 @@ static void recovery_publish(struct recovery *rc)
         state->segment_count = log->segment_count;
         state->sealed_count = log->entry.sealed_count;
         state->sealed_bytes = log->entry.sealed_bytes;
+        state->anchor = log->entry.anchor;
         state->epochs = log->epochs;
         state->producers = log->producers;
         out->id = log->id;
@@ -590,6 +591,8 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
         segment->size = state->segments[i].size;
         segment->written = segment->size;
         segment->allocated = segment->size;
+        uint32_t anchor = last ? state->anchor : LOG_NO_ANCHOR;
+        segment->anchors = (struct log_anchors){anchor, anchor};
         segment->sealed = !last;
         segment->closed = !last;
         segment->timestamps_known = segment->size == 0;

@@ -7,6 +7,11 @@
 #include "core/journal_replay.h"
 #include "core/log_inside.h"
 
+/* Bytes of segments that a start reads at most to check them, all logs together: what lies between
+ * a log's anchor and its end (core/checkpoint.h), as long as there is room. 256 MiB take 0.1 to 0.3
+ * seconds of a start; what is not checked here is checked when it is read. */
+#define RECOVERY_CHECK_MAX (256ULL << 20)
+
 char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
 void recovery_forget(struct log_dir *dir);                       /* what nobody adopted */
 
@@ -36,6 +41,7 @@ struct recovery_log {
     struct log_place covered;     /* the entry's flushed place */
     struct log_place covered_end; /* and its end */
     bool start_moved;
+    struct log_anchors anchors;
     char *directory;
     struct recovered_segment *segments;
     uint32_t segment_count;
@@ -53,7 +59,8 @@ struct recovery {
     uint32_t journal_count;
     uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
     uint64_t seed;
-    const char *path_now; /* file being read */
+    uint64_t checked_bytes; /* of segments, against RECOVERY_CHECK_MAX */
+    const char *path_now;   /* file being read */
     bool mistake_forget_producers;
 };
 

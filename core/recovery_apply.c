@@ -10,9 +10,13 @@
  */
 #include "core/recovery.h"
 
+#include "core/batch_scan.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define CHECK_READ (256U << 10)
 
 /* ---- files ---- */
 
@@ -144,8 +148,11 @@ static bool apply_append(struct apply *ap, const struct recovery_record *record)
     entry->flushed = (struct log_place){append.segment_base, append.position + append.bytes};
     if (!append.last)
         return true;
-    if (rolls)
+    if (rolls) {
         apply_roll(entry, append.segment_base);
+        log->anchors = (struct log_anchors){0, 0};
+    }
+    log_anchors_move(&log->anchors, append.batch_position);
     if (append.base_offset < entry->end_offset)
         return apply_damaged(ap, record, "an append whose offsets are taken already");
     entry->end.position = append.position + append.bytes;
@@ -182,6 +189,8 @@ static bool apply_truncate(struct apply *ap, const struct recovery_record *recor
             entry->open[kept++] = entry->open[i];
     }
     entry->open_count = kept;
+    log_anchors_cut(&log->anchors,
+                    place.segment_base == entry->end.segment_base ? place.position : 0);
     entry->end = place;
     entry->flushed = place;
     entry->end_offset = offset;
@@ -233,6 +242,7 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
     log->change = log->entry.change;
     log->covered = log->entry.flushed;
     log->covered_end = log->entry.end;
+    log->anchors = (struct log_anchors){log->entry.anchor, log->entry.anchor};
     if (rc->mistake_forget_producers) {
         producer_state_fini(&log->producers);
         producer_state_init(&log->producers, rc->seed);
@@ -250,6 +260,7 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
                                       : apply_damaged(&ap, record, "records before it are missing");
     }
     log->entry.change = max_u64(log->entry.change, next - 1);
+    log->entry.anchor = log->anchors.first;
     return apply_close(&ap) && good;
 }
 
@@ -262,6 +273,42 @@ static int64_t segment_name_base(const char *name)
     return (int64_t)strtoull(name, NULL, 10);
 }
 
+/* The batches behind the anchor of the last segment, whose end is the log's. */
+static bool settle_check(struct recovery *rc, const struct recovery_log *log, int file,
+                         const char *path)
+{
+    const struct checkpoint_entry *entry = &log->entry;
+    uint32_t at = entry->anchor;
+    uint32_t end = entry->end.position;
+    if (at >= end || rc->checked_bytes + (end - at) > RECOVERY_CHECK_MAX)
+        return true;
+    rc->checked_bytes += end - at;
+    struct batch_scan scan;
+    batch_scan_start(&scan, entry->end.segment_base);
+    scan.offset_upto = entry->end_offset;
+    scan.epoch_upto = epoch_latest(&log->epochs);
+    uint8_t *buffer = mem_pages(CHECK_READ);
+    int64_t result = 0;
+    bool good = true;
+    while (good && at < end) {
+        result = fs_read(rc->dir->fs, file, buffer, min_u64(CHECK_READ, end - at), at);
+        if (result <= 0)
+            break;
+        good = batch_scan_feed(&scan, buffer, (size_t)result);
+        at += (uint32_t)result;
+    }
+    mem_pages_free(buffer, CHECK_READ);
+    if (result < 0)
+        return log_refuse_io(rc->error, "read", path, result);
+    if (good && batch_scan_is_whole(&scan) && scan.offset_from == entry->end_offset)
+        return true;
+    return log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                      "%s is damaged at offset %llu: the batch there, at or above log offset %lld, "
+                      "does not match its checksum; restore the directory from a replica or a copy",
+                      path, (unsigned long long)(entry->anchor + scan.batch_at),
+                      (long long)scan.offset_from);
+}
+
 static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int64_t base,
                        uint32_t size)
 {
@@ -271,6 +318,11 @@ static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int6
     bool good = true;
     if (result == -ENOENT && size == 0) {
         result = 0; /* nothing was ever written */
+    } else if (result == -ENOENT) {
+        good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                          "%s is missing, but %u bytes of it were acknowledged; restore it from a "
+                          "replica or a copy",
+                          path, size);
     } else if (result >= 0) {
         int file = (int)result;
         result = fs_size(fs, file);
@@ -283,6 +335,8 @@ static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int6
             result = fs_truncate(fs, file, size);
         if (good && result >= 0)
             result = fs_sync(fs, file);
+        if (good && result >= 0 && base == log->entry.end.segment_base)
+            good = settle_check(rc, log, file, path);
         fs_close(fs, file);
     }
     if (good && result < 0)

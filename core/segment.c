@@ -15,6 +15,8 @@
  */
 #include "core/log_inside.h"
 
+#include "io/diag.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -38,6 +40,7 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
 static void segment_free(struct segment *segment)
 {
     mem_free(segment->index);
+    mem_free(segment->damage);
     mem_free(segment);
 }
 
@@ -110,6 +113,39 @@ struct segment *segment_by_base(const struct log_body *lg, int64_t base)
             return segment->base == base ? segment : NULL;
     }
     return NULL;
+}
+
+/* ---- damage ---- */
+
+void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
+{
+    const struct log *lg = &segment->lg->log;
+    struct log_shard *ls = segment->lg->ls;
+    if (segment_damage_after(segment, position) != position) {
+        if (segment->damage == NULL)
+            segment->damage = mem_zalloc(sizeof(*segment->damage));
+        segment->damage->positions[segment->damage->count++ % SEGMENT_DAMAGES] = position;
+        ls->counts.damaged++;
+    }
+    char path[512];
+    (void)snprintf(path, sizeof(path), "%s/%s-%d/%020lld.log", ls->dir->path, lg->topic,
+                   (int)lg->id.partition, (long long)segment->base);
+    diag_error(
+        ls->sh, "log.damaged", "file=%s offset=%u batch=%lld next_step=%s", path, position,
+        (long long)offset,
+        "restore the file from a replica or a copy; until then a fetch of this batch answers "
+        "CORRUPT_MESSAGE");
+}
+
+uint32_t segment_damage_after(const struct segment *segment, uint32_t position)
+{
+    uint32_t found = UINT32_MAX;
+    const struct segment_damage *damage = segment->damage;
+    for (uint32_t i = 0; damage != NULL && i < SEGMENT_DAMAGES && i < damage->count; i++) {
+        if (damage->positions[i] >= position && damage->positions[i] < found)
+            found = damage->positions[i];
+    }
+    return found;
 }
 
 /* ---- index ---- */

@@ -189,6 +189,7 @@ static void tail_on_load(struct io_op *op)
     segment_unuse(segment);
     if (read && lg->tail == NULL && lg->active == segment && used < FS_BLOCK) {
         block->used = used;
+        block->loaded = true;
         block->lg = lg;
         TAILQ_INSERT_TAIL(&lg->blocks, block, link);
         lg->tail = block;

@@ -166,11 +166,11 @@ def written_and_killed(run, folder):
     return victim
 
 
-def damaged(victim, path, at):
+def damaged(victim, path, at, said_at):
     """A flipped bit stops the start, which says where; flipped back, everything is there."""
     flip(path, at)
     _, text = victim.refused()
-    says(text, re.escape(os.path.basename(path)), rf'offset {at // 4096 * 4096}\b')
+    says(text, re.escape(path), rf'offset {said_at}\b', 'restore')
     flip(path, at)
     victim.start()
     check(read_count(victim) == RECORDS, 'flipped back, records are missing')
@@ -180,7 +180,8 @@ def damaged(victim, path, at):
 
 def journal_bit(run, folder):
     victim = written_and_killed(run, folder)
-    return damaged(victim, *file_with(victim.data_dir, 'journal-', '', marker(RECORDS // 2)))
+    path, at = file_with(victim.data_dir, 'journal-', '', marker(RECORDS // 2))
+    return damaged(victim, path, at, at // 4096 * 4096)
 
 
 def journal_tail(run, folder):
@@ -209,23 +210,71 @@ def written_and_stopped(run, folder):
     return victim
 
 
+def batch_around(path, at):
+    """(where the batch begins in the file that holds this byte, its base offset)."""
+    with open(path, 'rb') as file:
+        data = file.read()
+    begin = 0
+    for batch in wire.batches(data):
+        if begin + batch['size'] > at:
+            return begin, batch['base_offset']
+        begin += batch['size']
+    raise Failure(f'no batch at {at} of {path}')
+
+
 def segment_bit(run, folder):
-    """Segments are not read whole at start, so a clean one with a flipped bit is served; the batch's own CRC, which is
-    never computed anew, tells the reader, and the batches around it are well."""
+    """The end of each log's last segment is read at start: a flipped bit anywhere in a batch there stops it, be it in
+    the records, in the checksum or in what the checksum does not cover."""
     victim = written_and_stopped(run, folder)
     path, at = file_with(victim.data_dir, '0' * 20, '.log', marker(RECORDS // 2))
+    begin, _ = batch_around(path, at)
+    text = damaged(victim, path, at, begin)
+    for place in (0, 8, 14, 16, 18, 25):  # offset, length, epoch, magic, checksum, last offset delta
+        damaged(victim, path, begin + place, begin)
+    return text
+
+
+def segment_bit_cold(run, folder):
+    """Older parts are checked when they are read: who runs into the damage loses the connection in the middle of the
+    answer, from then on the batch answers CORRUPT_MESSAGE, and everything around it is served."""
+    victim = run.victim(folder, os.path.join(folder, 'data'))
+    victim.start()
+    create(victim)
+    with wire.Connection(victim.address) as connection:
+        for number in range(RECORDS):
+            got = wire.produce(connection, TOPIC, 0, wire.batch([marker(number) + os.urandom(40_000)]))
+            check(got == (0, number), f'Produce answers {wire.name_of(got[0])}')
+    victim.stop()
+    bad = RECORDS // 2
+    path, at = file_with(victim.data_dir, '0' * 20, '.log', marker(bad))
+    begin, base = batch_around(path, at)
+    check(base == bad, f'record {bad} is in batch {base}')
     flip(path, at)
     victim.start()
+    found = {}
+    for offset in range(RECORDS):
+        for _ in range(2):
+            try:
+                with wire.Connection(victim.address) as connection:
+                    error, _, _, data = wire.fetch(connection, TOPIC, 0, offset, 8 << 20)
+                break
+            except wire.Closed:
+                found['closed'] = found.get('closed', 0) + 1
+        whole = wire.batches(data)
+        if offset == bad:
+            check(error == wire.ERROR['CORRUPT_MESSAGE'] and not whole, f'the damaged batch answers {wire.name_of(error)}')
+            continue
+        check(error == 0 and whole and whole[0]['base_offset'] == offset, f'offset {offset}: {wire.name_of(error)}')
+        last = bad - 1 if offset < bad else RECORDS - 1
+        check(whole[-1]['base_offset'] == last, f'from {offset} on, batches up to {whole[-1]["base_offset"]} are served')
+        check(all(data.find(marker(number)) >= 0 for number in range(offset, last + 1)), 'other bytes than were written')
+    check(found.get('closed', 0) == 1, f'{found} connections were closed')
     with wire.Connection(victim.address) as connection:
-        error, _, _, data = wire.fetch(connection, TOPIC, 0, 0, 8 << 20)
-    bad, begin = [], 0
-    for batch in wire.batches(data):
-        whole = data[begin:begin + batch['size']]
-        if wire.crc32c(whole[21:]) != int.from_bytes(whole[17:21], 'big'):
-            bad.append(batch['base_offset'])
-        begin += batch['size']
-    check(error == 0 and begin == len(data) and bad == [RECORDS // 2], f'{wire.name_of(error)}, CRC wrong at offsets {bad}')
+        error, _, _ = wire.list_offset(connection, TOPIC, 0, 0)
+        check(error == 0, f'ListOffsets of the first record: {wire.name_of(error)}')
+    says(victim.said(), 'log.damaged', re.escape(path), rf'offset={begin}\b', rf'batch={bad}\b')
     victim.stop()
+    return f'batch {bad} at {begin} of {os.path.basename(path)}'
 
 
 def segment_cut(run, folder):
@@ -286,4 +335,5 @@ def full_disk(run, folder):
 
 CASES = [('kafka-directory', kafka_directory), ('read-only', read_only), ('same-directory', same_directory),
          ('same-port', same_port), ('journal-bit', journal_bit), ('journal-tail', journal_tail),
-         ('segment-bit', segment_bit), ('segment-cut', segment_cut), ('full-disk', full_disk)]
+         ('segment-bit', segment_bit), ('segment-bit-cold', segment_bit_cold),
+         ('segment-cut', segment_cut), ('full-disk', full_disk)]

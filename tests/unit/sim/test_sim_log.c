@@ -139,6 +139,7 @@ struct reader {
     uint32_t partition;
     struct log_find find;
     struct log_pin pin;
+    struct log_check check;
     uint8_t *bytes;
     uint32_t got;
     int64_t upto;
@@ -466,6 +467,7 @@ static void reader_on_find(struct log_find *find)
         return;
     }
     reader->bytes = mem_alloc(find->range.length);
+    reader->check.begun = false;
     reader_go(reader);
 }
 
@@ -492,6 +494,7 @@ static void reader_go(struct reader *reader)
         return;
     if (reader->got < reader->find.range.length) {
         reader->pin.done = reader_on_pin;
+        reader->pin.check = &reader->check;
         uint32_t want = (uint32_t)rng_between(&m->rng, 1, 1U << 18);
         if (log_pin(reader->lg, &reader->find.range, reader->got, want, &reader->pin))
             reader_on_pin(&reader->pin);
