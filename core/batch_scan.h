@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Are the batches that come from a disk what was written? They come one after another, in pieces
- * cut anywhere. The checksum covers a batch from its attributes on. Of what lies before it the length
- * and the magic are proven by the walk itself, offsets and leader epochs by their order.
+ * cut anywhere. The checksum covers a batch from its attributes on. Of what lies before it the
+ * length and the magic are proven by the walk itself, offsets and leader epochs by their order.
  */
 #pragma once
 

@@ -286,7 +286,9 @@ static bool settle_check(struct recovery *rc, const struct recovery_log *log, in
     struct batch_scan scan;
     batch_scan_start(&scan, entry->end.segment_base);
     scan.offset_upto = entry->end_offset;
-    scan.epoch_upto = epoch_latest(&log->epochs);
+    /* Empty although there are batches: the log's start is at its end. */
+    if (log->epochs.count > 0)
+        scan.epoch_upto = epoch_latest(&log->epochs);
     uint8_t *buffer = mem_pages(CHECK_READ);
     int64_t result = 0;
     bool good = true;
