@@ -76,6 +76,8 @@ static void log_shard_at_end(struct shard *sh, struct task *task)
         log_read_run(ls);
     if (!ls->offline)
         journal_flush(&ls->journal);
+    if (ls->journal.starved)
+        checkpoint_want(ls); /* a small journal may be full for a group before it is half full */
     if (ls->stopping)
         log_shard_stop_step(ls);
 }
