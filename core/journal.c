@@ -58,9 +58,9 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
     must(need <= journal->group_max - JOURNAL_GROUP_HEADER);
     if (journal->open != NULL && journal->group_max - journal->open->used < need) {
         journal_close_group(journal);
-        journal_flush(journal);
     }
     if (journal->open == NULL) {
+        journal_flush(journal);
         struct journal_group *group = TAILQ_FIRST(&journal->free);
         if (group == NULL || journal->failed || !TAILQ_EMPTY(&journal->full))
             return NULL;
@@ -229,6 +229,11 @@ bool journal_idle(const struct journal *journal)
 
 uint64_t journal_mark(struct journal *journal)
 {
+    /* What comes from now on is behind the mark, so it may not join a group before it: a checkpoint
+     * would release the prefix that it carries. */
+    if (journal->open != NULL && journal->open->count > 0 &&
+        !io_mutation(journal->io, "journal.mark_in_open_group"))
+        journal_close_group(journal);
     bool collects = journal->open != NULL && journal->open->count > 0;
     const struct journal_group *last = TAILQ_LAST(&journal->full, journal_groups);
     if (collects || last != NULL) {
