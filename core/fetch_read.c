@@ -68,32 +68,6 @@ static void on_wake(struct partition_watch *watch)
     shard_ready(group->bs->sh, &group->reread);
 }
 
-static void park(struct fetch_group *group)
-{
-    group->parked = true;
-    for (uint32_t i = 0; i < group->part_count; i++) {
-        struct fetch_part *part = group->parts[i];
-        struct partition *pt = partition_find(&group->bs->partitions, &part->key);
-        must(pt); /* else its error had been urgent */
-        part->watch = (struct partition_watch){
-            .on_wake = on_wake,
-            .offset =
-                group->fetch->committed_only ? part->last_stable_offset : part->high_watermark,
-            .committed_only = group->fetch->committed_only,
-        };
-        partition_watch_add(pt, &part->watch);
-    }
-}
-
-static void group_found(struct fetch_group *group)
-{
-    bool enough = group->urgent || group->bytes >= group->enough;
-    if (enough || group->give_up || !group->fetch->may_wait)
-        group_answer(group);
-    else
-        park(group);
-}
-
 static void part_fail(struct fetch_part *part, enum err error)
 {
     part->error = (int16_t)error;
@@ -102,6 +76,38 @@ static void part_fail(struct fetch_part *part, enum err error)
     part->log_start_offset = -1;
     part->range.length = 0;
     part->group->urgent = true;
+}
+
+/* False: a partition went while the others were looked for, and that must be told. */
+static bool park(struct fetch_group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        struct fetch_part *part = group->parts[i];
+        struct partition *pt = partition_find(&group->bs->partitions, &part->key);
+        if (!pt || pt->closing) {
+            part_fail(part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+            unwatch(group);
+            return false;
+        }
+        part->watch = (struct partition_watch){
+            .on_wake = on_wake,
+            .offset =
+                group->fetch->committed_only ? part->last_stable_offset : part->high_watermark,
+            .committed_only = group->fetch->committed_only,
+        };
+        partition_watch_add(pt, &part->watch);
+    }
+    group->parked = true;
+    return true;
+}
+
+static void group_found(struct fetch_group *group)
+{
+    bool enough = group->urgent || group->bytes >= group->enough;
+    if (enough || group->give_up || !group->fetch->may_wait)
+        group_answer(group);
+    else if (!park(group))
+        group_answer(group);
 }
 
 static void part_found(struct fetch_part *part)
