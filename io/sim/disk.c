@@ -228,6 +228,8 @@ int64_t fs_write(struct fs *fs, int file, const void *from, size_t len, uint64_t
     uint64_t before = node->space;
     struct iovec iov = {.iov_base = no_const(from), .iov_len = len};
     world_fold_bytes(fs->world, from, len);
+    world_note(fs->world, "%s: node %llu: write %llu + %llu", fs->machine->name,
+               (unsigned long long)node->id, (unsigned long long)offset, (unsigned long long)len);
     node_write(node, &iov, 1, offset, len, false);
     disk_spend(fs, node, before);
     return (int64_t)len;

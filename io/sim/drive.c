@@ -108,9 +108,9 @@ static void disk_event(struct world *world, struct event *event)
     else
         res = op_sync(fs, op);
     if (world->trace)
-        world_note(world, "%s/%u: %s %llu + %llu -> %lld", op->io->machine->name, op->io->shard,
-                   event->name, (unsigned long long)op->offset, (unsigned long long)op->len,
-                   (long long)res);
+        world_note(world, "%s/%u: node %llu: %s %llu + %llu -> %lld", op->io->machine->name,
+                   op->io->shard, (unsigned long long)op->node->id, event->name,
+                   (unsigned long long)op->offset, (unsigned long long)op->len, (long long)res);
     struct io *io = op->io;
     struct io_op *done = op->op;
     op_put(fs, op);

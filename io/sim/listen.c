@@ -219,7 +219,7 @@ static int64_t connect_now(struct connecting *connecting, struct machine *target
         target != io->machine && rng_one_in(&world->net, world->options.network.refuse_one_in);
     if (!listener || listener->waiting_count >= BACKLOG || refused)
         return -ECONNREFUSED;
-    struct conn *conn = conn_new(world, io, listener, &connecting->options);
+    struct conn *conn = network_connect(world, io, listener, &connecting->options);
     struct end *near = &conn->end[0];
     struct end *far = &conn->end[1];
     if (ip_is_loopback(&connecting->address))

@@ -342,7 +342,7 @@ void end_close(struct end *end)
     conn_maybe_free(conn);
 }
 
-struct conn *conn_new(struct world *world, struct io *from, struct listener *to,
+struct conn *network_connect(struct world *world, struct io *from, struct listener *to,
                       const struct io_socket_options *options)
 {
     struct conn *conn = sim_alloc(sizeof(*conn));

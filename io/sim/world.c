@@ -178,6 +178,19 @@ void world_free(struct world *world)
     free(world);
 }
 
+void world_calm(struct world *world)
+{
+    struct disk_options *disk = &world->options.disk;
+    struct network_options *network = &world->options.network;
+    disk->read.slow_one_in = disk->write.slow_one_in = disk->flush.slow_one_in = 0;
+    disk->read_error_one_in = disk->write_error_one_in = disk->sync_error_one_in = 0;
+    disk->misdirect_one_in = 0;
+    network->latency.slow_one_in = network->loopback.slow_one_in = 0;
+    network->reset_one_in = 0;
+    network->refuse_one_in = 0;
+    world_links_heal(world);
+}
+
 uint64_t world_now_ns(const struct world *world)
 {
     return world->now_ns;
