@@ -49,7 +49,8 @@ static void apply_budget(struct fetch *f)
             continue;
         if (!first) {
             uint32_t room = (uint32_t)min_i64(left, part->bytes_max);
-            bool whole = room >= part->range.first;
+            bool whole = room >= part->range.first ||
+                         io_mutation(api_shard(f->q)->sh->io, "fetch.first_batch_cut");
             part->range.length = whole ? (uint32_t)min_u64(part->range.length, room) : 0;
         }
         first = false;
@@ -170,13 +171,15 @@ static bool response_fill(struct fetch *f, struct fetch_session *session)
 }
 
 /* What a new session remembers of the request. */
-static bool session_asked(struct fetch_session *session, const struct fetch_part *part)
+static bool session_asked(const struct fetch *f, struct fetch_session *session,
+                          const struct fetch_part *part)
 {
     struct fetch_session_key key = session_key_of(part);
     struct fetch_session_partition *cached = fetch_session_put(session, &key);
     if (!cached)
         return false;
-    cached->offset = part->offset;
+    if (!io_mutation(api_shard(f->q)->sh->io, "fetch.session_forgets_offset"))
+        cached->offset = part->offset;
     cached->bytes_max = part->bytes_max;
     cached->current_leader_epoch = part->current_leader_epoch;
     cached->last_fetched_epoch = part->last_fetched_epoch;
@@ -190,7 +193,7 @@ static struct fetch_session *session_open(struct fetch *f)
     if (!session)
         return NULL;
     for (uint32_t i = 0; i < f->part_count; i++) {
-        if (!session_asked(session, &f->parts[i])) {
+        if (!session_asked(f, session, &f->parts[i])) {
             fetch_session_close(sessions, session);
             return NULL;
         }
@@ -338,7 +341,7 @@ static bool session_update(struct fetch *f, struct fetch_session *session)
         for (int32_t j = 0; j < topic->partitions_count; j++) {
             struct fetch_part part;
             part_from_request(&part, topic, &topic->partitions[j], by_id(f));
-            if (!session_asked(session, &part))
+            if (!session_asked(f, session, &part))
                 return false;
         }
     }

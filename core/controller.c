@@ -107,7 +107,7 @@ static void answer_all(struct controller *c, struct op_queue *queue, int16_t err
 static void answer_applied(struct controller *c)
 {
     struct control_op *op;
-    bool early = io_mutation(c->sh->io, "metadata answered before applied");
+    bool early = io_mutation(c->sh->io, "metadata.answered_before_applied");
     while ((op = STAILQ_FIRST(&c->waiting)) != NULL && (op->batch <= c->applied || early)) {
         STAILQ_REMOVE_HEAD(&c->waiting, link);
         shard_answer(c->sh, &op->mail, on_answer);
@@ -216,6 +216,8 @@ static void begin_batch(struct controller *c)
     c->step.node_id = c->bs->broker->node_id;
     c->step.random = draw;
     c->step.user = c;
+    c->step.mutate_deletion = io_mutation(c->sh->io, "metadata.deletion_forgotten");
+    c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
     c->step.edit = image_edit_begin(c->tip);
 }
 
@@ -360,7 +362,7 @@ static struct image_edit *empty_image(struct controller *c)
         .node_id = broker->node_id,
         .shard_count = broker->shard_count,
         .seed = io_random(c->sh->io),
-        .mutate_shared = io_mutation(c->sh->io, "image shared mutable"),
+        .mutate_shared = io_mutation(c->sh->io, "image.shared_mutable"),
     };
     return image_edit_new(&options);
 }

@@ -400,6 +400,8 @@ static void delete_topic(struct controller_step *step, struct control_op *op,
     if (!topic || op->validate_only)
         return;
     const struct uuid id = topic->id;
+    if (step->mutate_deletion)
+        return;
     record(step,
            &(struct metadata_record){.kind = METADATA_TOPIC_DELETE, .topic_delete = {.id = id}});
 }
@@ -552,6 +554,8 @@ static void allocate_producer_ids(struct controller_step *step, struct control_o
     const struct broker_image *broker = image_broker(image, step->node_id);
     op->producer_id_first = image->producer_id_next;
     op->producer_id_count = CONTROL_PRODUCER_IDS;
+    if (step->mutate_producer_ids)
+        return;
     record(step, &(struct metadata_record){.kind = METADATA_PRODUCER_IDS,
                                            .producer_ids = {
                                                .broker_id = step->node_id,

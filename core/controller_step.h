@@ -24,6 +24,8 @@ struct controller_step {
     void *user;
     struct image_edit *edit;         /* the image so far, and what was decided */
     struct metadata_records records; /* what was decided */
+    /* deliberate mistakes: the answer is given and nothing was decided */
+    bool mutate_deletion, mutate_producer_ids;
 };
 
 /* Decides the items of `op` from op->next_item on. True when all are decided; false when the batch

@@ -180,6 +180,8 @@ static void part_read(struct fetch_part *part)
     }
     part->high_watermark = pt->high_watermark;
     part->last_stable_offset = partition_last_stable_offset(pt);
+    if (io_mutation(group->bs->sh->io, "fetch.high_watermark_early"))
+        part->high_watermark = part->last_stable_offset = pt->log->end_offset;
     part->log_start_offset = pt->log->start_offset;
     if (part->offset < pt->log->start_offset || part->offset > pt->log->end_offset) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);

@@ -358,6 +358,8 @@ static enum log_verdict append_check_producer(struct log_body *lg, struct log_ap
     case PRODUCER_INVALID_EPOCH:
         return LOG_INVALID_PRODUCER_EPOCH;
     case PRODUCER_DUPLICATE:
+        if (io_mutation(lg->ls->io, "log.duplicate_appended"))
+            return LOG_OK;
         op->duplicate = true;
         op->base_offset = original.base_offset;
         op->last_offset = original.last_offset;

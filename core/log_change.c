@@ -316,7 +316,8 @@ static void delete_run(struct log_body *lg, struct log_change *change)
     lg->state = LOG_DEAD;
     /* Newer than its record: a checkpoint that ran when that became durable has noted the log as
      * alive at that change. */
-    lg->flushed_change = change->priv.record.priv.change + 1;
+    lg->flushed_change = change->priv.record.priv.change +
+                         (io_mutation(lg->ls->io, "checkpoint.death_not_newer") ? 0 : 1);
     checkpoint_note(lg);
     writer_forget(lg);
     file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));

@@ -326,8 +326,9 @@ static void find_on_index_job(struct file_job *job)
         segment_index_add(segment, segment->base + entry->relative_offset, entry->position, 1);
         last = entry->position;
     }
-    if (!segment->doomed)
-        writer_want(job->lg); /* a segment has one job at a time: the writer may have come in vain */
+    if (!segment->doomed && !io_mutation(job->ls->io, "writer.forgotten_by_index_job"))
+        writer_want(
+            job->lg); /* a segment has one job at a time: the writer may have come in vain */
     job->ls->reads_again = true;
     log_shard_kick(job->ls);
 }

@@ -276,13 +276,18 @@ static void log_shard_stopped(struct log_shard *ls)
     ls->stop_done(ls->stop_argument);
 }
 
+/* What was noted and not written yet: the end of a deleted log, which nothing else tells. */
+static bool log_shard_has_notes(const struct log_shard *ls)
+{
+    return !TAILQ_EMPTY(&ls->batches) && !io_mutation(ls->io, "checkpoint.deletion_not_noted");
+}
+
 static void log_shard_stop_clean(struct log_shard *ls)
 {
     if (!STAILQ_EMPTY(&ls->queue) || !STAILQ_EMPTY(&ls->ready) || !STAILQ_EMPTY(&ls->waiting) ||
         !journal_idle(&ls->journal))
         return;
-    /* What was noted and not written yet counts: the end of a deleted log is all that says so. */
-    if (!TAILQ_EMPTY(&ls->dirty) || !TAILQ_EMPTY(&ls->batches) || ls->step != CHECKPOINT_IDLE) {
+    if (!TAILQ_EMPTY(&ls->dirty) || log_shard_has_notes(ls) || ls->step != CHECKPOINT_IDLE) {
         if (ls->step == CHECKPOINT_IDLE)
             checkpoint_want(ls);
         return;

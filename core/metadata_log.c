@@ -412,8 +412,7 @@ static void on_append(void *user, enum store_result result, uint32_t bad_op,
         append_end(log, METADATA_APPENDED);
         return;
     case STORE_UNKNOWN:
-        if (io_mutation(log->options.sh->io,
-                        "metadata append believed when its outcome is unknown"))
+        if (io_mutation(log->options.sh->io, "metadata.unknown_append_believed"))
             append_end(log, METADATA_APPENDED);
         else
             append_verify(log);

@@ -624,6 +624,8 @@ void segment_seal(struct segment *segment, void (*done)(struct file_job *job))
     must(segment->file >= 0 && segment->job == NULL);
     struct file_job *job = file_job_new(segment->lg->ls, JOB_SEAL, segment->lg, segment, done);
     job->length = segment->size;
+    if (io_mutation(segment->lg->ls->io, "segment.cut_too_short"))
+        job->length = round_down(segment->size, FS_BLOCK);
     job->index_count = segment->index_count;
     job->index = mem_zalloc(segment->index_count * sizeof(job->index[0]) + 1);
     if (segment->index_count > 0)

@@ -101,7 +101,7 @@ static void on_tell(struct shard *sh, struct task *task)
 {
     (void)sh;
     struct store_file *sf = container_of(task, struct store_file, tell);
-    bool early = io_mutation(sf->sh->io, "metadata answered before durable");
+    bool early = io_mutation(sf->sh->io, "metadata.answered_before_durable");
     struct store_entry *entry;
     while ((entry = STAILQ_FIRST(&sf->queue)) != NULL) {
         if (entry->due > sf->durable && sf->state != FILE_FAILED && !early)

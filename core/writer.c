@@ -264,7 +264,8 @@ void checkpoint_want(struct log_shard *ls)
         ls->checkpoint_again = true;
         return;
     }
-    if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && ls->journal.used == 0)
+    if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && TAILQ_EMPTY(&ls->batches) &&
+        ls->journal.used == 0)
         return;
     if (ls->journal.used > (ls->journal.sb.length - JOURNAL_AREA) / 2)
         journal_grow(&ls->journal);
@@ -532,7 +533,8 @@ static void checkpoint_compact(struct log_shard *ls)
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
         /* Change 0: its birth is on its way to the journal, which alone may tell of it. */
-        if (lg->state == LOG_DEAD || lg->flushed_change == 0)
+        if (lg->state == LOG_DEAD ||
+            (lg->flushed_change == 0 && !io_mutation(ls->io, "checkpoint.unborn_noted")))
             continue;
         struct checkpoint_entry entry;
         checkpoint_log_entry(lg, &entry);

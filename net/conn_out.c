@@ -140,8 +140,11 @@ static enum gathered gather(struct conn *c)
     TAILQ_FOREACH (q, &c->requests, link) {
         if (q->state == REQUEST_LEAVING)
             continue;
-        if (q->state != REQUEST_ANSWERED)
+        if (q->state != REQUEST_ANSWERED) {
+            if (io_mutation(c->net->sh->io, "conn.answers_out_of_order"))
+                continue;
             break;
+        }
         if (!q->silent) {
             enum gathered end = gather_request(c, q);
             if (end != GATHER_ON)

@@ -659,25 +659,25 @@ static void found(const char *mutation, bool with_file)
 static void answered_before_durable_is_found(void **state)
 {
     (void)state;
-    found("metadata answered before durable", true);
+    found("metadata.answered_before_durable", true);
 }
 
 static void answered_before_applied_is_found(void **state)
 {
     (void)state;
-    found("metadata answered before applied", true);
+    found("metadata.answered_before_applied", true);
 }
 
 static void shared_topics_changed_in_place_are_found(void **state)
 {
     (void)state;
-    found("image shared mutable", true);
+    found("image.shared_mutable", true);
 }
 
 static void unknown_outcomes_believed_are_found(void **state)
 {
     (void)state;
-    found("metadata append believed when its outcome is unknown", false);
+    found("metadata.unknown_append_believed", false);
 }
 
 int main(void)
