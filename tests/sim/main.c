@@ -18,11 +18,13 @@
 #include <unistd.h>
 
 static const struct scenario *const scenarios[] = {
+    &scenario_broker,
     &scenario_append,
 };
 
-#define NAMES_MAX     256U
-#define LISTING_SEEDS 20U
+#define NAMES_MAX        256U
+#define LISTING_SEEDS    10U
+#define HUNT_SECONDS_MAX 300U
 
 struct run {
     const struct scenario *scenario;
@@ -162,56 +164,125 @@ static void mutations_find(const struct run *run, struct name_list *list)
         (void)play(&plain, run->first + i, list);
 }
 
-/* 0: not found within the seeds; else how many seeds it took. A panic counts as found. */
-static uint64_t mutation_hunt(const struct run *run, const char *mutation)
+/* ---- the table of mutations ---- */
+
+/* What the child says before each seed and at the end of the one that failed. */
+struct hunt_word {
+    uint64_t seeds;
+    bool found;
+    char why[160];
+};
+
+static _Noreturn void hunt_child(const struct run *run, const char *mutation, int channel, int err)
 {
-    int channel[2];
-    uint64_t seeds = 0;
-    if (pipe(channel) != 0)
-        return 0;
-    (void)fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        struct run hunt = *run;
-        hunt.mutation = mutation;
-        hunt.quiet = true;
-        hunt.seeds = 1;
-        (void)freopen("/dev/null", "w", stderr);
-        for (uint64_t i = 0; i < run->seeds; i++) {
-            uint64_t found;
-            uint64_t number = i + 1;
-            hunt.first = run->first + i;
-            (void)!write(channel[1], &number, sizeof(number));
-            if (!play_all(&hunt, &found))
-                _exit(1);
-        }
-        _exit(0);
+    struct run hunt = *run;
+    hunt.mutation = mutation;
+    (void)dup2(err, STDERR_FILENO);
+    (void)alarm(HUNT_SECONDS_MAX);
+    for (uint64_t i = 0; i < run->seeds; i++) {
+        struct hunt_word word = {.seeds = i + 1};
+        (void)!write(channel, &word, sizeof(word));
+        struct outcome outcome = play(&hunt, run->first + i, NULL);
+        if (outcome.good)
+            continue;
+        word.found = true;
+        (void)snprintf(word.why, sizeof(word.why), "%.*s", (int)sizeof(word.why) - 1, outcome.why);
+        (void)!write(channel, &word, sizeof(word));
+        _exit(1);
     }
+    _exit(0);
+}
+
+/* The panic, in the first line of what the child said. */
+static void hunt_panic(FILE *err, struct hunt_word *word)
+{
+    word->why[0] = '\0';
+    rewind(err);
+    if (!fgets(word->why, sizeof(word->why), err))
+        (void)snprintf(word->why, sizeof(word->why), "it died");
+    word->why[strcspn(word->why, "\n")] = '\0';
+    const char *place = strstr(word->why, "must(");
+    if (place)
+        memmove(word->why, place, strlen(place) + 1);
+}
+
+/* seeds: how many it took, and why the last one failed; 0: not found. A panic counts as found. */
+static struct hunt_word mutation_hunt(const struct run *run, const char *mutation)
+{
+    struct hunt_word last = {.seeds = 0};
+    struct hunt_word word;
+    int channel[2];
+    FILE *err = tmpfile();
+    if (!err || pipe(channel) != 0)
+        return last;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        hunt_child(run, mutation, channel[1], fileno(err));
     (void)close(channel[1]);
-    uint64_t number;
-    while (read(channel[0], &number, sizeof(number)) == (ssize_t)sizeof(number))
-        seeds = number;
+    while (read(channel[0], &word, sizeof(word)) == (ssize_t)sizeof(word))
+        last = word;
     (void)close(channel[0]);
     int status = 0;
     (void)waitpid(child, &status, 0);
-    return status == 0 ? 0 : seeds;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        (void)snprintf(last.why, sizeof(last.why), "a seed does not end");
+    else if (WIFSIGNALED(status))
+        hunt_panic(err, &last);
+    else if (!last.found)
+        last.seeds = 0;
+    (void)fclose(err);
+    return last;
+}
+
+static bool list_has(const struct name_list *list, const char *name)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        if (strcmp(list->names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The scenarios in their order, until one finds it. */
+static bool mutation_row(const struct run *run, const struct name_list *lists, const char *mutation)
+{
+    struct run hunt = *run;
+    for (unsigned i = 0; i < array_count(scenarios); i++) {
+        if (!list_has(&lists[i], mutation))
+            continue;
+        hunt.scenario = scenarios[i];
+        struct hunt_word word = mutation_hunt(&hunt, mutation);
+        if (word.seeds == 0)
+            continue;
+        printf("%-36s %-8s %5llu  %s\n", mutation, hunt.scenario->name,
+               (unsigned long long)word.seeds, word.why);
+        return true;
+    }
+    printf("%-36s %-8s %5s  not within %llu\n", mutation, "-", "-", (unsigned long long)run->seeds);
+    return false;
 }
 
 static bool mutations_table(const struct run *run)
 {
+    struct name_list lists[array_count(scenarios)] = {0};
     struct name_list list = {.count = 0};
+    struct run plain = *run;
     unsigned missed = 0;
-    mutations_find(run, &list);
-    printf("%-44s %s\n", "mutation", "found after seeds");
-    for (unsigned i = 0; i < list.count; i++) {
-        uint64_t seeds = mutation_hunt(run, list.names[i]);
-        missed += seeds == 0;
-        if (seeds == 0)
-            printf("%-44s not within %llu\n", list.names[i], (unsigned long long)run->seeds);
-        else
-            printf("%-44s %llu\n", list.names[i], (unsigned long long)seeds);
+    for (unsigned i = 0; i < array_count(scenarios); i++) {
+        plain.scenario = scenarios[i];
+        mutations_find(&plain, &lists[i]);
+        for (unsigned n = 0; n < lists[i].count; n++) {
+            if (!list_has(&list, lists[i].names[n]))
+                list.names[list.count++] = lists[i].names[n];
+        }
     }
-    printf("%u mutations, %u not found\n", list.count, missed);
+    printf("%-36s %-8s %5s  %s\n", "mutation", "scenario", "seeds", "found by");
+    for (unsigned i = 0; i < list.count; i++) {
+        missed += !mutation_row(run, lists, list.names[i]);
+        (void)fflush(stdout);
+    }
+    printf("%u passed, %u failed\n", list.count - missed, missed);
     return missed == 0 && list.count > 0;
 }
 
@@ -292,7 +363,7 @@ static int arguments_read(int argc, char **argv, struct run *run)
 
 int main(int argc, char **argv)
 {
-    struct run run = {.scenario = scenarios[0], .program = argv[0], .first = 1, .seeds = 100};
+    struct run run = {.scenario = scenarios[0], .program = argv[0], .first = 1};
     struct name_list list = {.count = 0};
     uint64_t found;
     /* World after world takes and frees the same memory: page faults were most of a short play. */
@@ -300,7 +371,10 @@ int main(int argc, char **argv)
     (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024 * 1024);
     (void)signal(SIGABRT, on_panic);
     (void)signal(SIGSEGV, on_panic);
-    switch (arguments_read(argc, argv, &run)) {
+    int what = arguments_read(argc, argv, &run);
+    if (run.seeds == 0)
+        run.seeds = what == OPT_TABLE ? 2000 : 100;
+    switch (what) {
     case 0: {
         bool good = play_all(&run, &found);
         uint64_t passed = good ? run.seeds : found - run.first;

@@ -19,3 +19,4 @@ struct scenario {
 };
 
 extern const struct scenario scenario_append;
+extern const struct scenario scenario_broker;

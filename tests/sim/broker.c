@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shipped broker, whole: it lives a few lives on one machine, each with one to three shards,
+ * and each ends by a kill, a power loss or a clean stop, at any moment, inside a start too.
+ * Clients on another machine write, read and administer all the while (actor.h) and connect again
+ * whenever they are cut off. In the last life the faults stop, everybody comes to an end within
+ * bounded time, all partitions are read from front to back, and the model is concluded (model.h).
+ */
+#include <errno.h>
+
+#include "tests/sim/actor.h"
+#include "tests/sim/scenario.h"
+
+#define OPERATIONS   2000U
+#define START_NS     (60 * S)
+#define SETTLE_NS    (30 * S) /* a connection may be dead since a power loss; nobody knows */
+#define RECKONING_NS (30 * S)
+#define STOP_NS      (60 * S)
+
+struct play {
+    struct world *world;
+    struct node node;
+    struct model model;
+    struct crowd crowd;
+    uint64_t operations_until;
+};
+
+static void broker_options(struct world_options *options, uint64_t seed)
+{
+    world_options_rough(options, seed);
+}
+
+static bool is_ready(void *argument)
+{
+    const struct play *play = argument;
+    return play->model.failed || !node_runs(&play->node) || play->node.ready ||
+           play->node.failure[0] != '\0';
+}
+
+static bool is_enough(void *argument)
+{
+    const struct play *play = argument;
+    return play->model.failed || !node_runs(&play->node) ||
+           play->model.operations >= play->operations_until;
+}
+
+static bool is_idle(void *argument)
+{
+    const struct play *play = argument;
+    return play->model.failed || crowd_busy(&play->crowd) == NULL;
+}
+
+static bool is_ended(void *argument)
+{
+    const struct play *play = argument;
+    return play->model.failed || !node_runs(&play->node);
+}
+
+/* False when it did not come up: a crash struck, or it is wrong. */
+static bool life_begin(struct play *play, bool disturbed)
+{
+    struct model *m = &play->model;
+    struct node *node = &play->node;
+    struct rng *rng = world_rng(play->world);
+    enum crash crash = rng_one_in(rng, 2) ? CRASH_KILL : CRASH_POWER;
+    bool laid = disturbed && rng_one_in(rng, 6);
+    machine_crash_in_call(node->machine, crash, laid ? (uint32_t)rng_between(rng, 1, 80) : 0);
+    m->life++;
+    m->lives++;
+    bool runs = node_start(node, (uint16_t)rng_between(rng, 1, 3));
+    if (runs && !world_run_until(play->world, is_ready, play, world_now_ns(play->world) + START_NS))
+        wrong(m, "the broker does not become ready");
+    if (node->failure[0] != '\0' && !node->disk_fails)
+        wrong(m, "the broker does not start: %.300s", node->failure);
+    if (!node_runs(node))
+        m->life++;
+    return !m->failed && node_runs(node);
+}
+
+static void life_trouble(struct play *play)
+{
+    struct rng *rng = world_rng(play->world);
+    struct machine *machine = play->node.machine;
+    uint64_t kind = rng_below(rng, 6);
+    if (kind == 0)
+        machine_disk_slow(machine, (uint32_t)rng_between(rng, 2, 50));
+    else if (kind == 1)
+        machine_disk_stall(machine, rng_below(rng, 30 * MS));
+    else if (kind == 2)
+        machine_network_slow(machine, (uint32_t)rng_between(rng, 2, 20));
+    if (rng_one_in(rng, 8))
+        machine_jump_wall(machine, (int64_t)rng_below(rng, 7200000) - 3600000);
+    if (rng_one_in(rng, 12)) {
+        const struct disk_fault fault = {
+            .calls = DISK_WRITE | DISK_SYNC, .times = 1, .error = -EIO};
+        machine_disk_fault(machine, &fault);
+        play->node.disk_fails = true;
+        play->model.fails = play->model.life;
+    }
+}
+
+static void life_stop(struct play *play)
+{
+    struct node *node = &play->node;
+    play->model.stops = play->model.life;
+    node_stop(node);
+    if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
+        wrong(&play->model, "the broker does not stop");
+    play->model.life++;
+    if (process_state(node->process) == PROCESS_STOPPED && process_memory(node->process) != 0)
+        wrong(&play->model, "the broker left %llu bytes",
+              (unsigned long long)process_memory(node->process));
+}
+
+static void life_end(struct play *play)
+{
+    struct rng *rng = world_rng(play->world);
+    if (!node_runs(&play->node)) { /* a crash that was laid */
+        play->model.life++;
+        return;
+    }
+    if (rng_one_in(rng, 4)) {
+        life_stop(play);
+        return;
+    }
+    play->model.life++;
+    machine_crash(play->node.machine, rng_one_in(rng, 2) ? CRASH_KILL : CRASH_POWER);
+}
+
+static void life(struct play *play, uint64_t operations)
+{
+    struct rng *rng = world_rng(play->world);
+    if (!life_begin(play, true))
+        return;
+    life_trouble(play);
+    play->operations_until = play->model.operations + operations;
+    (void)world_run_until(play->world, is_enough, play, world_now_ns(play->world) + 300 * MS);
+    /* Not always just behind an answer. */
+    (void)world_run_until(play->world, is_ended, play,
+                          world_now_ns(play->world) + rng_below(rng, 2 * MS));
+    machine_disk_heal(play->node.machine);
+    machine_network_slow(play->node.machine, 1);
+    if (!play->model.failed)
+        life_end(play);
+}
+
+/* Until nobody waits for anything. */
+static void rest(struct play *play, uint64_t limit_ns)
+{
+    if (world_run_until(play->world, is_idle, play, world_now_ns(play->world) + limit_ns))
+        return;
+    const struct actor *a = crowd_busy(&play->crowd);
+    wrong(&play->model, "%s %u still waits %llu s after the faults have ended", a->kind->name,
+          a->number, (unsigned long long)(limit_ns / S));
+}
+
+static void last_life(struct play *play)
+{
+    struct model *m = &play->model;
+    if (!life_begin(play, false))
+        return;
+    world_calm(play->world);
+    play->operations_until = m->operations + 100;
+    (void)world_run_until(play->world, is_enough, play, world_now_ns(play->world) + 50 * MS);
+    m->resting = true;
+    rest(play, SETTLE_NS);
+    m->reckoning = true;
+    rest(play, RECKONING_NS);
+    if (!m->failed)
+        model_conclude(m);
+    if (!m->failed)
+        life_stop(play);
+}
+
+static bool broker_play(struct world *world, char *why, size_t why_size)
+{
+    struct play play = {.world = world};
+    struct machine *machine = world_machine(world, "node");
+    uint64_t lives = rng_between(world_rng(world), 2, 4);
+    node_init(&play.node, world, machine);
+    model_init(&play.model, world, &play.node);
+    play.model.operations_max = OPERATIONS;
+    play.crowd.model = &play.model;
+    crowd_start(&play.crowd, world_machine(world, "clients"));
+    for (uint64_t i = 0; i < lives && !play.model.failed; i++)
+        life(&play, OPERATIONS / lives);
+    if (!play.model.failed)
+        last_life(&play);
+    const struct model *m = &play.model;
+    world_note(world, "%llu lives, %llu operations, %llu acks, %llu batches read",
+               (unsigned long long)m->lives, (unsigned long long)m->operations,
+               (unsigned long long)m->acks, (unsigned long long)m->batches_read);
+    if (m->failed)
+        (void)snprintf(why, why_size, "%s", m->why);
+    bool good = !m->failed;
+    model_fini(&play.model);
+    return good;
+}
+
+const struct scenario scenario_broker = {
+    .name = "broker",
+    .summary = "the shipped broker with clients that write, read and administer, over its lives",
+    .options = broker_options,
+    .play = broker_play,
+};

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/model.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/crc.h"
+#include "net/err.h"
+
+void wrong(struct model *m, const char *format, ...)
+{
+    if (m->failed)
+        return;
+    m->failed = true;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(m->why, sizeof(m->why), format, arguments);
+    va_end(arguments);
+    world_note(m->world, "WRONG: %s", m->why);
+}
+
+bool model_excuses(const struct model *m, uint32_t life, int16_t error)
+{
+    if (life == m->stops && error == ERR_NOT_LEADER_OR_FOLLOWER)
+        return true;
+    return life == m->fails && (error == ERR_KAFKA_STORAGE_ERROR ||
+                                error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_CONTROLLER);
+}
+
+void model_init(struct model *m, struct world *world, struct node *node)
+{
+    *m = (struct model){.world = world, .node = node, .rng = rng_split(world_rng(world))};
+    m->attempts = calloc(ATTEMPTS_MAX, sizeof(*m->attempts));
+    must(m->attempts != NULL);
+    for (uint32_t i = 0; i < TOPICS_MAX; i++)
+        (void)snprintf(m->topics[i].name, sizeof(m->topics[i].name), "topic-%u", i);
+}
+
+static void partitions_clear(struct topic_fact *topic)
+{
+    for (uint32_t i = 0; i < PARTITIONS_MAX; i++) {
+        free(topic->partition[i].tags);
+        topic->partition[i] = (struct partition_fact){0};
+    }
+}
+
+void model_fini(struct model *m)
+{
+    for (uint32_t i = 0; i < TOPICS_MAX; i++)
+        partitions_clear(&m->topics[i]);
+    free(m->attempts);
+}
+
+/* ---- topics ---- */
+
+static void attempts_forget(struct model *m, uint8_t topic)
+{
+    for (uint64_t tag = 1; tag <= m->count; tag++) {
+        if (m->attempts[tag].topic == topic)
+            m->attempts[tag].forgotten = true;
+    }
+}
+
+void topic_state_set(struct model *m, struct topic_fact *topic, enum topic_state state)
+{
+    if (state == topic->state)
+        return;
+    if (state == TOPIC_GOING)
+        attempts_forget(m, model_topic_index(m, topic));
+    if (state == TOPIC_FREE) {
+        partitions_clear(topic);
+        topic->partitions = 0;
+        topic->partitions_max = 0;
+        topic->life = m->life;
+        topic->incarnation++;
+        topic->id = (struct uuid){0};
+    }
+    topic->state = state;
+    topic->since_ns = world_now_ns(m->world);
+    world_note(m->world, "%s is %s", topic->name,
+               (const char *[]){"free", "asked for", "there", "going"}[state]);
+}
+
+struct topic_fact *model_topic(struct model *m, struct rng *rng)
+{
+    uint64_t from = rng_below(rng, TOPICS_MAX);
+    for (uint64_t i = 0; i < TOPICS_MAX; i++) {
+        struct topic_fact *topic = &m->topics[(from + i) % TOPICS_MAX];
+        if (topic->state == TOPIC_THERE)
+            return topic;
+    }
+    return NULL;
+}
+
+uint8_t model_topic_index(const struct model *m, const struct topic_fact *topic)
+{
+    return (uint8_t)(topic - m->topics);
+}
+
+struct topic_fact *model_topic_find(struct model *m, struct str name, const struct uuid *id)
+{
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        struct topic_fact *topic = &m->topics[i];
+        if (name.len > 0 ? str_equal(name, str_of(topic->name))
+                         : memcmp(&topic->id, id, sizeof(*id)) == 0 && !uuid_is_zero(id))
+            return topic;
+    }
+    return NULL;
+}
+
+static void topic_seen(struct model *m, struct topic_fact *topic,
+                       const struct metadata_response_topic *seen, uint64_t asked_ns)
+{
+    bool before = topic->since_ns < asked_ns;
+    if (topic->state == TOPIC_FREE && before)
+        wrong(m, "%s was deleted and is back", topic->name);
+    if (topic->state != TOPIC_THERE || !before)
+        return;
+    if (memcmp(&topic->id, &seen->topic_id, sizeof(topic->id)) != 0)
+        wrong(m, "%s has another id", topic->name);
+    if (seen->partitions_count < topic->partitions ||
+        seen->partitions_count > topic->partitions_max)
+        wrong(m, "%s has %d partitions, not %d", topic->name, seen->partitions_count,
+              topic->partitions);
+    for (int32_t i = 0; i < seen->partitions_count; i++) {
+        int16_t error = seen->partitions[i].error_code;
+        if (error != ERR_NONE && !model_excuses(m, m->life, error))
+            wrong(m, "%s-%d: Metadata says %s", topic->name, i, err_name(error));
+    }
+}
+
+void model_topics_seen(struct model *m, const struct metadata_response *response, uint64_t asked_ns)
+{
+    bool found[TOPICS_MAX] = {false};
+    for (int32_t i = 0; i < response->topics_count; i++) {
+        const struct metadata_response_topic *seen = &response->topics[i];
+        struct topic_fact *topic = model_topic_find(m, seen->name, &seen->topic_id);
+        if (!topic) {
+            wrong(m, "Metadata knows %.*s", seen->name.len, seen->name.data);
+            return;
+        }
+        found[topic - m->topics] = true;
+        topic_seen(m, topic, seen, asked_ns);
+    }
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        const struct topic_fact *topic = &m->topics[i];
+        if (topic->state == TOPIC_THERE && topic->since_ns < asked_ns && !found[i])
+            wrong(m, "%s was confirmed and is not there", topic->name);
+    }
+}
+
+/* ---- batches ---- */
+
+static uint32_t size_draw(struct rng *rng)
+{
+    uint64_t kind = rng_below(rng, 40);
+    if (kind < 32)
+        return (uint32_t)rng_between(rng, 1, 600);
+    if (kind < 39)
+        return (uint32_t)rng_between(rng, 600, 6000);
+    return (uint32_t)rng_between(rng, 6000, 40000);
+}
+
+static void value_fill(struct rng *rng, uint8_t *to, uint32_t len)
+{
+    for (uint32_t at = 0; at < len; at += 8) {
+        uint64_t word = rng_next(rng);
+        memcpy(to + at, &word, min_u64(8, len - at));
+    }
+}
+
+size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
+                   const uint8_t **bytes)
+{
+    struct attempt *attempt = &m->attempts[tag];
+    struct rng rng = {.state = tag * 7919};
+    uint8_t value[40000];
+    uint32_t size = size_draw(&rng);
+    uint32_t count = (uint32_t)rng_between(&rng, 1, 3);
+    batch_builder_start(builder);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t len = size / count;
+        value_fill(&rng, value, len);
+        batch_builder_add(builder, (int64_t)tag, BYTES_NULL,
+                          (struct bytes_or_null){.data = value, .len = (int32_t)len}, NULL, 0);
+    }
+    builder->header.producer_id = attempt->producer_id;
+    builder->header.producer_epoch = attempt->idempotent ? 0 : -1;
+    builder->header.base_sequence = attempt->sequence;
+    size_t whole = batch_builder_finish(builder, NULL, CODEC_NONE, 0, bytes);
+    struct batch_header header;
+    batch_header_of(&header, *bytes);
+    attempt->size = (uint32_t)whole;
+    attempt->crc = header.crc;
+    attempt->count = (int32_t)count;
+    return whole;
+}
+
+uint64_t model_attempt(struct model *m, struct rng *rng)
+{
+    struct topic_fact *topic = model_topic(m, rng);
+    if (!topic || m->count + 1 >= ATTEMPTS_MAX)
+        return 0;
+    uint64_t tag = ++m->count;
+    m->attempts[tag] =
+        (struct attempt){.topic = model_topic_index(m, topic),
+                         .partition = (uint8_t)rng_below(rng, (uint64_t)topic->partitions),
+                         .producer_id = -1,
+                         .sequence = -1,
+                         .offset = -1};
+    return tag;
+}
+
+/* Who is where: from acknowledgements and from reading. */
+static void place(struct model *m, uint64_t tag, int64_t offset)
+{
+    struct attempt *attempt = &m->attempts[tag];
+    struct topic_fact *topic = &m->topics[attempt->topic];
+    struct partition_fact *partition = &topic->partition[attempt->partition];
+    if (attempt->offset == offset)
+        return;
+    if (attempt->offset >= 0) {
+        wrong(m, "batch %llu of %s-%u is at %lld and at %lld", (unsigned long long)tag, topic->name,
+              attempt->partition, (long long)attempt->offset, (long long)offset);
+        return;
+    }
+    if (offset < 0 || offset > ATTEMPTS_MAX * 4) {
+        wrong(m, "batch %llu of %s-%u at offset %lld", (unsigned long long)tag, topic->name,
+              attempt->partition, (long long)offset);
+        return;
+    }
+    if (offset >= partition->tags_size) {
+        uint32_t size = (uint32_t)max_u64((uint64_t)offset + 1, partition->tags_size * 2ULL + 64);
+        partition->tags = realloc(partition->tags, size * sizeof(uint64_t));
+        must(partition->tags != NULL);
+        memset(partition->tags + partition->tags_size, 0,
+               (size - partition->tags_size) * sizeof(uint64_t));
+        partition->tags_size = size;
+    }
+    if (partition->tags[offset] != 0)
+        wrong(m, "%s-%u: batch %llu is at %lld, where batch %llu was", topic->name,
+              attempt->partition, (unsigned long long)tag, (long long)offset,
+              (unsigned long long)partition->tags[offset]);
+    partition->tags[offset] = tag;
+    attempt->offset = offset;
+    attempt->known_ns = world_now_ns(m->world);
+}
+
+void model_acked(struct model *m, uint64_t tag, int64_t base_offset)
+{
+    struct attempt *attempt = &m->attempts[tag];
+    struct partition_fact *partition = &m->topics[attempt->topic].partition[attempt->partition];
+    if (attempt->forgotten)
+        return;
+    attempt->acks++;
+    attempt->acked = true;
+    m->acks++;
+    place(m, tag, base_offset);
+    partition->end = max_i64(partition->end, base_offset + attempt->count);
+}
+
+static void batch_read(struct model *m, struct topic_fact *topic, int32_t partition,
+                       const struct batch_header *header, const uint8_t *bytes)
+{
+    uint64_t tag = (uint64_t)header->base_timestamp;
+    long long offset = header->base_offset;
+    if (tag == 0 || tag > m->count || m->attempts[tag].topic != model_topic_index(m, topic) ||
+        m->attempts[tag].partition != partition || m->attempts[tag].forgotten) {
+        wrong(m, "%s-%d: a batch that nobody sent at %lld", topic->name, partition, offset);
+        return;
+    }
+    const struct attempt *attempt = &m->attempts[tag];
+    uint32_t size = (uint32_t)batch_size(header);
+    if (size != attempt->size || header->crc != attempt->crc ||
+        header->last_offset_delta != attempt->count - 1 ||
+        crc32c(0, bytes + BATCH_CRC_FROM, size - BATCH_CRC_FROM) != header->crc)
+        wrong(m, "%s-%d: batch %llu at %lld has other bytes", topic->name, partition,
+              (unsigned long long)tag, offset);
+    place(m, tag, offset);
+    m->batches_read++;
+}
+
+int64_t model_read(struct model *m, struct topic_fact *topic, int32_t partition, int64_t offset,
+                   const uint8_t *bytes, uint32_t len)
+{
+    uint32_t at = 0;
+    while (!m->failed && len - at >= BATCH_HEADER_SIZE) {
+        struct batch_header header;
+        batch_header_of(&header, bytes + at);
+        int64_t size = batch_size(&header);
+        if (size < BATCH_HEADER_SIZE || size > (1 << 20) || header.magic != BATCH_MAGIC) {
+            wrong(m, "%s-%d: no batch at %lld", topic->name, partition, (long long)offset);
+            break;
+        }
+        if (size > (int64_t)(len - at))
+            break;
+        bool here = at == 0 ? header.base_offset <= offset && batch_last_offset(&header) >= offset
+                            : header.base_offset == offset;
+        if (!here)
+            wrong(m, "%s-%d: a batch at %lld where %lld was expected", topic->name, partition,
+                  (long long)header.base_offset, (long long)offset);
+        batch_read(m, topic, partition, &header, bytes + at);
+        offset = batch_last_offset(&header) + 1;
+        at += (uint32_t)size;
+    }
+    if (at == 0 && len > 0)
+        wrong(m, "%s-%d: no whole batch at %lld in %u bytes", topic->name, partition,
+              (long long)offset, len);
+    return offset;
+}
+
+void model_end(struct model *m, struct topic_fact *topic, int32_t partition, int64_t end,
+               int64_t at_least)
+{
+    struct partition_fact *fact = &topic->partition[partition];
+    if (end < at_least)
+        wrong(m, "%s-%d ends at %lld, and ended at %lld", topic->name, partition, (long long)end,
+              (long long)at_least);
+    fact->end = max_i64(fact->end, end);
+}
+
+/* ---- the end ---- */
+
+struct producer_line {
+    uint64_t tag;
+    uint32_t connection;
+    int64_t producer_id;
+    int32_t next_sequence;
+};
+
+/* Batches of one producer lie in the order of sending; of an idempotent one without a gap. Others
+ * promise order on one connection only. */
+static void line_check(struct model *m, struct producer_line *line, uint64_t tag, const char *where)
+{
+    const struct attempt *attempt = &m->attempts[tag];
+    bool same = attempt->idempotent ? attempt->producer_id == line->producer_id
+                                    : attempt->connection == line->connection;
+    if (line->tag != 0 && same && tag < line->tag)
+        wrong(m, "%s: batch %llu lies after batch %llu of its producer", where,
+              (unsigned long long)tag, (unsigned long long)line->tag);
+    if (attempt->idempotent && attempt->sequence != (same ? line->next_sequence : 0))
+        wrong(m, "%s: batch %llu with sequence %d, after %d of its producer", where,
+              (unsigned long long)tag, attempt->sequence, same ? line->next_sequence : 0);
+    *line = (struct producer_line){.tag = tag,
+                                   .connection = attempt->connection,
+                                   .producer_id = attempt->producer_id,
+                                   .next_sequence = attempt->sequence + attempt->count};
+}
+
+static void partition_conclude(struct model *m, const struct topic_fact *topic, uint32_t partition)
+{
+    struct producer_line lines[PRODUCERS_MAX] = {0};
+    const struct partition_fact *fact = &topic->partition[partition];
+    char where[32];
+    (void)snprintf(where, sizeof(where), "%s-%u", topic->name, partition);
+    for (int64_t offset = 0; offset < fact->end && !m->failed;) {
+        uint64_t tag = offset < fact->tags_size ? fact->tags[offset] : 0;
+        if (tag == 0) {
+            wrong(m, "%s: nothing was read at %lld", where, (long long)offset);
+            return;
+        }
+        line_check(m, &lines[m->attempts[tag].producer], tag, where);
+        offset += m->attempts[tag].count;
+    }
+}
+
+void model_conclude(struct model *m)
+{
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        const struct topic_fact *topic = &m->topics[i];
+        for (uint32_t p = 0; topic->state == TOPIC_THERE && p < (uint32_t)topic->partitions; p++)
+            partition_conclude(m, topic, p);
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shipped broker as a program of the simulated world: what `millrace start` does between its
+ * command line and its threads (tools/millrace/cmd_start.c), with a plan and files so small that
+ * every limit is met within a few milliseconds.
+ */
+#pragma once
+
+#include "core/broker.h"
+#include "io/sim/sim.h"
+
+#define NODE_PORT 9092U
+
+/* One broker over its lives; outside of every process. */
+struct node {
+    struct world *world;
+    struct machine *machine;
+    struct rng rng;
+    /* What this seed gives it. */
+    uint64_t tail_bytes;
+    uint64_t cold_bytes;
+    uint64_t journal_bytes;
+    uint32_t open_files_max;
+    int32_t segment_bytes;
+    int32_t sessions_max;
+
+    /* this life */
+    struct process *process;
+    uint16_t shards;
+    bool ready;
+    bool stopping;
+    bool disk_fails;   /* a write or a flush has failed or will: errors are to be expected */
+    char failure[700]; /* why it refused to start or gave up; "": it did not */
+};
+
+void node_init(struct node *node, struct world *world, struct machine *machine);
+/* Begins a life. False when prepare did not end well: a crash was laid, or `failure` says why. */
+bool node_start(struct node *node, uint16_t shards);
+/* Asks it to stop as SIGTERM does; its process then is PROCESS_STOPPED. */
+void node_stop(struct node *node);
+bool node_runs(const struct node *node);

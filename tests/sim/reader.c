@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The reader asks for offsets while others write and, in the reckoning, reads every partition from
+ * its first offset to its last.
+ */
+#include "net/err.h"
+#include "tests/sim/actor.h"
+
+#define EARLIEST (-2)
+#define LATEST   (-1)
+
+struct reader {
+    struct actor actor;
+    struct ask ask;
+    bool under_way;
+    struct topic_fact *topic;
+    uint32_t incarnation;
+    int32_t partition;
+    int64_t timestamp; /* asked for */
+    int64_t end;       /* of the model, when asked; in the reckoning where to read to */
+
+    /* the reckoning */
+    uint32_t next_topic;
+    int32_t next_partition;
+    int64_t offset; /* -1: the end is to be asked for */
+    bool done;
+};
+
+static struct reader *reader_of(struct actor *a)
+{
+    return container_of(a, struct reader, actor);
+}
+
+static void reader_start(struct actor *a)
+{
+    reader_of(a)->offset = -1;
+}
+
+static bool is_valid(const struct reader *re)
+{
+    return re->topic->state == TOPIC_THERE && re->topic->incarnation == re->incarnation;
+}
+
+/* ---- offsets ---- */
+
+/* The first record at or after a time: none that was acknowledged before the question lies in front
+ * of it. */
+static void time_check(struct reader *re, const struct list_offsets_response_partition *answer)
+{
+    struct model *m = re->actor.model;
+    const struct partition_fact *fact = &re->topic->partition[re->partition];
+    int64_t upto = answer->offset < 0 ? re->end : min_i64(answer->offset, re->end);
+    for (int64_t at = 0; at < upto; at++) {
+        uint64_t tag = at < fact->tags_size ? fact->tags[at] : 0;
+        if (tag != 0 && (int64_t)tag >= re->timestamp && m->attempts[tag].acked)
+            wrong(m, "%s-%d: the first at time %lld is %lld, not %lld", re->topic->name,
+                  re->partition, (long long)re->timestamp, (long long)at,
+                  (long long)answer->offset);
+    }
+    if (answer->offset >= 0 && answer->timestamp < re->timestamp)
+        wrong(m, "%s-%d: time %lld at %lld for %lld", re->topic->name, re->partition,
+              (long long)answer->timestamp, (long long)answer->offset, (long long)re->timestamp);
+}
+
+static void offset_check(struct reader *re, const struct list_offsets_response_partition *answer)
+{
+    struct model *m = re->actor.model;
+    if (model_excuses(m, re->ask.life, answer->error_code))
+        return;
+    if (answer->error_code != ERR_NONE)
+        wrong(m, "ListOffsets of %s-%d: %s", re->topic->name, re->partition,
+              err_name(answer->error_code));
+    else if (re->timestamp == EARLIEST && answer->offset != 0)
+        wrong(m, "%s-%d begins at %lld", re->topic->name, re->partition, (long long)answer->offset);
+    else if (re->timestamp == LATEST)
+        model_end(m, re->topic, re->partition, answer->offset, re->end);
+    else if (re->timestamp >= 0)
+        time_check(re, answer);
+    if (m->reckoning && re->timestamp == LATEST)
+        re->offset = 0;
+}
+
+static void on_offsets(struct client *c, struct client_call *call)
+{
+    struct reader *re = container_of(call, struct reader, ask.call);
+    struct list_offsets_response response;
+    (void)c;
+    re->under_way = false;
+    actor_later(&re->actor, re->actor.model->resting ? 0 : 2 * MS);
+    if (!ask_answered(&re->ask) || !ask_read(&re->ask, read_list_offsets_response, &response))
+        return;
+    if (response.topics_count != 1 || response.topics[0].partitions_count != 1)
+        wrong(re->actor.model, "ListOffsets answers something else");
+    else if (is_valid(re))
+        offset_check(re, &response.topics[0].partitions[0]);
+}
+
+static void ask_offsets(struct reader *re, int64_t timestamp)
+{
+    struct list_offsets_request request;
+    struct list_offsets_request_topic topic;
+    struct list_offsets_request_partition partition;
+    int16_t version = actor_version(&re->actor, KEY_LIST_OFFSETS, 1);
+    init_list_offsets_request(&request);
+    init_list_offsets_request_topic(&topic);
+    init_list_offsets_request_partition(&partition);
+    request.replica_id = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.name = str_of(re->topic->name);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    partition.partition_index = re->partition;
+    partition.timestamp = re->timestamp = timestamp;
+    re->end = re->topic->partition[re->partition].end;
+    re->under_way = true;
+    struct wr *w = ask_begin(&re->actor, &re->ask, KEY_LIST_OFFSETS, version);
+    write_list_offsets_request(w, version, &request);
+    ask_send(&re->ask, on_offsets);
+}
+
+static void ask_something(struct reader *re)
+{
+    struct actor *a = &re->actor;
+    re->topic = model_topic(a->model, &a->rng);
+    actor_later(a, a->model->resting ? 100 * MS : 3 * MS);
+    if (!re->topic || a->model->resting)
+        return;
+    re->incarnation = re->topic->incarnation;
+    re->partition = (int32_t)rng_below(&a->rng, (uint64_t)re->topic->partitions);
+    uint64_t kind = rng_below(&a->rng, 4);
+    int64_t time = (int64_t)rng_below(&a->rng, a->model->count + 2);
+    ask_offsets(re, kind == 0 ? EARLIEST : kind == 1 ? time : LATEST);
+}
+
+/* ---- the reckoning ---- */
+
+static void on_fetched(struct client *c, struct client_call *call)
+{
+    struct reader *re = container_of(call, struct reader, ask.call);
+    struct fetch_response response;
+    (void)c;
+    re->under_way = false;
+    actor_later(&re->actor, 0);
+    if (!ask_answered(&re->ask) || !ask_read(&re->ask, read_fetch_response, &response))
+        return;
+    if (response.responses_count != 1 || response.responses[0].partitions_count != 1) {
+        wrong(re->actor.model, "Fetch answers something else");
+        return;
+    }
+    const struct fetch_response_partition *answer = &response.responses[0].partitions[0];
+    if (model_excuses(re->actor.model, re->ask.life, answer->error_code))
+        return;
+    if (answer->error_code != ERR_NONE) {
+        wrong(re->actor.model, "reading %s-%d at %lld: %s", re->topic->name, re->partition,
+              (long long)re->offset, err_name(answer->error_code));
+        return;
+    }
+    const struct span *span = &answer->records.span;
+    if (answer->records.kind != RECORDS_SPAN || span->len == 0) {
+        wrong(re->actor.model, "%s-%d: nothing at %lld of %lld", re->topic->name, re->partition,
+              (long long)re->offset, (long long)re->end);
+        return;
+    }
+    must(span->piece->len - span->skip >= span->len);
+    re->offset = model_read(re->actor.model, re->topic, re->partition, re->offset,
+                            (const uint8_t *)span->piece->data + span->skip, span->len);
+}
+
+static void read_on(struct reader *re)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition partition;
+    int16_t version = actor_version(&re->actor, KEY_FETCH, 4);
+    init_fetch_request(&request);
+    init_fetch_request_topic(&topic);
+    init_fetch_request_partition(&partition);
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 16;
+    request.session_epoch = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    if (version >= 13)
+        topic.topic_id = re->topic->id;
+    else
+        topic.topic = str_of(re->topic->name);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    partition.partition = re->partition;
+    partition.fetch_offset = re->offset;
+    partition.partition_max_bytes = 1 << 16;
+    re->under_way = true;
+    struct wr *w = ask_begin(&re->actor, &re->ask, KEY_FETCH, version);
+    write_fetch_request(w, version, &request);
+    ask_send(&re->ask, on_fetched);
+}
+
+/* False: nothing is left. */
+static bool next_partition(struct reader *re)
+{
+    struct model *m = re->actor.model;
+    for (; re->next_topic < TOPICS_MAX; re->next_topic++, re->next_partition = 0) {
+        struct topic_fact *topic = &m->topics[re->next_topic];
+        if (topic->state != TOPIC_THERE || re->next_partition >= topic->partitions)
+            continue;
+        re->topic = topic;
+        re->incarnation = topic->incarnation;
+        re->partition = re->next_partition++;
+        return true;
+    }
+    return false;
+}
+
+static void reckon(struct reader *re)
+{
+    if (re->offset >= 0 && re->offset < re->topic->partition[re->partition].end) {
+        read_on(re);
+        return;
+    }
+    re->offset = -1;
+    if (next_partition(re))
+        ask_offsets(re, LATEST);
+    else
+        re->done = true;
+}
+
+static void reader_step(struct actor *a)
+{
+    struct reader *re = reader_of(a);
+    if (re->under_way || re->done)
+        return;
+    if (a->model->reckoning)
+        reckon(re);
+    else
+        ask_something(re);
+}
+
+static bool reader_busy(const struct actor *a)
+{
+    const struct reader *re = container_of(no_const(a), struct reader, actor);
+    return a->model->reckoning && !re->done;
+}
+
+const struct actor_kind actor_reader = {
+    .name = "reader",
+    .size = sizeof(struct reader),
+    .start = reader_start,
+    .step = reader_step,
+    .busy = reader_busy,
+};
