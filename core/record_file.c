@@ -294,8 +294,10 @@ bool record_file_open(struct record_file *rf, struct fs *fs, const char *path, c
     mem_pages_free(bytes, room);
     /* A batch that a killed process was writing may be read before it is on stable storage, and the
      * next durable write does not cover it: without this, a power loss could take it back from
-     * under its successor. */
+     * under its successor. The same holds for its name, when a rename was the last thing done. */
     result = good ? fs_sync(fs, rf->file) : 0;
+    if (good && result >= 0)
+        result = record_sync_parent(fs, path);
     if (result < 0)
         good = log_refuse_io(error, "sync", path, result);
     if (!good)

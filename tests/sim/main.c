@@ -24,7 +24,7 @@ static const struct scenario *const scenarios[] = {
 
 #define NAMES_MAX        256U
 #define LISTING_SEEDS    10U
-#define HUNT_SECONDS_MAX 300U
+#define SEED_SECONDS_MAX 60U
 
 struct run {
     const struct scenario *scenario;
@@ -178,10 +178,10 @@ static _Noreturn void hunt_child(const struct run *run, const char *mutation, in
     struct run hunt = *run;
     hunt.mutation = mutation;
     (void)dup2(err, STDERR_FILENO);
-    (void)alarm(HUNT_SECONDS_MAX);
     for (uint64_t i = 0; i < run->seeds; i++) {
         struct hunt_word word = {.seeds = i + 1};
         (void)!write(channel, &word, sizeof(word));
+        (void)alarm(SEED_SECONDS_MAX);
         struct outcome outcome = play(&hunt, run->first + i, NULL);
         if (outcome.good)
             continue;
