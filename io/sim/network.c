@@ -343,7 +343,7 @@ void end_close(struct end *end)
 }
 
 struct conn *network_connect(struct world *world, struct io *from, struct listener *to,
-                      const struct io_socket_options *options)
+                             const struct io_socket_options *options)
 {
     struct conn *conn = sim_alloc(sizeof(*conn));
     struct io *ios[2] = {from, to->io};

@@ -89,7 +89,7 @@ int socket_take(struct process *process, struct listener *listener, struct end *
 void socket_free(struct process *process, int number);
 struct end *socket_end(struct io *io, int number);
 struct conn *network_connect(struct world *world, struct io *from, struct listener *to,
-                      const struct io_socket_options *options);
+                             const struct io_socket_options *options);
 void conn_reset(struct conn *conn, int error);
 /* The end's owner lets go of it; the connection is freed when nothing holds it any more. */
 void end_close(struct end *end);

@@ -94,7 +94,8 @@ void world_options_rough(struct world_options *options, uint64_t seed);
 
 /* ---- the world ---- */
 
-/* From now on no resets, refusals, slow links or slow disks: the faults of the options have ended. */
+/* From now on no resets, refusals, slow links or slow disks: the faults of the options have ended.
+ */
 void world_calm(struct world *world);
 struct world *world_new(const struct world_options *options);
 void world_free(struct world *world); /* with all machines, processes and their memory */
