@@ -11,12 +11,13 @@
 struct api_entry {
     api_handler *handle;
     bool pipelined; /* the next request of the same key need not wait for the answer */
+    void (*hurry)(struct request *q);  /* its peer has said all: answer with what there is */
     void (*cancel)(struct request *q); /* its connection ends: answer soon */
 };
 
 static const struct api_entry api_entries[] = {
     [KEY_PRODUCE] = {.handle = api_produce, .pipelined = true},
-    [KEY_FETCH] = {.handle = api_fetch, .cancel = fetch_cancel},
+    [KEY_FETCH] = {.handle = api_fetch, .hurry = fetch_hurry, .cancel = fetch_cancel},
     [KEY_LIST_OFFSETS] = {.handle = api_list_offsets},
     [KEY_METADATA] = {.handle = api_metadata},
     [KEY_FIND_COORDINATOR] = {.handle = api_find_coordinator},
@@ -72,6 +73,17 @@ static void on_request(struct request *q)
     entry_of(q)->handle(bs, q);
 }
 
+static void on_end_of_input(struct conn *c)
+{
+    struct request *q;
+    struct request *next;
+    for (q = TAILQ_FIRST(&c->requests); q; q = next) {
+        next = TAILQ_NEXT(q, link);
+        if (request_is_running(q) && entry_of(q)->hurry)
+            entry_of(q)->hurry(q);
+    }
+}
+
 static void on_close(struct conn *c)
 {
     struct request *q;
@@ -93,6 +105,7 @@ const struct conn_service api_service = {
     .on_request = on_request,
     .on_resolve = fetch_resolve,
     .on_release = fetch_release,
+    .on_end_of_input = on_end_of_input,
     .on_close = on_close,
     .on_gone = on_gone,
     .is_pipelined = is_pipelined,

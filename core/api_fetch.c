@@ -463,7 +463,7 @@ void api_fetch(struct broker_shard *bs, struct request *q)
     f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, cap), 0);
     f->bytes_min = (uint32_t)min_i64(max_i64(f->request.min_bytes, 0), f->bytes_max);
     f->committed_only = f->request.isolation_level == ISOLATION_COMMITTED;
-    f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0 && !q->conn->net->draining;
+    f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0 && conn_may_wait(q->conn);
     for (uint32_t i = 0; i < f->part_count; i++)
         part_resolve(f, &f->parts[i]);
     if (!groups_make(f)) {
@@ -476,6 +476,13 @@ void api_fetch(struct broker_shard *bs, struct request *q)
 }
 
 /* ---- the end of things ---- */
+
+void fetch_hurry(struct request *q)
+{
+    struct fetch *f = q->user;
+    if (f)
+        fetch_end(f);
+}
 
 void fetch_cancel(struct request *q)
 {

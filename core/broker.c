@@ -250,7 +250,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
         broker->began_ns = io_now_ns(sh->io);
         listen_begin(bs);
     }
-    shard_give(sh, CONTROL_SHARD, &bs->mail, on_begun);
+    shard_post(sh, CONTROL_SHARD, &bs->mail, on_begun);
 }
 
 /* ---- stop: the connections of all shards, then their logs, then the control shard ---- */
@@ -277,7 +277,7 @@ static void on_shard_stopped(struct shard *here, struct mail *mail)
 static void on_logs_stopped(void *user)
 {
     struct broker_shard *bs = user;
-    shard_give(bs->sh, CONTROL_SHARD, &bs->mail, on_shard_stopped);
+    shard_post(bs->sh, CONTROL_SHARD, &bs->mail, on_shard_stopped);
 }
 
 static void on_partitions_stopped(void *user)
@@ -302,7 +302,7 @@ static void on_drained(struct shard *here, struct mail *mail)
     if (++broker->drained < broker->shard_count)
         return;
     for (uint16_t i = 0; i < broker->shard_count; i++)
-        shard_give(here, i, &broker->shards[i].mail, on_all_drained);
+        shard_post(here, i, &broker->shards[i].mail, on_all_drained);
 }
 
 static void on_drain_over(struct shard *sh, struct timer *timer)
@@ -316,7 +316,7 @@ static void on_net_empty(void *user)
 {
     struct broker_shard *bs = user;
     timer_cancel(bs->sh, &bs->drain);
-    shard_give(bs->sh, CONTROL_SHARD, &bs->mail, on_drained);
+    shard_post(bs->sh, CONTROL_SHARD, &bs->mail, on_drained);
 }
 
 static void on_stop(struct shard *here, struct mail *mail)
@@ -335,7 +335,7 @@ static void on_listen_stopped(void *user)
     struct broker *broker = user;
     struct shard *sh = broker->shards[CONTROL_SHARD].sh;
     for (uint16_t i = 0; i < broker->shard_count; i++)
-        shard_give(sh, i, &broker->shards[i].mail, on_stop);
+        shard_post(sh, i, &broker->shards[i].mail, on_stop);
 }
 
 void broker_stop(struct broker *broker)

@@ -10,6 +10,7 @@
 
 bool fetch_resolve(struct conn_pin *pin);
 void fetch_release(struct conn_pin *pin);
+void fetch_hurry(struct request *q);  /* a parked fetch is answered with what there is */
 void fetch_cancel(struct request *q); /* a parked fetch ends now, its connection is closing */
 /* The broker stops: what waits is answered with what there is. */
 struct broker_shard;

@@ -2,9 +2,6 @@
  *
  * Bytes for the socket: a reference in an answer is a fetched part, its bytes are pinned on the
  * partition's home shard when the socket has room for them, and unpinned there after the send.
- *
- * A pin of old records may wait for memory that other readers hold, and they read when they like:
- * so it is given, not posted (core/fetch_read.c).
  */
 #include "core/fetch_private.h"
 #include "io/mem.h"
@@ -80,7 +77,7 @@ static void on_log_pin(struct log_pin *log_pin)
     if (fp->from->sh == here)
         on_pinned(here, &fp->mail);
     else
-        shard_give(here, fp->from->sh->id, &fp->mail, on_pinned);
+        shard_answer(here, &fp->mail, on_pinned);
 }
 
 static void on_pin(struct shard *here, struct mail *mail)
@@ -89,7 +86,7 @@ static void on_pin(struct shard *here, struct mail *mail)
     if (!pin_begin(broker_shard_of(here), fp))
         return;
     pin_check(fp);
-    shard_give(here, fp->from->sh->id, mail, on_pinned);
+    shard_answer(here, mail, on_pinned);
 }
 
 static void unpin(struct fetch_pin *fp)
@@ -117,7 +114,7 @@ bool fetch_resolve(struct conn_pin *pin)
     fp->part = part;
     fp->from = bs;
     if (part->home != bs->sh->id) {
-        shard_give(bs->sh, part->home, &fp->mail, on_pin);
+        shard_post(bs->sh, part->home, &fp->mail, on_pin);
         return false;
     }
     if (!pin_begin(bs, fp))
@@ -139,6 +136,6 @@ void fetch_release(struct conn_pin *pin)
         unpin(fp);
         mem_free(fp);
     } else {
-        shard_give(bs->sh, fp->part->home, &fp->mail, on_unpin);
+        shard_post(bs->sh, fp->part->home, &fp->mail, on_unpin);
     }
 }

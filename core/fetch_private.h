@@ -45,8 +45,8 @@ struct fetch_part {
 
 /* The parts of one home shard: one mail there and back, whatever their number. */
 struct fetch_group {
-    struct mail mail;   /* given to the home shard, and back */
-    struct mail cancel; /* lent to the home shard while `cancelling` */
+    struct mail mail;   /* lent to the home shard while `away` */
+    struct mail cancel; /* likewise, `cancelling` */
     struct task reread; /* on the home shard, after a watch woke it */
     struct fetch *fetch;
     uint16_t home;

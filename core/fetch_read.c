@@ -12,10 +12,6 @@
  * after all, and the groups go out again, each of them for more than it has, so that no round is in
  * vain.
  *
- * Groups are given, both ways, not posted: a post that parks would keep its credit for as long as
- * the client likes to wait, and a few hundred of those would keep everything else from that shard,
- * the cancels that end them included.
- *
  * Rules: F1 (when to answer), F2 (early wake-ups), F6, F8, F9 of the fetch semantics.
  */
 #include "core/fetch_private.h"
@@ -30,14 +26,9 @@ static void on_group_answer(struct shard *here, struct mail *mail)
     group_answered(container_of(mail, struct fetch_group, mail));
 }
 
-static uint16_t asker_of(const struct fetch_group *group)
-{
-    return group->fetch->q->conn->net->sh->id;
-}
-
 static bool is_local(const struct fetch_group *group)
 {
-    return asker_of(group) == group->home;
+    return group->fetch->q->conn->net->sh->id == group->home;
 }
 
 static void group_answer(struct fetch_group *group)
@@ -45,7 +36,7 @@ static void group_answer(struct fetch_group *group)
     if (is_local(group))
         group_answered(group);
     else
-        shard_give(group->bs->sh, asker_of(group), &group->mail, on_group_answer);
+        shard_answer(group->bs->sh, &group->mail, on_group_answer);
 }
 
 static void group_reread(struct shard *sh, struct task *task);
@@ -269,7 +260,7 @@ static void send_groups(struct fetch *f, uint64_t missing)
         if (is_local(group))
             on_group(sh, &group->mail);
         else
-            shard_give(sh, group->home, &group->mail, on_group);
+            shard_post(sh, group->home, &group->mail, on_group);
     }
     f->sending = false;
     if (f->calling_back)

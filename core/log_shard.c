@@ -153,7 +153,7 @@ void log_shard_fail(struct log_shard *ls, const char *verb, const char *path, in
             continue;
         told->dir = ls->dir;
         (void)snprintf(told->reason, sizeof(told->reason), "%.511s", error.text);
-        shard_give(ls->sh, i, &told->mail, log_shard_on_mail);
+        shard_post(ls->sh, i, &told->mail, log_shard_on_mail);
     }
     log_shard_go_offline(ls, error.text);
 }

@@ -12,9 +12,9 @@
 struct shard_peer {
     struct mail_ring *out;
     struct mail_ring *in;
-    uint32_t credits;          /* posts and gives we may still make */
-    uint32_t returns;          /* gives of theirs that ran here and whose credit is not home yet */
-    struct mail_queue waiting; /* posts and gives that found no credit, oldest first */
+    uint32_t credits; /* mails we may still send */
+    uint32_t returns; /* of their mails that were taken here and whose credit is not home yet */
+    struct mail_queue waiting; /* mails that found no credit, oldest first */
     bool wake;                 /* is in shard->wake */
 };
 

@@ -2,21 +2,26 @@
  *
  * Mail between shards: the rules are at the head of io/shard.h.
  *
- * Why a ring can never be full when somebody must put a word: the ring from A to B carries A's
- * posts and gives that B has not taken, at most N because each holds one of A's credits; and words
- * that bring B's credits home (an answer brings one, a credit word many), at most N because each
- * such credit belongs to a post or give that B made and A has taken. So 2N slots are enough,
- * whatever the order, and a put that fails is a bug.
+ * Why a ring can never be full when somebody must put a word: the ring from A to B carries A's mail
+ * that B has not taken, at most N because each holds one of A's credits; and words that bring B's
+ * credits home, at most N because each such credit belongs to mail that B sent and A has taken. So
+ * 2N slots are enough, whatever the order, and a put that fails is a bug.
+ *
+ * Why nothing can lock up: taking mail needs nothing, neither a credit nor a slot, and gives a
+ * credit back. An answer is mail like any other. Its credit was once held from the post to the
+ * answer, which reads well and is wrong: an operation may wait for long (a long poll, an append
+ * that waits for memory), and 511 of them cut a shard off from new connections, from the
+ * controller, and from the very release of memory that they waited for.
  *
  * A word is a pointer to mail, or, with the lowest bit set, a number of credits that come home.
- * Credits of gives come home a quarter of N at a time: a message for each would wake a sleeping
- * shard for nothing. The sender can use at least three quarters of its credits meanwhile.
+ * They come home a quarter of N at a time: a message for each would wake a sleeping shard for
+ * nothing. The sender can use at least three quarters of its credits meanwhile.
  *
  * Bells are rung once per turn and peer, not per message (mail_wake, before the submit).
  */
 #include "io/group.h"
 
-enum mail_kind { MAIL_POST = 1, MAIL_GIVE, MAIL_ANSWER };
+enum mail_kind { MAIL_POST = 1, MAIL_ANSWER };
 
 void mail_open(struct shard *sh)
 {
@@ -50,13 +55,12 @@ static void mail_put(struct shard *sh, uint16_t to, void *word)
     }
 }
 
-static void mail_send(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn, uint8_t kind)
+static void mail_send(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn)
 {
     must(shard_here() == sh || shard_here() == NULL);
     must(to < sh->count);
     mail->fn = fn;
     mail->from = sh->id;
-    mail->kind = kind;
     if (to == sh->id) {
         STAILQ_INSERT_TAIL(&sh->self, mail, link);
         return;
@@ -73,29 +77,15 @@ static void mail_send(struct shard *sh, uint16_t to, struct mail *mail, mail_fn 
 
 void shard_post(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn)
 {
-    mail_send(sh, to, mail, fn, MAIL_POST);
-}
-
-void shard_give(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn)
-{
-    mail_send(sh, to, mail, fn, MAIL_GIVE);
+    mail->kind = MAIL_POST;
+    mail_send(sh, to, mail, fn);
 }
 
 void shard_answer(struct shard *sh, struct mail *mail, mail_fn *fn)
 {
-    must(shard_here() == sh || shard_here() == NULL);
     must(mail->kind == MAIL_POST);
     mail->kind = MAIL_ANSWER;
-    mail->fn = fn;
-    if (mail->from == sh->id)
-        STAILQ_INSERT_TAIL(&sh->self, mail, link);
-    else
-        mail_put(sh, mail->from, mail);
-}
-
-bool shard_congested(const struct shard *sh, uint16_t to)
-{
-    return to != sh->id && sh->peers[to].credits == 0;
+    mail_send(sh, mail->from, mail, fn);
 }
 
 /* Credits came home: what waits for them leaves, in order. */
@@ -112,7 +102,7 @@ static void mail_credit(struct shard *sh, uint16_t to, uint32_t credits)
     }
 }
 
-static void mail_took_give(struct shard *sh, uint16_t from)
+static void mail_taken(struct shard *sh, uint16_t from)
 {
     struct shard_peer *peer = &sh->peers[from];
     peer->returns++;
@@ -130,10 +120,7 @@ static void mail_deliver(struct shard *sh, uint16_t from, void *word)
         return;
     }
     struct mail *mail = word;
-    if (mail->kind == MAIL_ANSWER)
-        mail_credit(sh, from, 1);
-    else if (mail->kind == MAIL_GIVE)
-        mail_took_give(sh, from);
+    mail_taken(sh, from);
     count_up(&sh->mails, 1);
     mail->fn(sh, mail);
 }

@@ -4,13 +4,13 @@
  * shard, and only that shard touches it; shards talk by mail. The turn below is the only scheduler.
  *
  * Mail is intrusive: a struct mail is embedded in the operation that travels, so posting never
- * allocates and never fails. shard_post() lends it to the other shard until shard_answer() brings
- * the same mail back; shard_give() hands it over for good. Per ordered pair of shards there is one
- * SPSC ring of 2N slots and N credits: a post takes a credit and with it the slot of its answer, so
- * answers never meet a full ring. (A give's credit comes home in that slot too, many in one.)
- * Without a credit the mail waits in the sender's own queue, in order, and shard_congested() tells
- * the sender's connections to stop reading: nobody spins, nothing is dropped, and no cycle of full
- * rings can block (each side always drains its answers).
+ * allocates and never fails. shard_answer() sends the same mail back to where it came from, now or
+ * much later; a mail that is not answered was handed over for good. Per ordered pair of shards
+ * there is one SPSC ring of 2N slots and N credits: a mail takes a credit, and the credit comes
+ * home when the mail has been taken out of the ring. Without a credit it waits in the sender's own
+ * queue, in order, where it costs nothing: nobody spins, nothing is dropped, and no cycle of full
+ * rings can block, because taking mail needs neither credit nor slot. How many operations may be
+ * under way is bounded where they begin (requests per connection, bytes of unfinished frames).
  *
  * The turn: mail, completions, ready tasks, deadlines, end-of-turn tasks, submit. Tasks per turn
  * are bounded; a turn over SHARD_STALL_NS is counted and remembered with the name of its longest
@@ -153,8 +153,6 @@ static inline void shard_step(struct shard *sh, const char *name)
 /* Mail to `to` (also to itself, then it arrives in the next turn). See the head of this file. */
 void shard_post(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn);
 void shard_answer(struct shard *sh, struct mail *mail, mail_fn *fn);
-void shard_give(struct shard *sh, uint16_t to, struct mail *mail, mail_fn *fn);
-bool shard_congested(const struct shard *sh, uint16_t to);
 
 void shard_ready(struct shard *sh,
                  struct task *task); /* at most once queued; runs this turn or the next */

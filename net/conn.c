@@ -284,6 +284,11 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
     return c;
 }
 
+bool conn_may_wait(const struct conn *c)
+{
+    return !c->net->draining && !c->at_eof;
+}
+
 void conn_pause(struct conn *c)
 {
     c->paused = true;

@@ -114,8 +114,9 @@ struct conn_service {
     /* True: pin is filled now. False: conn_resolved() follows. */
     bool (*on_resolve)(struct conn_pin *pin);
     void (*on_release)(struct conn_pin *pin);
-    void (*on_close)(struct conn *c); /* it will get no more requests */
-    void (*on_gone)(struct conn *c);  /* it is about to be freed, its socket is closed */
+    void (*on_end_of_input)(struct conn *c); /* it will ask nothing more, and may still read */
+    void (*on_close)(struct conn *c);        /* it will get no more requests */
+    void (*on_gone)(struct conn *c);         /* it is about to be freed, its socket is closed */
     bool (*is_pipelined)(int16_t api_key);
     /* Is this key at this version served? Else the connection is closed (ApiVersions excepted). */
     bool (*is_served)(int16_t api_key, int16_t api_version);
@@ -209,6 +210,9 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
 void conn_close(struct conn *c, enum close_reason reason);
 /* Closes after the answers of everything that came before have left. */
 void conn_close_after_answers(struct conn *c, enum close_reason reason);
+/* May an answer wait for something to happen? Not when the broker stops, nor for a peer that has
+ * said all: it may be gone, and a wait can be weeks long. */
+bool conn_may_wait(const struct conn *c);
 /* Stops and resumes starting requests and reading (quota mute, congestion). */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);

@@ -196,6 +196,7 @@ static void refuse(struct conn *c, enum close_reason reason)
 {
     c->at_eof = true;
     c->reason = reason;
+    c->net->service->on_end_of_input(c);
 }
 
 /* Decodes the header; the request waits for its turn, or is refused. */
@@ -332,6 +333,7 @@ static void on_received(struct io_op *op)
     } else if (op->res == 0) {
         c->at_eof = true; /* half-closed peers still get their answers */
         c->reason = CLOSE_BY_PEER;
+        c->net->service->on_end_of_input(c);
     } else {
         conn_close(c, CLOSE_RESET);
     }

@@ -93,7 +93,7 @@ static void hand_over(struct listen_socket *ls, int socket, const struct io_addr
                            .peer = *peer};
     ln->loads[h->to]++;
     io_socket_give(ln->sh->io, socket);
-    shard_give(ln->sh, h->to, &h->mail, on_arrived);
+    shard_post(ln->sh, h->to, &h->mail, on_arrived);
 }
 
 /* Here, on the listener's shard: at listen_fini() after a stop its ring is gone. */
@@ -182,7 +182,7 @@ void listen_connection_gone(struct listen *ln, struct shard *here, const struct 
 {
     struct handover *h = mem_alloc(sizeof(*h));
     *h = (struct handover){.listen = ln, .socket = -1, .to = here->id, .peer = *peer};
-    shard_give(here, ln->sh->id, &h->mail, on_gone);
+    shard_post(here, ln->sh->id, &h->mail, on_gone);
 }
 
 /* ---- life ---- */

@@ -358,6 +358,41 @@ def parked_fetch(run):
         check(error == 0 and wire.batches(data) and time.monotonic() - begin < 2, 'the parked fetch was not woken')
 
 
+def parked_by_the_thousand(run):
+    """Fetches that wait on every shard hold nothing that others need: topics are made, connections come (they once used
+    up the mail between shards)."""
+    topic = make_topic(run, run.topic('thousand'), partitions=8)
+    parked = [connect(run) for _ in range(2600)]
+    try:
+        for index, connection in enumerate(parked):
+            connection.send(wire.FETCH, 4, wire.fetch_body(topic, index % 8, 0, wait_ms=300_000))
+        run.watch.look()
+        another = make_topic(run, run.topic('another'), partitions=8)
+        with connect(run) as writer:
+            for partition in range(8):
+                check(wire.produce(writer, another, partition, wire.batch([b'x']))[0] == 0, 'produce beside the parked')
+                check(wire.produce(writer, topic, partition, wire.batch([b'x']))[0] == 0, 'produce for the parked')
+        for connection in parked:
+            error, _, _, data = wire.fetch_answer(connection.receive()[1])
+            check(error == 0 and wire.batches(data), 'a parked fetch was not woken')
+    finally:
+        for connection in parked:
+            connection.socket.close()
+
+
+def parked_half_closed(run):
+    """A peer that has said all is answered with what there is: the wait it asked for could be weeks."""
+    topic = make_topic(run, run.topic('parkedhalf'))
+    with connect(run) as connection:
+        connection.send(wire.FETCH, 4, wire.fetch_body(topic, 0, 0, wait_ms=300_000))
+        check(connection.silent(0.3), 'answered before there was anything')
+        connection.socket.shutdown(socket.SHUT_WR)
+        if run.is_kafka:
+            return
+        check(wire.fetch_answer(connection.receive()[1])[0] == 0, 'the parked fetch of a half-closed peer')
+        check(connection.closed_within(5), 'still open after the last answer')
+
+
 # --- batches -----------------------------------------------------------------------------------------------------
 
 def fetch_of_nothing(run):
@@ -549,5 +584,5 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     truncated, truncated_header, oversized, negative_length, empty_frame, oversized_slowly, absurd_counts,
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
     byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
-    pipelined, acks_0, parked_fetch, fetch_of_nothing, fetch_more_than_there_is, lying_batches, bomb, invalid_acks,
-    invalid_names, colliding_names, unknown_places, too_many)]
+    pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
+    fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, colliding_names, unknown_places, too_many)]

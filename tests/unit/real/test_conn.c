@@ -146,6 +146,11 @@ static void on_release(struct conn_pin *pin)
     world->pins--;
 }
 
+static void on_end_of_input(struct conn *c)
+{
+    (void)c;
+}
+
 static void on_close(struct conn *c)
 {
     (void)c;
@@ -170,6 +175,7 @@ static bool is_served(int16_t key, int16_t version)
 static const struct conn_service service = {.on_request = on_request,
                                             .on_resolve = on_resolve,
                                             .on_release = on_release,
+                                            .on_end_of_input = on_end_of_input,
                                             .on_close = on_close,
                                             .on_gone = on_gone,
                                             .is_pipelined = is_pipelined,

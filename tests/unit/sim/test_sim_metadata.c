@@ -334,7 +334,7 @@ static void on_ready(void *user)
     check_restart(node->model, node->shards[0].image);
     node->model->ready = true;
     for (uint16_t i = 0; i < node->broker.shard_count; i++)
-        shard_give(node->shards[0].sh, i, &node->shards[i].mail, on_go);
+        shard_post(node->shards[0].sh, i, &node->shards[i].mail, on_go);
 }
 
 static void on_failed(void *user, const char *sentence)
@@ -374,7 +374,7 @@ static void start_shard(struct shard *sh, void *prepared)
     asker->pause = (struct timer){.fn = on_pause, .name = "test.pause"};
     arena_init(&asker->arena, 1U << 20);
     node->askers[sh->id] = asker;
-    shard_give(sh, 0, &bs->mail, on_begun);
+    shard_post(sh, 0, &bs->mail, on_begun);
 }
 
 static void *prepare(struct fs *fs, void *argument, bool *failed)
