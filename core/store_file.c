@@ -390,7 +390,8 @@ static void on_closed(struct io_op *op)
 
 static void file_finish_close(struct store_file *sf)
 {
-    if (sf->busy || !STAILQ_EMPTY(&sf->queue) || !sf->opened || sf->ended)
+    bool unwritten = sf->redo.length > 1 && sf->state != FILE_FAILED;
+    if (sf->busy || unwritten || !STAILQ_EMPTY(&sf->queue) || !sf->opened || sf->ended)
         return;
     sf->ended = true;
     sf->work.done = on_closed;
