@@ -6,6 +6,10 @@
  * machine (io_uring), the data directory. Then one pinned thread per shard runs the broker, and
  * this thread waits for signals: TERM and INT drain and end with 0, a second INT ends at once, USR1
  * prints the counters.
+ *
+ * A signal reaches the broker as a word in an eventfd that shard 0 reads through its door. When the
+ * broker ends by itself that read is still under way, and is ended by the same word. The doors are
+ * closed when no shard runs any more: until then one may ring another's bell.
  */
 #include "core/api.h"
 #include "io/diag.h"
@@ -24,9 +28,6 @@
 #include <unistd.h>
 
 #define SPIN_NS 30000U
-
-/* One broker per process here; its doors stay open until the process ends. */
-static struct start *started;
 
 static uint64_t now_ns(void)
 {
@@ -80,19 +81,38 @@ static void on_failed(void *user, const char *sentence)
     broker_stop(st->broker);
 }
 
-static void on_stopped(void *user)
+static void ask_to_stop(const struct start *st)
 {
-    struct start *st = user;
+    uint64_t one = 1;
+    if (write(st->stop_file, &one, sizeof(one)) != sizeof(one))
+        _exit(EXIT_FAILED);
+}
+
+static void leave(struct start *st)
+{
     st->ended = true;
     for (uint16_t i = 0; i < st->shard_count; i++)
         shard_stop(shard_of(st->group, i));
     kill(getpid(), SIGUSR2); /* the main thread waits for signals */
 }
 
+static void on_stopped(void *user)
+{
+    struct start *st = user;
+    st->stopped = true;
+    if (st->stop_asked)
+        leave(st);
+    else
+        ask_to_stop(st);
+}
+
 static void on_stop_asked(struct io_op *op)
 {
     struct start *st = container_of(op, struct start, stop_op);
-    if (op->res == (int64_t)sizeof(st->stop_word))
+    st->stop_asked = true;
+    if (st->stopped)
+        leave(st);
+    else
         broker_stop(st->broker);
 }
 
@@ -115,7 +135,9 @@ static void shard_main(uint32_t index, void *argument)
         io_read(io, &st->stop_op, st->stop_file, &st->stop_word, sizeof(st->stop_word), 0);
     }
     shard_run(sh);
+    pthread_barrier_wait(&st->all_ran);
     shard_fini(sh);
+    io_close_all(io);
 }
 
 static void wait_for_signals(struct start *st, const sigset_t *signals)
@@ -132,9 +154,7 @@ static void wait_for_signals(struct start *st, const sigset_t *signals)
         if (asked && signal == SIGINT)
             _exit(EXIT_INTERRUPTED);
         asked = true;
-        uint64_t one = 1;
-        if (write(st->stop_file, &one, sizeof(one)) != sizeof(one))
-            _exit(EXIT_FAILED);
+        ask_to_stop(st);
     }
 }
 
@@ -158,6 +178,7 @@ static int open_broker(struct start *st)
     st->broker = broker_open(&options, st->group, &error);
     if (st->broker)
         return EXIT_OK;
+    shard_group_free(st->group);
     complain(st->inv, "%s", error.text);
     return EXIT_REFUSED_DATA;
 }
@@ -176,6 +197,7 @@ static int run(struct start *st)
     int code = open_broker(st);
     if (code != EXIT_OK)
         return code;
+    pthread_barrier_init(&st->all_ran, NULL, st->shard_count);
     struct threads *threads;
     int error = threads_start(&threads, st->cpus, st->shard_count, shard_main, st);
     if (error < 0) {
@@ -184,6 +206,8 @@ static int run(struct start *st)
     }
     wait_for_signals(st, &signals);
     threads_join(threads);
+    pthread_barrier_destroy(&st->all_ran);
+    close(st->stop_file);
     broker_close(st->broker);
     shard_group_free(st->group);
     return st->exit_code;
@@ -191,7 +215,7 @@ static int run(struct start *st)
 
 int cmd_start(struct invocation *inv)
 {
-    struct start *st = started = mem_zalloc(sizeof(*st));
+    struct start *st = mem_zalloc(sizeof(*st));
     st->inv = inv;
     st->began_ns = now_ns();
     api_check();
@@ -202,5 +226,6 @@ int cmd_start(struct invocation *inv)
         code = run(st);
     conf_fini(&st->conf);
     mem_free(st->file);
+    mem_free(st);
     return code;
 }

@@ -10,6 +10,8 @@
 #include "io/threads.h"
 #include "tools/millrace/command.h"
 
+#include <pthread.h>
+
 #define ASSIGNMENTS_MAX 256U
 #define LISTEN_TEXT_MAX 512U
 
@@ -36,6 +38,9 @@ struct start {
     int stop_file; /* eventfd: written by the signal thread, read by shard 0 */
     struct io_op stop_op;
     uint64_t stop_word;
+    bool stop_asked; /* the read is done; shard 0's, like the next */
+    bool stopped;    /* the broker is */
+    pthread_barrier_t all_ran;
     uint64_t began_ns;
     volatile int exit_code;
     volatile bool ended;
