@@ -19,7 +19,6 @@
 #include <time.h>
 
 #define DIAG_SITES    128U /* event names with a limit of their own; a power of two */
-#define DIAG_VALUE    1024U
 #define DIAG_KEY      64U
 #define NS_PER_SECOND 1000000000U
 
@@ -53,7 +52,7 @@ struct line {
 };
 
 struct value {
-    char text[DIAG_VALUE];
+    char text[DIAG_VALUE_MAX];
     size_t len;
     bool number; /* made of one numeric conversion and nothing else */
 };
@@ -182,10 +181,21 @@ static void line_field(struct line *line, const char *key, const struct value *v
     }
 }
 
+static void value_put(struct value *value, const char *text, size_t len)
+{
+    static const char cut[] = "...";
+    size_t room = sizeof(value->text) - value->len;
+    size_t most = len < room ? len : room;
+    memcpy(value->text + value->len, text, most);
+    value->len += most;
+    if (len > room)
+        memcpy(value->text + sizeof(value->text) - strlen(cut), cut, strlen(cut));
+}
+
 static void line_text(struct line *line, const char *key, const char *text)
 {
-    struct value value = {.len = strnlen(text, DIAG_VALUE)};
-    memcpy(value.text, text, value.len);
+    struct value value = {.len = 0};
+    value_put(&value, text, strlen(text));
     line_field(line, key, &value);
 }
 
@@ -226,14 +236,6 @@ static struct conversion conversion_read(const char **at, va_list *arguments)
     c.kind = *p != '\0' ? *p++ : '\0';
     *at = p;
     return c;
-}
-
-static void value_put(struct value *value, const char *text, size_t len)
-{
-    size_t room = sizeof(value->text) - value->len;
-    len = len < room ? len : room;
-    memcpy(value->text + value->len, text, len);
-    value->len += len;
 }
 
 static void value_integer(struct value *value, struct conversion c, va_list *arguments)

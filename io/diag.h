@@ -28,6 +28,7 @@ enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO, DIAG_DEBUG };
 #define DIAG_LINES_PER_SECOND 10U
 #define DIAG_EVENTS           256U  /* remembered per shard */
 #define DIAG_LINE_MAX         2048U /* what does not fit is left out: truncated=true */
+#define DIAG_VALUE_MAX        1024U /* a longer value is cut and ends in ... */
 
 /* sh may be NULL outside a shard, at start: then the line has no shard and no limit. */
 void diag_line(struct shard *sh, enum diag_level level, const char *event, const char *fields, ...)

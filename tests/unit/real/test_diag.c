@@ -149,6 +149,29 @@ static void test_too_long(void **state)
     free(much);
 }
 
+/* A value that is too long for a value, though not for the line, shows where it was cut. */
+static void test_long_value(void **state)
+{
+    (void)state;
+    char much[DIAG_VALUE_MAX + 2];
+    char expected[DIAG_VALUE_MAX + 100];
+    memset(much, 'a', sizeof(much));
+    much[DIAG_VALUE_MAX] = '\0';
+    diag_info(sh, "test.whole", "much=%s after=%u", much, 2U);
+    (void)snprintf(expected, sizeof(expected),
+                   " level=info shard=0 event=test.whole much=%s after=2", much);
+    assert_string_equal(next_line(), expected);
+    much[DIAG_VALUE_MAX] = 'a';
+    much[DIAG_VALUE_MAX + 1] = '\0';
+    diag_info(sh, "test.cut", "much=%s after=%u", much, 2U);
+    (void)snprintf(expected, sizeof(expected),
+                   " level=info shard=0 event=test.cut much=%.*s... after=2",
+                   (int)DIAG_VALUE_MAX - 3, much);
+    assert_string_equal(next_line(), expected);
+    diag_info(sh, "test.cut", "much=%s:%u after=%u", much, 1U, 2U);
+    assert_string_equal(next_line(), expected);
+}
+
 /* Nobody reads: lines are lost and counted, and the shard does not wait. What was accepted comes,
  * and then the count. */
 static void test_nobody_reads(void **state)
@@ -248,6 +271,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_level, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_limit, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_too_long, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_long_value, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_nobody_reads, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_nobody_reads_at_the_end, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_dump, scene_open, scene_close),
