@@ -2,7 +2,8 @@
  *
  * Connections over real sockets: a service that echoes, answers late and out of order, and answers
  * by reference, against a client that cuts its frames in all the wrong places. The shard runs on a
- * thread of its own, the client is plain blocking code.
+ * thread of its own, the client is plain blocking code. What the shard has counted is the shard's:
+ * the client asks for it with a request, like anything else.
  */
 #include "io/mem.h"
 #include "net/conn.h"
@@ -29,8 +30,18 @@
 #define KEY_PIPELINED   ((int16_t)KEY_PRODUCE)   /* the later one is answered first */
 #define KEY_REFERENCE   ((int16_t)KEY_FETCH)
 #define KEY_STOP        ((int16_t)KEY_SYNC_GROUP)
+#define KEY_LOOK        ((int16_t)KEY_JOIN_GROUP) /* answered with struct seen */
 #define REFERENCE_BYTES (3U << 20)
 #define FRAME_MAX       (8U << 20)
+
+/* What the shard saw; its maxima since it was last asked. */
+struct seen {
+    uint32_t running_max;
+    uint32_t pins;
+    uint32_t pins_max;
+    uint64_t unfinished_bytes;
+    uint64_t closed[CLOSE_REASON_COUNT];
+};
 
 struct world {
     pthread_t thread;
@@ -42,11 +53,7 @@ struct world {
     pthread_barrier_t ready;
     struct net_limits limits;
     uint8_t *big;
-    /* what was seen */
-    uint32_t running_max;
-    uint32_t started;
-    uint32_t pins;
-    uint32_t pins_max;
+    struct seen seen;
 };
 
 static struct world *world;
@@ -64,6 +71,18 @@ static void echo(struct request *q)
         span_advance(&body, len);
     }
     request_answer(q);
+}
+
+static void tell_seen(struct request *q)
+{
+    struct seen *seen = &world->seen;
+    seen->unfinished_bytes = world->net.unfinished_bytes;
+    memcpy(seen->closed, world->net.closed, sizeof(seen->closed));
+    request_answer_begin(q);
+    wr_raw(&q->answer, seen, sizeof(*seen));
+    request_answer(q);
+    seen->running_max = 0;
+    seen->pins_max = seen->pins;
 }
 
 struct late {
@@ -102,9 +121,8 @@ static void on_listen_stopped(void *user)
 
 static void on_request(struct request *q)
 {
-    world->started++;
-    if (q->conn->running > world->running_max)
-        world->running_max = q->conn->running;
+    if (q->conn->running > world->seen.running_max)
+        world->seen.running_max = q->conn->running;
     switch (q->header.request_api_key) {
     case KEY_LATE:
         answer_after(q, 20000000);
@@ -115,6 +133,9 @@ static void on_request(struct request *q)
     case KEY_STOP:
         request_silent(q);
         listen_stop(&world->listen, on_listen_stopped, NULL);
+        break;
+    case KEY_LOOK:
+        tell_seen(q);
         break;
     case KEY_REFERENCE:
         request_answer_begin(q);
@@ -134,16 +155,16 @@ static bool on_resolve(struct conn_pin *pin)
     pin->iov[0] = (struct iovec){world->big + pin->skip, len};
     pin->count = 1;
     pin->bytes = len;
-    world->pins++;
-    if (world->pins > world->pins_max)
-        world->pins_max = world->pins;
+    world->seen.pins++;
+    if (world->seen.pins > world->seen.pins_max)
+        world->seen.pins_max = world->seen.pins;
     return true;
 }
 
 static void on_release(struct conn_pin *pin)
 {
     (void)pin;
-    world->pins--;
+    world->seen.pins--;
 }
 
 static void on_end_of_input(struct conn *c)
@@ -220,7 +241,7 @@ static int begin(void **state)
     world = calloc(1, sizeof(*world));
     world->group = shard_group_new(1, SHARD_CREDITS);
     world->limits = (struct net_limits){
-        .frame_bytes_max = FRAME_MAX, .unfinished_bytes_max = 1U << 20, .idle_max_ns = 400000000};
+        .frame_bytes_max = FRAME_MAX, .unfinished_bytes_max = 1U << 20, .idle_max_ns = 3000000000};
     world->big = malloc(REFERENCE_BYTES);
     for (uint32_t i = 0; i < REFERENCE_BYTES; i++)
         world->big[i] = (uint8_t)(i * 7 + (i >> 9));
@@ -249,7 +270,7 @@ static void put(int s, const void *data, size_t len)
 {
     const uint8_t *at = data;
     while (len > 0) {
-        ssize_t wrote = write(s, at, len);
+        ssize_t wrote = send(s, at, len, MSG_NOSIGNAL);
         assert_true(wrote > 0);
         at += wrote;
         len -= (size_t)wrote;
@@ -295,6 +316,19 @@ static size_t frame(uint8_t **out, int16_t key, uint32_t id, size_t len)
     for (size_t i = 0; i < len; i++)
         at[15 + i] = (uint8_t)(id * 31 + i * 7 + (i >> 8));
     return size;
+}
+
+static void look(struct seen *seen)
+{
+    int s = dial();
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_LOOK, 1, 0);
+    uint8_t head[8];
+    put(s, bytes, size);
+    assert_true(get(s, head, sizeof(head)));
+    assert_true(get(s, seen, sizeof(*seen)));
+    free(bytes);
+    close(s);
 }
 
 static void expect_echo(int s, uint32_t id, size_t len)
@@ -363,7 +397,8 @@ static void test_answers_in_order(void **state)
 {
     (void)state;
     int s = dial();
-    world->running_max = 0;
+    struct seen seen;
+    look(&seen); /* what ran before is forgotten */
     for (uint32_t id = 1; id <= 40; id++) {
         uint8_t *bytes;
         int16_t key = id % 10 == 0 ? KEY_LATE : KEY_PIPELINED;
@@ -374,7 +409,8 @@ static void test_answers_in_order(void **state)
     for (uint32_t id = 1; id <= 40; id++)
         expect_echo(s, id, 20000);
     /* Nine pipelined ones stand between two that are not. */
-    assert_in_range(world->running_max, 2, 9);
+    look(&seen);
+    assert_in_range(seen.running_max, 2, 9);
     close(s);
 }
 
@@ -387,7 +423,9 @@ static void test_references(void **state)
     put(s, bytes, size);
     put(s, bytes, size);
     usleep(100000); /* nobody reads: no more is pinned than the limit */
-    assert_true(world->pins_max <= CONN_PINS_MAX);
+    struct seen seen;
+    look(&seen);
+    assert_in_range(seen.pins_max, 1, CONN_PINS_MAX);
     uint8_t *body = malloc(REFERENCE_BYTES);
     for (int i = 0; i < 2; i++) {
         uint8_t head[12];
@@ -399,8 +437,9 @@ static void test_references(void **state)
         assert_true(get(s, tail, sizeof(tail)));
         assert_int_equal(from_be32(tail), 8);
     }
-    usleep(10000);
-    assert_int_equal(world->pins, 0);
+    do
+        look(&seen); /* the last bytes were read, and are about to be let go */
+    while (seen.pins != 0);
     free(body);
     free(bytes);
     close(s);
@@ -432,11 +471,12 @@ static void test_bad_frames_close(void **state)
         int s = dial();
         put(s, bad[i], sizes[i]);
         expect_closed(s);
-        usleep(20000);
     }
-    assert_int_equal(world->net.closed[CLOSE_FRAME_SIZE], 3);
-    assert_int_equal(world->net.closed[CLOSE_UNSUPPORTED], 1);
-    assert_int_equal(world->net.closed[CLOSE_MALFORMED], 1);
+    struct seen seen;
+    look(&seen);
+    assert_int_equal(seen.closed[CLOSE_FRAME_SIZE], 3);
+    assert_int_equal(seen.closed[CLOSE_UNSUPPORTED], 1);
+    assert_int_equal(seen.closed[CLOSE_MALFORMED], 1);
 }
 
 static void test_unfinished_frames_wait_for_the_budget(void **state)
@@ -458,8 +498,9 @@ static void test_unfinished_frames_wait_for_the_budget(void **state)
     for (int i = 0; i < 3; i++)
         close(s[i]);
     free(bytes);
-    usleep(20000);
-    assert_int_equal(world->net.unfinished_bytes, 0);
+    struct seen seen;
+    look(&seen);
+    assert_int_equal(seen.unfinished_bytes, 0);
 }
 
 static void test_limit_per_address(void **state)
@@ -490,7 +531,9 @@ static void test_idle_connections_close(void **state)
     int s = dial();
     put(s, "\0\0", 2); /* half a frame, then silence */
     expect_closed(s);
-    assert_true(world->net.closed[CLOSE_IDLE] >= 1);
+    struct seen seen;
+    look(&seen);
+    assert_true(seen.closed[CLOSE_IDLE] >= 1);
 }
 
 /* Drains: what was asked is answered, and nothing is left. */
