@@ -90,7 +90,7 @@ static void ask_to_stop(const struct start *st)
 
 static void leave(struct start *st)
 {
-    st->ended = true;
+    __atomic_store_n(&st->ended, true, __ATOMIC_RELEASE);
     for (uint16_t i = 0; i < st->shard_count; i++)
         shard_stop(shard_of(st->group, i));
     kill(getpid(), SIGUSR2); /* the main thread waits for signals */
@@ -143,7 +143,7 @@ static void shard_main(uint32_t index, void *argument)
 static void wait_for_signals(struct start *st, const sigset_t *signals)
 {
     bool asked = false;
-    while (!st->ended) {
+    while (!__atomic_load_n(&st->ended, __ATOMIC_ACQUIRE)) {
         int signal;
         if (sigwait(signals, &signal) != 0 || signal == SIGUSR2)
             continue;

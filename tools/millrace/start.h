@@ -42,8 +42,8 @@ struct start {
     bool stopped;    /* the broker is */
     pthread_barrier_t all_ran;
     uint64_t began_ns;
-    volatile int exit_code;
-    volatile bool ended;
+    int exit_code;
+    bool ended; /* atomic: said by shard 0, read by the thread that waits for signals */
 };
 
 /* Flags, --override and the properties file into st->conf, reported; names looked up. */
