@@ -29,6 +29,7 @@ static uint64_t block_runs(uint64_t free, unsigned size_class)
 
 static uint64_t block_mask(unsigned size_class)
 {
+    must(size_class < BLOCK_CLASSES);
     unsigned pages = 1U << (2 * size_class);
     return pages == 64 ? UINT64_MAX : (1ULL << pages) - 1;
 }

@@ -162,7 +162,7 @@ static bool check_size(struct controller_step *step, struct control_op *op,
     if (now + count > CONTROL_PARTITIONS_MAX)
         return refuse(op, item, ERR_INVALID_PARTITIONS,
                       "with %llu partitions more there would be %llu; the limit is %u",
-                      (unsigned long long)count, (unsigned long long)(now + count),
+                      (unsigned long long)count, (unsigned long long)now + count,
                       CONTROL_PARTITIONS_MAX);
     return true;
 }

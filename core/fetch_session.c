@@ -34,6 +34,7 @@ struct fetch_session *fetch_session_find(struct fetch_sessions *sessions, int32_
 
 static void partition_free(struct fetch_session *session, struct fetch_session_partition *partition)
 {
+    must(session->partitions); /* the list and the map hold the same */
     HASH_DEL(session->partitions, partition);
     TAILQ_REMOVE(&session->order, partition, link);
     session->count--;

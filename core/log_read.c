@@ -256,7 +256,7 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
             find_segment_begin(lg, find, segment);
             continue;
         }
-        struct batch_header header;
+        struct batch_header header = {0};
         enum find_step step =
             budget-- == 0 ? STEP_WAIT : find_header(lg, segment, find, find->priv.at, &header);
         if (step == STEP_READ)

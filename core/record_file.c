@@ -243,7 +243,7 @@ static bool record_file_walk(struct record_file *rf, const uint8_t *bytes, uint6
 {
     static const uint8_t zeros[FS_BLOCK];
     rf->position = FS_BLOCK;
-    struct record_payload payload;
+    struct record_payload payload = {0};
     while (rf->position < size && record_batch_check(bytes + rf->position, size - rf->position,
                                                      rf->nonce, &payload) == rf->next_seq) {
         if (!on_batch(argument, payload.data, payload.length, error))

@@ -62,6 +62,7 @@ static void tail_release(struct log_shard *ls, struct tail_block *block)
 void tail_drop(struct log_shard *ls, struct tail_block *block)
 {
     struct log_body *lg = block->lg;
+    must(lg != NULL);
     TAILQ_REMOVE(&lg->blocks, block, link);
     if (block->clean)
         TAILQ_REMOVE(&ls->clean, block, clean_link);
@@ -77,6 +78,7 @@ void tail_drop(struct log_shard *ls, struct tail_block *block)
 static bool tail_evictable(const struct tail_block *block)
 {
     const struct segment *segment = block->segment;
+    must(segment != NULL);
     if (segment->written >= block->position + block->size)
         return true;
     if (segment->written < block->position + block->used || segment->written != segment->size)

@@ -183,13 +183,13 @@ static void line_field(struct line *line, const char *key, const struct value *v
 
 static void value_put(struct value *value, const char *text, size_t len)
 {
-    static const char cut[] = "...";
+    static const char cut[] = {'.', '.', '.'};
     size_t room = sizeof(value->text) - value->len;
     size_t most = len < room ? len : room;
     memcpy(value->text + value->len, text, most);
     value->len += most;
     if (len > room)
-        memcpy(value->text + sizeof(value->text) - strlen(cut), cut, strlen(cut));
+        memcpy(value->text + sizeof(value->text) - sizeof(cut), cut, sizeof(cut));
 }
 
 static void line_text(struct line *line, const char *key, const char *text)

@@ -110,7 +110,7 @@ static void mail_taken(struct shard *sh, uint16_t from)
         return;
     uintptr_t word = ((uintptr_t)peer->returns << 1) | 1;
     peer->returns = 0;
-    mail_put(sh, from, (void *)word); // NOLINT(performance-no-int-to-ptr): a number, never followed
+    mail_put(sh, from, (void *)word); /* a number, never followed */
 }
 
 static void mail_deliver(struct shard *sh, uint16_t from, void *word)
@@ -154,6 +154,7 @@ bool mail_run(struct shard *sh)
 {
     bool more = false;
     mail_run_self(sh);
+    must(sh->count > 0);
     for (uint16_t i = 0; i < sh->count; i++) {
         uint16_t from = (uint16_t)((sh->mail_first + i) % sh->count);
         if (from != sh->id && mail_run_from(sh, from))

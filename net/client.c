@@ -121,9 +121,8 @@ static void flush(struct client *c)
         struct client_call *call = c->next_call;
         struct out_part *part = call->part;
         for (; part && count < IO_VECTORS_MAX; part = part->next) {
-            const void *data = part->kind == OUT_REF
-                                   ? (const void *)(uintptr_t)part->cookie // NOLINT
-                                   : part->data;
+            const void *data =
+                part->kind == OUT_REF ? (const void *)(uintptr_t)part->cookie : part->data;
             c->iov[count++] = (struct iovec){.iov_base = no_const(data), .iov_len = part->len};
         }
         call->part = part;

@@ -24,8 +24,10 @@
 
 static void pieces_grow(struct conn *c)
 {
-    if (c->in_count < c->in_size)
+    if (c->in_count < c->in_size) {
+        must(c->in_pieces != NULL);
         return;
+    }
     c->in_size = c->in_size ? c->in_size * 2 : PIECES_FIRST;
     c->in_pieces = mem_realloc(c->in_pieces, c->in_size * sizeof(*c->in_pieces));
     c->in_blocks = mem_realloc(c->in_blocks, c->in_size * sizeof(struct io_block *));

@@ -172,7 +172,7 @@ int io_listen(struct io *io, const struct io_address *address,
 uint16_t io_listen_port(struct io *io, int listener)
 {
     (void)socket_of(io, listener);
-    struct sockaddr_in6 name;
+    struct sockaddr_in6 name = {0};
     socklen_t len = sizeof(name);
     int result = getsockname(listener, (struct sockaddr *)&name, &len);
     must(result == 0);
@@ -184,7 +184,7 @@ uint16_t io_listen_port(struct io *io, int listener)
 void io_peer(struct io *io, int socket, struct io_address *peer)
 {
     (void)socket_of(io, socket);
-    struct sockaddr_in6 name;
+    struct sockaddr_in6 name = {0};
     socklen_t len = sizeof(name);
     memset(peer, 0, sizeof(*peer));
     if (getpeername(socket, (struct sockaddr *)&name, &len) == 0)

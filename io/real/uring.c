@@ -336,10 +336,10 @@ static void complete(struct io *io, uint64_t data, int res, unsigned flags)
         wake_read(io);
     } else if (data == DATA_RUNG || data == DATA_IGNORED) {
         return;
-    } else if (data & 1) {                                /* a message to another ring failed */
-        wake_by_file((struct io *)(uintptr_t)(data - 1)); // NOLINT(performance-no-int-to-ptr)
+    } else if (data & 1) { /* a message to another ring failed */
+        wake_by_file((struct io *)(uintptr_t)(data - 1));
     } else {
-        struct io_op *op = (struct io_op *)(uintptr_t)data; // NOLINT(performance-no-int-to-ptr)
+        struct io_op *op = (struct io_op *)(uintptr_t)data;
         io->counts.completions++;
         if (request_of(op)->place == PLACE_CANCEL)
             TAILQ_REMOVE(&io->cancels, op, link);

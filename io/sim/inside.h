@@ -153,7 +153,7 @@ enum op_state {
 
 static inline void *op_thing(const struct io_op *op)
 {
-    return (void *)(uintptr_t)op->priv[1]; // NOLINT(performance-no-int-to-ptr)
+    return (void *)(uintptr_t)op->priv[1];
 }
 
 /* ---- world.c ---- */

@@ -181,7 +181,7 @@ unsigned io_reap(struct io *io)
         io->in_flight--;
         io->counts.completions++;
         if (op->priv[2] != 0) {
-            uint32_t *pending = (uint32_t *)(uintptr_t)op->priv[2]; // NOLINT
+            uint32_t *pending = (uint32_t *)(uintptr_t)op->priv[2];
             --*pending;
         }
         op->priv[0] = OP_NONE;

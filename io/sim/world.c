@@ -223,7 +223,7 @@ void world_note(struct world *world, const char *format, ...)
     va_list list;
     fprintf(world->trace, "%12.6f note ", (double)world->now_ns / 1e9);
     va_start(list, format);
-    vfprintf(world->trace, format, list); // NOLINT(clang-analyzer-valist.Uninitialized): it is
+    vfprintf(world->trace, format, list);
     va_end(list);
     fputc('\n', world->trace);
 }

@@ -225,7 +225,7 @@ static void on_command(char *line)
         failed("unknown command %s", line);
     if (has_failed())
         printf("FAIL %s\n", load.failure);
-    fflush(stdout);
+    (void)fflush(stdout);
 }
 
 static void fill_pool(void)

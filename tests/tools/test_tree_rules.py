@@ -47,6 +47,7 @@ SPOILED = [
     ("never", "tests/t.c", SPDX + "strcpy(a, b);\n", "strcpy()"),
     ("never", "io/a.c", SPDX + "\n\nassert(x);\n", "io/a.c:4: assert()"),
     ("function-length", "core/c.c", SPDX + function(71), "71 lines"),
+    ("nesting", "core/c.c", SPDX + "void f(void)\n{\n" + 16 * " " + "}\n}\n", "core/c.c:4"),
     ("file-length", "tests/t.c", SPDX + "int x;\n" * 1200, "1201 lines"),
     ("spdx", "core/c.c", "int x;\n", "no SPDX"),
     ("spdx", "tests/run", "#!/bin/bash\n", "no SPDX"),

@@ -114,7 +114,7 @@ static void say_error(const struct invocation *inv, const char *format, va_list 
     (void)fflush(stdout);
     bool color = inv && inv->color;
     fprintf(stderr, "%serror:%s ", color ? RED : "", color ? PLAIN : "");
-    (void)vfprintf(stderr, format, arguments); // NOLINT(clang-analyzer-valist.Uninitialized)
+    (void)vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
 }
 

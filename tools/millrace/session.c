@@ -67,6 +67,7 @@ void link_complain(const struct broker_link *link)
 static void on_settled(struct client *c)
 {
     struct broker_link *link = c->user;
+    must(link != NULL);
     link->settled = true;
 }
 

@@ -239,7 +239,7 @@ static void test_dump(void **state)
     (void)state;
     for (unsigned i = 0; i < DIAG_EVENTS + 3; i++)
         diag_event(sh, "test.event", i, i * 2);
-    fflush(stderr);
+    (void)fflush(stderr);
     int before = dup(STDERR_FILENO);
     int pipes[2];
     assert_int_equal(pipe(pipes), 0);

@@ -14,7 +14,8 @@
 
 /* ---- mail among all, in order ---- */
 
-enum { LETTERS = 3000, SHARDS = 3 };
+enum { LETTERS = 3000 };
+#define SHARDS ((uint16_t)3)
 
 struct letter {
     struct mail mail;
