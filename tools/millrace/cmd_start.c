@@ -9,7 +9,8 @@
  *
  * A signal reaches the broker as a word in an eventfd that shard 0 reads through its door. When the
  * broker ends by itself that read is still under way, and is ended by the same word. The doors are
- * closed when no shard runs any more: until then one may ring another's bell.
+ * closed when no shard runs any more and no signal is waited for: until then a shard may ring the
+ * bell of another, and this thread may print what the doors have counted.
  */
 #include "core/api.h"
 #include "io/diag.h"
@@ -197,7 +198,7 @@ static int run(struct start *st)
     int code = open_broker(st);
     if (code != EXIT_OK)
         return code;
-    pthread_barrier_init(&st->all_ran, NULL, st->shard_count);
+    pthread_barrier_init(&st->all_ran, NULL, st->shard_count + 1U);
     struct threads *threads;
     int error = threads_start(&threads, st->cpus, st->shard_count, shard_main, st);
     if (error < 0) {
@@ -205,6 +206,7 @@ static int run(struct start *st)
         return EXIT_FAILED;
     }
     wait_for_signals(st, &signals);
+    pthread_barrier_wait(&st->all_ran);
     threads_join(threads);
     pthread_barrier_destroy(&st->all_ran);
     close(st->stop_file);

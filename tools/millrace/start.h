@@ -38,9 +38,9 @@ struct start {
     int stop_file; /* eventfd: written by the signal thread, read by shard 0 */
     struct io_op stop_op;
     uint64_t stop_word;
-    bool stop_asked; /* the read is done; shard 0's, like the next */
-    bool stopped;    /* the broker is */
-    pthread_barrier_t all_ran;
+    bool stop_asked;           /* the read is done; shard 0's, like the next */
+    bool stopped;              /* the broker is */
+    pthread_barrier_t all_ran; /* every shard, and nobody asks for counters any more */
     uint64_t began_ns;
     int exit_code;
     bool ended; /* atomic: said by shard 0, read by the thread that waits for signals */
