@@ -299,6 +299,14 @@ static void delete_on_removed(struct file_job *job)
     change_finish(lg, change, LOG_OK);
 }
 
+/* Noted at the very moment it is durable: the checkpoint that releases its record may be the one
+ * that runs now, and the files go only later, when nothing of the log is under way. */
+static void log_end(struct log_body *lg)
+{
+    lg->ended = true;
+    checkpoint_note(lg);
+}
+
 static void delete_run(struct log_body *lg, struct log_change *change)
 {
     if (change->priv.step == CHANGE_ASKED) {
@@ -314,11 +322,8 @@ static void delete_run(struct log_body *lg, struct log_change *change)
         return;
     change->priv.step = CHANGE_FOUND;
     lg->state = LOG_DEAD;
-    /* Newer than its record: a checkpoint that ran when that became durable has noted the log as
-     * alive at that change. */
-    lg->flushed_change = change->priv.record.priv.change +
-                         (io_mutation(lg->ls->io, "checkpoint.death_not_newer") ? 0 : 1);
-    checkpoint_note(lg);
+    if (!lg->ended)
+        log_end(lg);
     writer_forget(lg);
     file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
 }
@@ -331,8 +336,11 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
         return; /* offline: log_fail_all() ends the change */
     struct log_change *change = container_of(record, struct log_change, priv.record);
     change->priv.step = CHANGE_DURABLE;
-    if (change->priv.kind == JOURNAL_DELETE)
+    if (change->priv.kind == JOURNAL_DELETE) {
+        if (!io_mutation(lg->ls->io, "checkpoint.death_noted_late"))
+            log_end(lg);
         return; /* log_change_run() goes on */
+    }
     if (change->priv.kind == JOURNAL_TRUNCATE)
         truncate_apply(lg, change);
     else

@@ -191,6 +191,7 @@ struct log_body {
     struct segment *flushed_segment;
     uint32_t flushed_position;
     uint64_t flushed_change;
+    bool ended; /* its deletion is durable, and noted for the next checkpoint */
     struct segment *durable_segment;
     uint32_t durable_position;
 

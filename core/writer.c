@@ -285,7 +285,7 @@ void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *en
         .id = lg->log.id,
         .incarnation = lg->incarnation,
         .change = lg->flushed_change,
-        .deleted = lg->state == LOG_DEAD,
+        .deleted = lg->ended,
         .start_offset = lg->log.start_offset,
         .end_offset = lg->log.durable_offset,
         .end = {lg->durable_segment->base, lg->durable_position},
@@ -377,7 +377,8 @@ static void checkpoint_log_done(struct log_body *lg)
     struct log_shard *ls = lg->ls;
     lg->in_checkpoint = false;
     ls->syncs--;
-    checkpoint_note(lg);
+    if (!lg->ended)
+        checkpoint_note(lg);
     if (!TAILQ_EMPTY(&lg->changes))
         log_change_run(lg);
     checkpoint_run(ls);
@@ -533,7 +534,7 @@ static void checkpoint_compact(struct log_shard *ls)
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
         /* Change 0: its birth is on its way to the journal, which alone may tell of it. */
-        if (lg->state == LOG_DEAD ||
+        if (lg->ended ||
             (lg->flushed_change == 0 && !io_mutation(ls->io, "checkpoint.unborn_noted")))
             continue;
         struct checkpoint_entry entry;
