@@ -262,12 +262,15 @@ static void admin_step(struct actor *a)
     struct topic_fact *open = unsettled(admin);
     struct topic_fact *unused = free_topic(admin, &used);
     struct topic_fact *there = model_topic(a->model, &a->rng);
+    a->model->sweeping = a->model->sweeping && !open;
     if (open && open->state == TOPIC_ASKED)
         ask_create(admin, open);
     else if (open)
         ask_delete(admin, open);
     else if (there && there->partitions < there->partitions_max)
         ask_partitions(admin, there);
+    else if (there && a->model->sweeping)
+        ask_delete(admin, there);
     else if (a->model->resting)
         ask_metadata(admin, NULL);
     else if (unused && used < TOPICS_WANTED && (used < 2 || rng_one_in(&a->rng, 3)))

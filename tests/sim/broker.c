@@ -99,6 +99,24 @@ static void life_trouble(struct play *play)
     }
 }
 
+static bool is_swept(void *argument)
+{
+    const struct play *play = argument;
+    return is_ended(argument) || (!play->model.sweeping && is_idle(argument));
+}
+
+/* Everything comes to rest, and then a topic is deleted: little else is left for the stop to do. */
+static void sweep(struct play *play)
+{
+    struct model *m = &play->model;
+    m->resting = true;
+    (void)world_run_until(play->world, is_ended, play, world_now_ns(play->world) + 6 * S);
+    m->sweeping = true;
+    (void)world_run_until(play->world, is_swept, play, world_now_ns(play->world) + 2 * S);
+    m->sweeping = false;
+    m->resting = false;
+}
+
 static void life_stop(struct play *play)
 {
     struct node *node = &play->node;
@@ -120,7 +138,12 @@ static void life_end(struct play *play)
         return;
     }
     if (rng_one_in(rng, 4)) {
-        life_stop(play);
+        if (rng_one_in(rng, 3))
+            sweep(play);
+        if (node_runs(&play->node))
+            life_stop(play);
+        else
+            play->model.life++;
         return;
     }
     play->model.life++;
@@ -176,14 +199,17 @@ static bool broker_play(struct world *world, char *why, size_t why_size)
 {
     struct play play = {.world = world};
     struct machine *machine = world_machine(world, "node");
-    uint64_t lives = rng_between(world_rng(world), 2, 4);
+    uint64_t lives = rng_between(world_rng(world), 1, 4);
     node_init(&play.node, world, machine);
     model_init(&play.model, world, &play.node);
     play.model.operations_max = OPERATIONS;
     play.crowd.model = &play.model;
     crowd_start(&play.crowd, world_machine(world, "clients"));
-    for (uint64_t i = 0; i < lives && !play.model.failed; i++)
+    for (uint64_t i = 0; i < lives && !play.model.failed; i++) {
         life(&play, OPERATIONS / lives);
+        while (!play.model.failed && rng_one_in(world_rng(world), 3))
+            life(&play, rng_below(world_rng(world), 30));
+    }
     if (!play.model.failed)
         last_life(&play);
     const struct model *m = &play.model;

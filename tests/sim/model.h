@@ -85,6 +85,7 @@ struct model {
     uint32_t stops;      /* the life in which the broker was asked to stop last */
     uint32_t fails;      /* the life in which its disk failed last */
     bool resting;        /* nothing new is asked for */
+    bool sweeping;       /* but for the deletion of one topic */
     bool reckoning;      /* the last life is being read to its end */
     uint64_t operations; /* requests answered */
     uint64_t operations_max;
