@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "core/api_work.h"
 #include "core/broker.h"
 #include "net/conn.h"
 #include "net/kafka.h"

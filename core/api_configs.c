@@ -35,9 +35,11 @@ static bool may(struct request *q, enum api_operation operation, int8_t type, st
 /* ---- DescribeConfigs ---- */
 
 struct describe {
+    struct api_work work;
     struct request *q;
     struct describe_configs_request request;
     struct describe_configs_response response;
+    bool failed;
 };
 
 static struct str arena_str(struct request *q, const char *text)
@@ -135,42 +137,64 @@ static bool resource_fill(struct describe *d, const struct describe_configs_requ
             result_refuse(out, ERR_INVALID_REQUEST, "ask the broker itself for its configuration");
             return true;
         }
-        struct conf_view view = image_view(bs->image, NULL);
+        struct conf_view view = image_view(d->work.image, NULL);
         return entries_fill(d, in, &view, CONF_BROKER, out);
     }
     const struct topic_image *topic =
-        image_topic_by_name(bs->image, in->resource_name.data, (size_t)in->resource_name.len);
+        image_topic_by_name(d->work.image, in->resource_name.data, (size_t)in->resource_name.len);
     if (!topic) {
         result_refuse(out, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
         return true;
     }
-    struct conf_view view = image_view(bs->image, topic);
+    struct conf_view view = image_view(d->work.image, topic);
     return entries_fill(d, in, &view, CONF_TOPIC, out);
+}
+
+static bool describe_step(struct api_work *work)
+{
+    struct describe *d = container_of(work, struct describe, work);
+    int32_t next = d->response.results_count;
+    if (next == d->request.resources_count)
+        return false;
+    d->response.results_count++;
+    d->failed = !resource_fill(d, &d->request.resources[next], &d->response.results[next]);
+    return !d->failed;
+}
+
+static void described(struct api_work *work)
+{
+    struct describe *d = container_of(work, struct describe, work);
+    if (d->failed)
+        api_malformed(d->q);
+    else
+        api_work_answer(work, KAFKA_DESCRIBE_CONFIGS_RESPONSE, &d->response);
 }
 
 void api_describe_configs(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe d = {.q = q};
-    struct rd rd;
-    rd_init(&rd, q->body);
-    init_describe_configs_response(&d.response);
-    bool whole =
-        read_describe_configs_request(&rd, &q->arena, q->header.request_api_version, &d.request);
-    if (whole)
-        d.response.results =
-            arena_array(&q->arena, (size_t)d.request.resources_count, sizeof(*d.response.results));
-    whole = whole && d.response.results;
-    for (int32_t i = 0; whole && i < d.request.resources_count; i++)
-        whole = resource_fill(&d, &d.request.resources[i],
-                              &d.response.results[d.response.results_count++]);
-    if (!whole) {
+    struct describe *d = arena_alloc(&q->arena, sizeof(*d));
+    if (!d) {
         api_malformed(q);
         return;
     }
-    request_answer_begin(q);
-    write_describe_configs_response(&q->answer, q->header.request_api_version, &d.response);
-    request_answer(q);
+    memset(d, 0, sizeof(*d));
+    api_work_init(&d->work, q);
+    d->q = q;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_describe_configs_response(&d->response);
+    if (!read_describe_configs_request(&rd, &q->arena, q->header.request_api_version,
+                                       &d->request)) {
+        api_malformed(q);
+        return;
+    }
+    d->response.results =
+        arena_array(&q->arena, (size_t)d->request.resources_count, sizeof(*d->response.results));
+    if (d->response.results)
+        api_work_go(&d->work, describe_step, described);
+    else
+        api_malformed(q);
 }
 
 /* ---- changes ---- */
@@ -234,9 +258,7 @@ static void on_replaced(struct control_op *control)
             .resource_type = item->resource_type,
             .resource_name = item->name};
     }
-    request_answer_begin(q);
-    write_alter_configs_response(&q->answer, q->header.request_api_version, &response);
-    request_answer(q);
+    api_answer(q, KAFKA_ALTER_CONFIGS_RESPONSE, &response);
 }
 
 static bool replace_item(struct alter *op, const struct alter_configs_request_resource *in,
@@ -299,9 +321,7 @@ static void on_changed(struct control_op *control)
                 .resource_type = item->resource_type,
                 .resource_name = item->name};
     }
-    request_answer_begin(q);
-    write_incremental_alter_configs_response(&q->answer, q->header.request_api_version, &response);
-    request_answer(q);
+    api_answer(q, KAFKA_INCREMENTAL_ALTER_CONFIGS_RESPONSE, &response);
 }
 
 static bool change_item(struct alter *op,

@@ -9,10 +9,13 @@
 #include <string.h>
 
 struct page {
+    struct api_work work;
     struct request *q;
     struct describe_topic_partitions_request request;
     struct describe_topic_partitions_response response;
-    int32_t left; /* partitions that still fit */
+    int32_t left;  /* partitions that still fit */
+    int32_t topic; /* the next one of the request */
+    bool failed;
 };
 
 static int by_text(const void *a, const void *b)
@@ -37,6 +40,7 @@ static bool names_fill(struct page *page)
         for (uint32_t i = 0; i < image->topic_count; i++)
             request->topics[request->topics_count++].name =
                 (struct str){image->topics[i]->name, image->topics[i]->name_len};
+        return true; /* they are in order */
     }
     qsort(request->topics, (size_t)request->topics_count, sizeof(*request->topics), by_text);
     return true;
@@ -71,7 +75,7 @@ static bool topic_fill(struct page *page, struct str name, int32_t from)
 {
     struct request *q = page->q;
     const struct topic_image *topic =
-        image_topic_by_name(api_shard(q)->image, name.data, (size_t)name.len);
+        image_topic_by_name(page->work.image, name.data, (size_t)name.len);
     struct describe_topic_partitions_response_topic *out =
         &page->response.topics[page->response.topics_count++];
     init_describe_topic_partitions_response_topic(out);
@@ -102,53 +106,64 @@ static bool topic_fill(struct page *page, struct str name, int32_t from)
     return true;
 }
 
-static bool page_fill(struct page *page)
+/* One topic: false when the page is over. */
+static bool page_step(struct api_work *work)
 {
+    struct page *page = container_of(work, struct page, work);
     const struct describe_topic_partitions_request *request = &page->request;
-    const struct describe_topic_partitions_request_cursor *cursor =
-        request->has_cursor ? &request->cursor : NULL;
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        struct str name = request->topics[i].name;
-        int32_t from = 0;
-        if (cursor) {
-            const struct describe_topic_partitions_request_topic at = {.name = cursor->topic_name};
-            int order = by_text(&request->topics[i], &at);
-            if (order < 0)
-                continue;
-            if (order == 0)
-                from = (int32_t)max_i64(cursor->partition_index, 0);
-        }
-        if (page->left == 0) {
-            cursor_set(page, name, from);
+    if (page->topic == request->topics_count)
+        return false;
+    const struct describe_topic_partitions_request_topic *in = &request->topics[page->topic++];
+    int32_t from = 0;
+    if (request->has_cursor) {
+        const struct describe_topic_partitions_request_topic at = {.name =
+                                                                       request->cursor.topic_name};
+        int order = by_text(in, &at);
+        if (order < 0)
             return true;
-        }
-        if (!topic_fill(page, name, from))
-            return false;
-        if (page->response.has_next_cursor)
-            return true;
+        if (order == 0)
+            from = (int32_t)max_i64(request->cursor.partition_index, 0);
     }
-    return true;
+    if (page->left == 0) {
+        cursor_set(page, in->name, from);
+        return false;
+    }
+    page->failed = !topic_fill(page, in->name, from);
+    return !page->failed && !page->response.has_next_cursor;
+}
+
+static void page_done(struct api_work *work)
+{
+    struct page *page = container_of(work, struct page, work);
+    if (page->failed)
+        api_malformed(page->q);
+    else
+        api_work_answer(work, KAFKA_DESCRIBE_TOPIC_PARTITIONS_RESPONSE, &page->response);
 }
 
 void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
 {
     const int32_t limit = bs->broker->conf->broker.max_request_partition_size_limit;
-    struct page page = {.q = q};
     const int16_t version = q->header.request_api_version;
-    struct rd rd;
-    rd_init(&rd, q->body);
-    init_describe_topic_partitions_response(&page.response);
-    bool whole = read_describe_topic_partitions_request(&rd, &q->arena, version, &page.request) &&
-                 names_fill(&page);
-    if (whole)
-        page.response.topics = arena_array(&q->arena, (size_t)page.request.topics_count,
-                                           sizeof(*page.response.topics));
-    page.left = (int32_t)min_i64(max_i64(page.request.response_partition_limit, 1), limit);
-    if (!whole || !page.response.topics || !page_fill(&page)) {
+    struct page *page = arena_alloc(&q->arena, sizeof(*page));
+    if (!page) {
         api_malformed(q);
         return;
     }
-    request_answer_begin(q);
-    write_describe_topic_partitions_response(&q->answer, version, &page.response);
-    request_answer(q);
+    memset(page, 0, sizeof(*page));
+    api_work_init(&page->work, q);
+    page->q = q;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_describe_topic_partitions_response(&page->response);
+    bool whole = read_describe_topic_partitions_request(&rd, &q->arena, version, &page->request) &&
+                 names_fill(page);
+    if (whole)
+        page->response.topics = arena_array(&q->arena, (size_t)page->request.topics_count,
+                                            sizeof(*page->response.topics));
+    page->left = (int32_t)min_i64(max_i64(page->request.response_partition_limit, 1), limit);
+    if (whole && page->response.topics)
+        api_work_go(&page->work, page_step, page_done);
+    else
+        api_malformed(q);
 }

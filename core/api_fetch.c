@@ -15,6 +15,7 @@
 #define SESSION_EPOCH_FULL     0
 #define SESSION_EPOCH_NONE     (-1)
 #define ISOLATION_COMMITTED    1
+#define FETCH_ITEMS            16U /* parts per step */
 
 static bool by_id(const struct fetch *f)
 {
@@ -137,37 +138,61 @@ static bool same_topic(const struct fetch_part *a, const struct fetch_part *b)
     return str_equal(a->topic, b->topic);
 }
 
-/* Parts in order; those of one topic that follow each other share an entry. */
-static bool response_fill(struct fetch *f, struct fetch_session *session)
+static bool response_alloc(struct fetch *f)
 {
     struct arena *arena = &f->q->arena;
-    struct fetch_response_partition *out = arena_array(arena, f->part_count, sizeof(*out));
+    f->out = arena_array(arena, f->part_count, sizeof(*f->out));
     f->response.responses = arena_array(arena, f->part_count, sizeof(*f->response.responses));
-    if (!out || !f->response.responses)
-        return false;
-    const struct fetch_part *before = NULL;
-    struct fetch_response_topic *topic = NULL;
-    for (uint32_t i = 0; i < f->part_count; i++) {
-        const struct fetch_part *part = &f->parts[i];
-        struct fetch_session_key key = session_key_of(part);
-        struct fetch_session_partition *told = session ? fetch_session_get(session, &key) : NULL;
-        bool tell = !f->incremental || worth_telling(part, told);
-        if (told)
-            session_told(session, told, part);
-        if (!tell)
-            continue;
-        if (!before || !same_topic(before, part)) {
-            topic = &f->response.responses[f->response.responses_count++];
-            init_fetch_response_topic(topic);
-            topic->topic = part->topic;
-            topic->topic_id = part->key.topic_id;
-            topic->partitions = out;
-        }
-        before = part;
-        part_fill(f, part, out++);
-        topic->partitions_count++;
+    return f->out && f->response.responses;
+}
+
+static struct fetch_response_topic *topic_of(struct fetch *f, const struct fetch_part *part)
+{
+    struct fetch_response *response = &f->response;
+    if (f->before && same_topic(f->before, part))
+        return &response->responses[response->responses_count - 1];
+    struct fetch_response_topic *topic = &response->responses[response->responses_count++];
+    init_fetch_response_topic(topic);
+    topic->topic = part->topic;
+    topic->topic_id = part->key.topic_id;
+    topic->partitions = f->out;
+    return topic;
+}
+
+/* Parts in order; those of one topic that follow each other share an entry. */
+static void part_tell(struct fetch *f, struct fetch_session *session, const struct fetch_part *part)
+{
+    struct fetch_session_key key = session_key_of(part);
+    struct fetch_session_partition *told = session ? fetch_session_get(session, &key) : NULL;
+    bool tell = !f->incremental || worth_telling(part, told);
+    if (told)
+        session_told(session, told, part);
+    if (!tell)
+        return;
+    struct fetch_response_topic *topic = topic_of(f, part);
+    f->before = part;
+    part_fill(f, part, f->out++);
+    topic->partitions_count++;
+}
+
+/* The session is looked up in each step: it may have been evicted meanwhile. */
+static bool tell_some(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    struct fetch_session *session = fetch_session_find(sessions_of(f), f->session_id);
+    for (unsigned i = 0; i < FETCH_ITEMS; i++) {
+        if (f->next == f->part_count)
+            return false;
+        part_tell(f, session, &f->parts[f->next++]);
     }
     return true;
+}
+
+static void on_told(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    f->response.session_id = f->session_id;
+    api_work_answer(work, KAFKA_FETCH_RESPONSE, &f->response);
 }
 
 /* What a new session remembers of the request. */
@@ -186,20 +211,35 @@ static bool session_asked(const struct fetch *f, struct fetch_session *session,
     return true;
 }
 
-static struct fetch_session *session_open(struct fetch *f)
+/* A session that cannot be kept is no session. */
+static void session_drop(struct fetch *f)
 {
-    struct fetch_sessions *sessions = sessions_of(f);
-    struct fetch_session *session = fetch_session_new(sessions, by_id(f), f->part_count);
-    if (!session)
-        return NULL;
-    for (uint32_t i = 0; i < f->part_count; i++) {
-        if (!session_asked(f, session, &f->parts[i])) {
-            fetch_session_close(sessions, session);
-            return NULL;
+    struct fetch_session *session = fetch_session_find(sessions_of(f), f->session_id);
+    if (session)
+        fetch_session_close(sessions_of(f), session);
+    f->session_id = 0;
+}
+
+static bool remember_some(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    struct fetch_session *session = fetch_session_find(sessions_of(f), f->session_id);
+    for (unsigned i = 0; i < FETCH_ITEMS; i++) {
+        if (f->next == f->part_count)
+            return false;
+        if (!session || !session_asked(f, session, &f->parts[f->next++])) {
+            session_drop(f);
+            return false;
         }
     }
-    f->session_id = session->id;
-    return session;
+    return true;
+}
+
+static void on_remembered(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    f->next = 0;
+    api_work_go(work, tell_some, on_told);
 }
 
 void fetch_finish(struct fetch *f)
@@ -212,25 +252,25 @@ void fetch_finish(struct fetch *f)
         return;
     }
     apply_budget(f);
-    struct fetch_session *session =
-        f->session_new ? session_open(f) : fetch_session_find(sessions_of(f), f->session_id);
-    if (!response_fill(f, session)) {
+    if (!response_alloc(f)) {
         api_malformed(q);
         return;
     }
-    f->response.session_id = f->session_id;
-    request_answer_begin(q);
-    write_fetch_response(&q->answer, q->header.request_api_version, &f->response);
-    request_answer(q);
+    f->next = 0;
+    struct fetch_session *session =
+        f->session_new ? fetch_session_new(sessions_of(f), by_id(f), f->part_count) : NULL;
+    if (session) {
+        f->session_id = session->id;
+        api_work_go(&f->work, remember_some, on_remembered);
+    } else {
+        api_work_go(&f->work, tell_some, on_told);
+    }
 }
 
 static void answer_error(struct fetch *f, enum err error)
 {
-    struct request *q = f->q;
     f->response.error_code = (int16_t)error;
-    request_answer_begin(q);
-    write_fetch_response(&q->answer, q->header.request_api_version, &f->response);
-    request_answer(q);
+    api_work_answer(&f->work, KAFKA_FETCH_RESPONSE, &f->response);
 }
 
 /* ---- what is asked ---- */
@@ -238,11 +278,10 @@ static void answer_error(struct fetch *f, enum err error)
 static void part_resolve(struct fetch *f, struct fetch_part *part)
 {
     struct request *q = f->q;
-    struct broker_shard *bs = api_shard(q);
+    const struct image *image = f->work.image;
     const struct topic_image *topic =
-        part->asked_by_id
-            ? image_topic_by_id(bs->image, &part->key.topic_id)
-            : image_topic_by_name(bs->image, part->topic.data, (size_t)part->topic.len);
+        part->asked_by_id ? image_topic_by_id(image, &part->key.topic_id)
+                          : image_topic_by_name(image, part->topic.data, (size_t)part->topic.len);
     const struct partition_image *partition =
         topic ? image_partition(topic, part->key.partition) : NULL;
     part->diverging_epoch = -1;
@@ -438,6 +477,32 @@ static bool groups_make(struct fetch *f)
     return true;
 }
 
+static bool resolve_some(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    for (unsigned i = 0; i < FETCH_ITEMS; i++) {
+        if (f->next == f->part_count)
+            return false;
+        part_resolve(f, &f->parts[f->next++]);
+    }
+    return true;
+}
+
+static void on_resolved(struct api_work *work)
+{
+    struct fetch *f = container_of(work, struct fetch, work);
+    struct request *q = f->q;
+    if (!groups_make(f)) {
+        api_malformed(q);
+        return;
+    }
+    if (!conn_may_wait(q->conn))
+        f->may_wait = false;
+    q->user = f;
+    TAILQ_INSERT_TAIL(&api_shard(q)->sessions->under_way, f, link);
+    fetch_read(f);
+}
+
 void api_fetch(struct broker_shard *bs, struct request *q)
 {
     struct fetch *f = arena_alloc(&q->arena, sizeof(*f));
@@ -446,6 +511,7 @@ void api_fetch(struct broker_shard *bs, struct request *q)
         return;
     }
     memset(f, 0, sizeof(*f));
+    api_work_init(&f->work, q);
     f->q = q;
     init_fetch_response(&f->response);
     struct rd rd;
@@ -463,16 +529,8 @@ void api_fetch(struct broker_shard *bs, struct request *q)
     f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, cap), 0);
     f->bytes_min = (uint32_t)min_i64(max_i64(f->request.min_bytes, 0), f->bytes_max);
     f->committed_only = f->request.isolation_level == ISOLATION_COMMITTED;
-    f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0 && conn_may_wait(q->conn);
-    for (uint32_t i = 0; i < f->part_count; i++)
-        part_resolve(f, &f->parts[i]);
-    if (!groups_make(f)) {
-        api_malformed(q);
-        return;
-    }
-    q->user = f;
-    TAILQ_INSERT_TAIL(&bs->sessions->under_way, f, link);
-    fetch_read(f);
+    f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0;
+    api_work_go(&f->work, resolve_some, on_resolved);
 }
 
 /* ---- the end of things ---- */

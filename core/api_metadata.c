@@ -10,12 +10,26 @@
 
 #include <string.h>
 
-#define METADATA_NULL_MEANS_ALL 1  /* before: an empty list does (M1) */
-#define METADATA_AUTO_CREATE    4  /* before: always allowed */
-#define METADATA_TOPIC_ID       10 /* in the request */
-#define METADATA_BY_ID          12 /* and usable */
+#define METADATA_NULL_MEANS_ALL 1   /* before: an empty list does (M1) */
+#define METADATA_AUTO_CREATE    4   /* before: always allowed */
+#define METADATA_TOPIC_ID       10  /* in the request */
+#define METADATA_BY_ID          12  /* and usable */
+#define METADATA_ITEMS          64U /* per step: topics and partitions */
 
 static const struct uuid no_id;
+
+/* In the request's arena. */
+struct metadata {
+    struct api_work work;
+    struct metadata_request request;
+    struct metadata_response response;
+    bool all;
+    bool failed;
+    uint32_t next; /* topic, of the image or of the request */
+    uint32_t count;
+    const struct topic_image *topic; /* whose partitions are being told, NULL: of none */
+    uint32_t partition;              /* the next one of it */
+};
 
 static bool id_given(const struct uuid *id)
 {
@@ -86,9 +100,10 @@ static void partition_fill(const struct partition_image *in, int32_t index,
     };
 }
 
-static bool topic_fill(struct request *q, const struct topic_image *in, bool with_operations,
-                       struct metadata_response_topic *out)
+static bool topic_begin(struct metadata *m, const struct topic_image *in,
+                        struct metadata_response_topic *out)
 {
+    struct request *q = m->work.q;
     init_metadata_response_topic(out);
     out->name = (struct str){in->name, in->name_len};
     out->topic_id = in->id;
@@ -96,43 +111,34 @@ static bool topic_fill(struct request *q, const struct topic_image *in, bool wit
     out->partitions = arena_array(&q->arena, in->partition_count, sizeof(*out->partitions));
     if (!out->partitions)
         return false;
-    out->partitions_count = (int32_t)in->partition_count;
-    for (uint32_t i = 0; i < in->partition_count; i++)
-        partition_fill(&in->partitions[i], (int32_t)i, &out->partitions[i]);
-    if (with_operations)
+    if (m->request.include_topic_authorized_operations)
         out->topic_authorized_operations = api_operations(q, RESOURCE_TOPIC, out->name);
+    m->topic = in->partition_count > 0 ? in : NULL;
+    m->partition = 0;
     return true;
 }
 
-static bool all_topics(struct request *q, const struct image *image,
-                       const struct metadata_request *request, struct metadata_response *response)
+static bool next_of_all(struct metadata *m)
 {
-    response->topics = arena_array(&q->arena, image->topic_count, sizeof(*response->topics));
-    if (!response->topics)
-        return false;
-    for (uint32_t i = 0; i < image->topic_count; i++) {
-        const struct topic_image *topic = image->topics[i];
-        struct str name = {topic->name, topic->name_len};
-        if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, name))
-            continue;
-        if (!topic_fill(q, topic, request->include_topic_authorized_operations,
-                        &response->topics[response->topics_count++]))
-            return false;
-    }
-    return true;
+    const struct topic_image *topic = m->work.image->topics[m->next++];
+    struct str name = {topic->name, topic->name_len};
+    if (!api_may(m->work.q, OPERATION_DESCRIBE, RESOURCE_TOPIC, name))
+        return true;
+    return topic_begin(m, topic, &m->response.topics[m->response.topics_count++]);
 }
 
-static bool one_topic(struct broker_shard *bs, struct request *q,
-                      const struct metadata_request *request,
-                      const struct metadata_request_topic *in, struct metadata_response_topic *out)
+static bool one_topic(struct metadata *m, const struct metadata_request_topic *in,
+                      struct metadata_response_topic *out)
 {
+    struct request *q = m->work.q;
+    const struct image *image = m->work.image;
     bool by_id = id_given(&in->topic_id);
     const struct topic_image *topic =
-        by_id ? image_topic_by_id(bs->image, &in->topic_id)
-              : image_topic_by_name(bs->image, in->name.data, (size_t)in->name.len);
+        by_id ? image_topic_by_id(image, &in->topic_id)
+              : image_topic_by_name(image, in->name.data, (size_t)in->name.len);
     struct str name = topic ? (struct str){topic->name, topic->name_len} : in->name;
     if (topic && api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, name))
-        return topic_fill(q, topic, request->include_topic_authorized_operations, out);
+        return topic_begin(m, topic, out);
     init_metadata_response_topic(out);
     out->name = by_id ? str_null() : in->name;
     out->topic_id = in->topic_id;
@@ -141,7 +147,7 @@ static bool one_topic(struct broker_shard *bs, struct request *q,
     else if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, in->name))
         out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
     else
-        out->error_code = (int16_t)missing_topic(bs, q, request, in->name);
+        out->error_code = (int16_t)missing_topic(api_shard(q), q, &m->request, in->name);
     return true;
 }
 
@@ -153,26 +159,52 @@ static bool topic_asked_well(const struct metadata_request_topic *topic, int16_t
     return topic->name.len >= 0 && !(version >= METADATA_TOPIC_ID && id_given(&topic->topic_id));
 }
 
-static bool some_topics(struct broker_shard *bs, struct request *q,
-                        const struct metadata_request *request, struct metadata_response *response)
+static bool next_of_some(struct metadata *m)
 {
-    response->topics =
-        arena_array(&q->arena, (size_t)request->topics_count, sizeof(*response->topics));
-    if (!response->topics)
-        return false;
-    for (int32_t i = 0; i < request->topics_count; i++) {
-        const struct metadata_request_topic *in = &request->topics[i];
-        struct metadata_response_topic *out = &response->topics[response->topics_count++];
-        if (!topic_asked_well(in, q->header.request_api_version)) {
-            init_metadata_response_topic(out);
-            out->name = in->name.len >= 0 ? in->name : str_of("");
-            out->topic_id = in->topic_id;
-            out->error_code = ERR_INVALID_REQUEST;
-        } else if (!one_topic(bs, q, request, in, out)) {
-            return false;
+    const struct metadata_request_topic *in = &m->request.topics[m->next++];
+    struct metadata_response_topic *out = &m->response.topics[m->response.topics_count++];
+    if (topic_asked_well(in, m->work.q->header.request_api_version))
+        return one_topic(m, in, out);
+    init_metadata_response_topic(out);
+    out->name = in->name.len >= 0 ? in->name : str_of("");
+    out->topic_id = in->topic_id;
+    out->error_code = ERR_INVALID_REQUEST;
+    return true;
+}
+
+static void next_partition(struct metadata *m)
+{
+    struct metadata_response_topic *out = &m->response.topics[m->response.topics_count - 1];
+    partition_fill(&m->topic->partitions[m->partition], (int32_t)m->partition,
+                   &out->partitions[out->partitions_count++]);
+    if (++m->partition == m->topic->partition_count)
+        m->topic = NULL;
+}
+
+static bool fill_some(struct api_work *work)
+{
+    struct metadata *m = container_of(work, struct metadata, work);
+    for (unsigned i = 0; i < METADATA_ITEMS; i++) {
+        if (m->topic) {
+            next_partition(m);
+            continue;
         }
+        if (m->next == m->count)
+            return false;
+        m->failed = !(m->all ? next_of_all(m) : next_of_some(m));
+        if (m->failed)
+            return false;
     }
     return true;
+}
+
+static void on_filled(struct api_work *work)
+{
+    struct metadata *m = container_of(work, struct metadata, work);
+    if (m->failed)
+        api_malformed(work->q);
+    else
+        api_work_answer(work, KAFKA_METADATA_RESPONSE, &m->response);
 }
 
 static bool brokers_fill(struct broker_shard *bs, struct request *q,
@@ -200,28 +232,31 @@ static bool brokers_fill(struct broker_shard *bs, struct request *q,
 void api_metadata(struct broker_shard *bs, struct request *q)
 {
     const int16_t version = q->header.request_api_version;
-    struct metadata_request request;
-    struct metadata_response response;
+    struct metadata *m = arena_alloc(&q->arena, sizeof(*m));
     struct rd rd;
     rd_init(&rd, q->body);
-    init_metadata_response(&response);
-    if (!read_metadata_request(&rd, &q->arena, version, &request)) {
+    if (!m) {
         api_malformed(q);
         return;
     }
-    bool all =
-        version >= METADATA_NULL_MEANS_ALL ? request.topics_count < 0 : request.topics_count == 0;
-    bool filled =
-        brokers_fill(bs, q, &response) && (all ? all_topics(q, bs->image, &request, &response)
-                                               : some_topics(bs, q, &request, &response));
-    if (!filled) {
+    memset(m, 0, sizeof(*m));
+    api_work_init(&m->work, q);
+    init_metadata_response(&m->response);
+    if (!read_metadata_request(&rd, &q->arena, version, &m->request) ||
+        !brokers_fill(bs, q, &m->response)) {
         api_malformed(q);
         return;
     }
-    if (request.include_cluster_authorized_operations)
-        response.cluster_authorized_operations =
+    m->all = version >= METADATA_NULL_MEANS_ALL ? m->request.topics_count < 0
+                                                : m->request.topics_count == 0;
+    m->count = m->all ? bs->image->topic_count : (uint32_t)m->request.topics_count;
+    m->response.topics = arena_array(&q->arena, m->count, sizeof(*m->response.topics));
+    if (!m->response.topics) {
+        api_malformed(q);
+        return;
+    }
+    if (m->request.include_cluster_authorized_operations)
+        m->response.cluster_authorized_operations =
             api_operations(q, RESOURCE_CLUSTER, str_of("kafka-cluster"));
-    request_answer_begin(q);
-    write_metadata_response(&q->answer, version, &response);
-    request_answer(q);
+    api_work_go(&m->work, fill_some, on_filled);
 }

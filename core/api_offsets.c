@@ -20,11 +20,32 @@ enum list_timestamp {
 #define ISOLATION_COMMITTED 1
 #define REPLICA_CONSUMER    (-1)
 
+#define ASK_ITEMS 8U /* per step */
+
+/* The next partition to ask about. */
+struct cursor {
+    int32_t topic;
+    int32_t partition;
+    const struct topic_image *image; /* of the topic, once it is begun */
+    bool begun;
+    bool failed;
+};
+
+static void cursor_next_topic(struct cursor *at)
+{
+    at->topic++;
+    at->partition = 0;
+    at->begun = false;
+}
+
 struct list_offsets {
+    struct api_work work;
     struct request *q;
     struct list_offsets_request request;
     struct list_offsets_response response;
     int32_t waiting;
+    struct cursor at;
+    const uint8_t *counts; /* of the topic that is being asked about, or NULL */
 };
 
 struct list_part {
@@ -37,10 +58,7 @@ static void list_one_less(struct list_offsets *op)
 {
     if (--op->waiting > 0)
         return;
-    struct request *q = op->q;
-    request_answer_begin(q);
-    write_list_offsets_response(&q->answer, q->header.request_api_version, &op->response);
-    request_answer(q);
+    api_work_answer(&op->work, KAFKA_LIST_OFFSETS_RESPONSE, &op->response);
 }
 
 static void on_listed(struct offset_lookup *lookup)
@@ -136,60 +154,90 @@ static bool list_topic(struct list_offsets *op, const struct list_offsets_reques
                        struct list_offsets_response_topic *out)
 {
     struct request *q = op->q;
-    const struct topic_image *topic =
-        image_topic_by_name(api_shard(q)->image, in->name.data, (size_t)in->name.len);
+    op->at.begun = true;
+    op->at.image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    op->response.topics_count++;
     init_list_offsets_response_topic(out);
     out->name = in->name;
     out->partitions =
         arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    if (!out->partitions)
-        return false;
-    out->partitions_count = in->partitions_count;
-    for (int32_t i = 0; i < in->partitions_count; i++) {
-        init_list_offsets_response_partition(&out->partitions[i]);
-        out->partitions[i].partition_index = in->partitions[i].partition_index;
+    op->counts = count_names(op, op->at.image, in);
+    return out->partitions != NULL;
+}
+
+static void list_next(struct list_offsets *op)
+{
+    struct cursor *at = &op->at;
+    const struct list_offsets_request_topic *in = &op->request.topics[at->topic];
+    struct list_offsets_response_topic *out = &op->response.topics[at->topic];
+    if (!at->begun && !list_topic(op, in, out)) {
+        at->failed = true;
+        return;
     }
-    const uint8_t *counts = count_names(op, topic, in);
-    for (int32_t i = 0; i < in->partitions_count; i++) {
-        if (named_twice(counts, topic, in->partitions[i].partition_index))
-            out->partitions[i].error_code = ERR_INVALID_REQUEST;
-        else
-            list_partition(op, topic, &in->partitions[i], &out->partitions[i]);
+    if (at->partition == in->partitions_count) {
+        cursor_next_topic(at);
+        return;
+    }
+    const struct list_offsets_request_partition *asked = &in->partitions[at->partition++];
+    struct list_offsets_response_partition *answer = &out->partitions[out->partitions_count++];
+    init_list_offsets_response_partition(answer);
+    answer->partition_index = asked->partition_index;
+    if (named_twice(op->counts, at->image, asked->partition_index))
+        answer->error_code = ERR_INVALID_REQUEST;
+    else
+        list_partition(op, at->image, asked, answer);
+}
+
+static bool list_step(struct api_work *work)
+{
+    struct list_offsets *op = container_of(work, struct list_offsets, work);
+    for (unsigned i = 0; i < ASK_ITEMS; i++) {
+        if (op->at.failed || op->at.topic == op->request.topics_count)
+            return false;
+        list_next(op);
     }
     return true;
+}
+
+static void list_asked(struct api_work *work)
+{
+    list_one_less(container_of(work, struct list_offsets, work));
 }
 
 void api_list_offsets(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
     struct list_offsets *op = arena_alloc(&q->arena, sizeof(*op));
-    struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op ||
-        !read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+    if (!op) {
         api_malformed(q);
         return;
     }
+    memset(op, 0, sizeof(*op));
+    api_work_init(&op->work, q);
     op->q = q;
+    op->waiting = 1;
+    struct rd rd;
+    rd_init(&rd, q->body);
     init_list_offsets_response(&op->response);
+    if (!read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+        api_malformed(q);
+        return;
+    }
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->waiting = 1;
-    bool whole = op->response.topics != NULL;
-    for (int32_t i = 0; whole && i < op->request.topics_count; i++) {
-        whole = list_topic(op, &op->request.topics[i], &op->response.topics[i]);
-        op->response.topics_count += whole;
-    }
-    list_one_less(op);
+    op->at.failed = !op->response.topics;
+    api_work_go(&op->work, list_step, list_asked);
 }
 
 /* ---- OffsetForLeaderEpoch ---- */
 
 struct epoch_ends {
+    struct api_work work;
     struct request *q;
     struct offset_for_leader_epoch_request request;
     struct offset_for_leader_epoch_response response;
     int32_t waiting;
+    struct cursor at;
 };
 
 struct epoch_part {
@@ -202,11 +250,7 @@ static void epoch_one_less(struct epoch_ends *op)
 {
     if (--op->waiting > 0)
         return;
-    struct request *q = op->q;
-    request_answer_begin(q);
-    write_offset_for_leader_epoch_response(&q->answer, q->header.request_api_version,
-                                           &op->response);
-    request_answer(q);
+    api_work_answer(&op->work, KAFKA_OFFSET_FOR_LEADER_EPOCH_RESPONSE, &op->response);
 }
 
 static void on_epoch_end(struct offset_lookup *lookup)
@@ -258,40 +302,71 @@ static bool epoch_topic(struct epoch_ends *op,
                         struct offset_for_leader_epoch_response_topic *out)
 {
     struct request *q = op->q;
-    const struct topic_image *topic =
-        image_topic_by_name(api_shard(q)->image, in->topic.data, (size_t)in->topic.len);
+    op->at.begun = true;
+    op->at.image = image_topic_by_name(op->work.image, in->topic.data, (size_t)in->topic.len);
+    op->response.topics_count++;
     init_offset_for_leader_epoch_response_topic(out);
     out->topic = in->topic;
     out->partitions =
         arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    if (!out->partitions)
-        return false;
-    out->partitions_count = in->partitions_count;
-    for (int32_t i = 0; i < in->partitions_count; i++)
-        epoch_partition(op, topic, &in->partitions[i], &out->partitions[i]);
+    return out->partitions != NULL;
+}
+
+static void epoch_next(struct epoch_ends *op)
+{
+    struct cursor *at = &op->at;
+    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[at->topic];
+    struct offset_for_leader_epoch_response_topic *out = &op->response.topics[at->topic];
+    if (!at->begun && !epoch_topic(op, in, out)) {
+        at->failed = true;
+        return;
+    }
+    if (at->partition == in->partitions_count) {
+        cursor_next_topic(at);
+        return;
+    }
+    epoch_partition(op, at->image, &in->partitions[at->partition++],
+                    &out->partitions[out->partitions_count++]);
+}
+
+static bool epoch_step(struct api_work *work)
+{
+    struct epoch_ends *op = container_of(work, struct epoch_ends, work);
+    for (unsigned i = 0; i < ASK_ITEMS; i++) {
+        if (op->at.failed || op->at.topic == op->request.topics_count)
+            return false;
+        epoch_next(op);
+    }
     return true;
+}
+
+static void epoch_asked(struct api_work *work)
+{
+    epoch_one_less(container_of(work, struct epoch_ends, work));
 }
 
 void api_offset_for_leader_epoch(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
     struct epoch_ends *op = arena_alloc(&q->arena, sizeof(*op));
-    struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op || !read_offset_for_leader_epoch_request(&rd, &q->arena, q->header.request_api_version,
-                                                     &op->request)) {
+    if (!op) {
         api_malformed(q);
         return;
     }
+    memset(op, 0, sizeof(*op));
+    api_work_init(&op->work, q);
     op->q = q;
+    op->waiting = 1;
+    struct rd rd;
+    rd_init(&rd, q->body);
     init_offset_for_leader_epoch_response(&op->response);
+    if (!read_offset_for_leader_epoch_request(&rd, &q->arena, q->header.request_api_version,
+                                              &op->request)) {
+        api_malformed(q);
+        return;
+    }
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->waiting = 1;
-    bool whole = op->response.topics != NULL;
-    for (int32_t i = 0; whole && i < op->request.topics_count; i++) {
-        whole = epoch_topic(op, &op->request.topics[i], &op->response.topics[i]);
-        op->response.topics_count += whole;
-    }
-    epoch_one_less(op);
+    op->at.failed = !op->response.topics;
+    api_work_go(&op->work, epoch_step, epoch_asked);
 }

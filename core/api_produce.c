@@ -15,11 +15,14 @@
 /* In the request's arena. The appends are those that went to a partition; the response is filled
  * from the first look, and completed from them. */
 struct produce {
+    struct api_work work;
     struct request *q;
     struct produce_request request;
     struct produce_response response;
     struct produce_append *appends;
     int32_t append_count;
+    int32_t topics_begun;
+    int32_t appends_sent;
     int32_t waiting; /* appends under way, and one while they are being sent */
     bool failed;     /* some partition was refused */
 };
@@ -101,9 +104,7 @@ static void produce_answer(struct produce *p)
         request_silent(q);
         return;
     }
-    request_answer_begin(q);
-    write_produce_response(&q->answer, q->header.request_api_version, &p->response);
-    request_answer(q);
+    api_work_answer(&p->work, KAFKA_PRODUCE_RESPONSE, &p->response);
 }
 
 static void one_less(struct produce *p)
@@ -135,12 +136,12 @@ static void refuse(struct produce *p, struct produce_response_partition *answer,
     p->failed = true;
 }
 
-static const struct topic_image *topic_of(struct broker_shard *bs, int16_t version,
+static const struct topic_image *topic_of(const struct image *image, int16_t version,
                                           const struct produce_request_topic *topic)
 {
     if (version >= PRODUCE_TOPIC_ID_VERSION)
-        return image_topic_by_id(bs->image, &topic->topic_id);
-    return image_topic_by_name(bs->image, topic->name.data, (size_t)topic->name.len);
+        return image_topic_by_id(image, &topic->topic_id);
+    return image_topic_by_name(image, topic->name.data, (size_t)topic->name.len);
 }
 
 static bool client_is_admin(const struct request *q)
@@ -177,9 +178,8 @@ static void topic_begin(struct produce *p, const struct produce_request_topic *i
                         struct produce_response_topic *out)
 {
     struct request *q = p->q;
-    struct broker_shard *bs = api_shard(q);
     const int16_t version = q->header.request_api_version;
-    const struct topic_image *topic = topic_of(bs, version, in);
+    const struct topic_image *topic = topic_of(p->work.image, version, in);
     out->name = in->name;
     out->topic_id = in->topic_id;
     out->partition_responses_count = in->partition_data_count;
@@ -226,15 +226,40 @@ static bool response_alloc(struct produce *p)
     return p->appends != NULL;
 }
 
+/* All topics first, then the appends in their order. */
+static bool produce_step(struct api_work *work)
+{
+    struct produce *p = container_of(work, struct produce, work);
+    if (p->topics_begun < p->request.topic_data_count) {
+        topic_begin(p, &p->request.topic_data[p->topics_begun],
+                    &p->response.responses[p->topics_begun]);
+        p->topics_begun++;
+        return true;
+    }
+    if (p->appends_sent == p->append_count)
+        return false;
+    p->waiting++;
+    partition_append(api_shard(p->q), &p->appends[p->appends_sent++].append);
+    return true;
+}
+
+static void produce_sent(struct api_work *work)
+{
+    one_less(container_of(work, struct produce, work));
+}
+
 void api_produce(struct broker_shard *bs, struct request *q)
 {
+    (void)bs;
     struct produce *p = arena_alloc(&q->arena, sizeof(*p));
     if (!p) {
         api_malformed(q);
         return;
     }
     memset(p, 0, sizeof(*p));
+    api_work_init(&p->work, q);
     p->q = q;
+    p->waiting = 1;
     struct rd rd;
     rd_init(&rd, q->body);
     init_produce_response(&p->response);
@@ -243,12 +268,5 @@ void api_produce(struct broker_shard *bs, struct request *q)
         api_malformed(q);
         return;
     }
-    for (int32_t i = 0; i < p->request.topic_data_count; i++)
-        topic_begin(p, &p->request.topic_data[i], &p->response.responses[i]);
-    p->waiting = 1;
-    for (int32_t i = 0; i < p->append_count; i++) {
-        p->waiting++;
-        partition_append(bs, &p->appends[i].append);
-    }
-    one_less(p);
+    api_work_go(&p->work, produce_step, produce_sent);
 }

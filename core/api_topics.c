@@ -16,12 +16,15 @@
 /* In the request's arena. */
 struct topics_op {
     struct control_op control;
+    struct api_work work;
     struct request *q;
     union {
         struct create_topics_request create;
         struct delete_topics_request remove;
         struct create_partitions_request grow;
     } request;
+    struct create_topics_response created;
+    bool failed;
 };
 
 static struct topics_op *topics_op_new(struct request *q, enum control_kind kind,
@@ -32,6 +35,7 @@ static struct topics_op *topics_op_new(struct request *q, enum control_kind kind
         return NULL;
     memset(op, 0, sizeof(*op));
     op->q = q;
+    api_work_init(&op->work, q);
     control_op_init(&op->control, kind, &q->arena, done);
     return op;
 }
@@ -96,7 +100,7 @@ configs_copy(struct arena *arena, const struct create_topics_request_config *in,
 static bool created_configs(struct topics_op *op, struct create_topics_response_topic *out)
 {
     struct request *q = op->q;
-    const struct image *image = api_shard(q)->image;
+    const struct image *image = op->work.image;
     const struct topic_image *topic = image_topic_by_id(image, &out->topic_id);
     if (!topic)
         return true; /* only validated, or deleted again already */
@@ -147,28 +151,41 @@ static bool created_fill(struct topics_op *op, const struct control_item *item,
     return created_configs(op, out);
 }
 
+static bool created_step(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    int32_t next = op->created.topics_count;
+    if (next == op->control.item_count)
+        return false;
+    struct create_topics_response_topic *out = &op->created.topics[op->created.topics_count++];
+    op->failed = !created_fill(op, &op->control.items[next], out);
+    /* The topics are made either way; who would not wait is told so (C3). */
+    if (op->request.create.timeout_ms <= 0 && !op->control.validate_only &&
+        out->error_code == ERR_NONE)
+        out->error_code = ERR_REQUEST_TIMED_OUT;
+    return !op->failed;
+}
+
+static void created_done(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    if (op->failed)
+        api_malformed(op->q);
+    else
+        api_work_answer(work, KAFKA_CREATE_TOPICS_RESPONSE, &op->created);
+}
+
 static void on_created(struct control_op *control)
 {
     struct topics_op *op = container_of(control, struct topics_op, control);
     struct request *q = op->q;
-    struct create_topics_response response;
-    init_create_topics_response(&response);
-    response.topics = arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.topics));
-    bool whole = response.topics != NULL;
-    for (int32_t i = 0; whole && i < control->item_count; i++)
-        whole = created_fill(op, &control->items[i], &response.topics[response.topics_count++]);
-    if (!whole) {
+    init_create_topics_response(&op->created);
+    op->created.topics =
+        arena_array(&q->arena, (size_t)control->item_count, sizeof(*op->created.topics));
+    if (op->created.topics)
+        api_work_go(&op->work, created_step, created_done);
+    else
         api_malformed(q);
-        return;
-    }
-    /* The topics are made either way; who would not wait is told so (C3). */
-    if (op->request.create.timeout_ms <= 0 && !control->validate_only)
-        for (int32_t i = 0; i < response.topics_count; i++)
-            if (response.topics[i].error_code == ERR_NONE)
-                response.topics[i].error_code = ERR_REQUEST_TIMED_OUT;
-    request_answer_begin(q);
-    write_create_topics_response(&q->answer, q->header.request_api_version, &response);
-    request_answer(q);
 }
 
 static bool create_item(struct topics_op *op, const struct create_topics_request_topic *in,
@@ -243,9 +260,7 @@ static void on_deleted(struct control_op *control)
         out->error_code = control_item_error(control, item);
         out->error_message = str_of(item->message);
     }
-    request_answer_begin(q);
-    write_delete_topics_response(&q->answer, q->header.request_api_version, &response);
-    request_answer(q);
+    api_answer(q, KAFKA_DELETE_TOPICS_RESPONSE, &response);
 }
 
 static void delete_item(struct request *q, struct str name, const struct uuid *id,
@@ -315,9 +330,7 @@ static void on_grown(struct control_op *control)
             .name = control->items[i].name,
             .error_code = control_item_error(control, &control->items[i]),
             .error_message = str_of(control->items[i].message)};
-    request_answer_begin(q);
-    write_create_partitions_response(&q->answer, q->header.request_api_version, &response);
-    request_answer(q);
+    api_answer(q, KAFKA_CREATE_PARTITIONS_RESPONSE, &response);
 }
 
 static bool grow_item(struct topics_op *op, const struct create_partitions_request_topic *in,

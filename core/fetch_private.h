@@ -45,9 +45,10 @@ struct fetch_part {
 
 /* The parts of one home shard: one mail there and back, whatever their number. */
 struct fetch_group {
-    struct mail mail;   /* lent to the home shard while `away` */
-    struct mail cancel; /* likewise, `cancelling` */
-    struct task reread; /* on the home shard, after a watch woke it */
+    struct mail mail;    /* lent to the home shard while `away` */
+    struct mail cancel;  /* likewise, `cancelling` */
+    struct task reread;  /* on the home shard, after a watch woke it */
+    struct task reading; /* likewise, while it is being read */
     struct fetch *fetch;
     uint16_t home;
     struct fetch_part **parts;
@@ -59,6 +60,7 @@ struct fetch_group {
     struct broker_shard *bs;
     uint64_t bytes;
     uint64_t enough;  /* set before it is sent: with so many bytes it comes back at once */
+    uint32_t next;    /* part to be read */
     uint32_t finding; /* asynchronous finds, and one while they are begun */
     bool urgent;      /* an error or a divergence: do not wait */
     bool parked;
@@ -66,6 +68,8 @@ struct fetch_group {
 };
 
 struct fetch {
+    struct api_work work;
+    uint32_t next; /* part, of the step that runs */
     struct request *q;
     struct fetch_request request;
     struct fetch_part *parts;
@@ -89,6 +93,9 @@ struct fetch {
     bool session_new;
     bool incremental;
     struct fetch_response response;
+    struct fetch_response_partition *out; /* the next one */
+    const struct fetch_part *before;      /* the last one told */
+    bool failed;
 };
 
 /* fetch_read.c: finds everything, waits for bytes_min or the deadline, then fetch_finish(). */

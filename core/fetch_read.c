@@ -40,6 +40,7 @@ static void group_answer(struct fetch_group *group)
 }
 
 static void group_reread(struct shard *sh, struct task *task);
+static void group_reading(struct shard *sh, struct task *task);
 
 static void unwatch(struct fetch_group *group)
 {
@@ -196,16 +197,39 @@ static void part_read(struct fetch_part *part)
         group->finding++;
 }
 
+#define READ_ITEMS 16U /* between looks at the clock */
+
+/* Many parts are read in several turns. */
+static void group_read_on(struct fetch_group *group)
+{
+    struct shard *sh = group->bs->sh;
+    const uint64_t began_ns = io_clock_ns(sh->io);
+    while (group->next < group->part_count) {
+        if (group->next % READ_ITEMS == READ_ITEMS - 1 && shard_should_yield(sh, began_ns)) {
+            group->reading = (struct task){.fn = group_reading, .name = "fetch.read"};
+            shard_ready(sh, &group->reading);
+            return;
+        }
+        struct fetch_part *part = group->parts[group->next++];
+        part->group = group;
+        part_read(part);
+    }
+    one_found(group);
+}
+
+static void group_reading(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    group_read_on(container_of(task, struct fetch_group, reading));
+}
+
 static void group_read(struct fetch_group *group)
 {
     group->bytes = 0;
     group->urgent = false;
     group->finding = 1;
-    for (uint32_t i = 0; i < group->part_count; i++) {
-        group->parts[i]->group = group;
-        part_read(group->parts[i]);
-    }
-    one_found(group);
+    group->next = 0;
+    group_read_on(group);
 }
 
 static void group_reread(struct shard *sh, struct task *task)

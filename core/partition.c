@@ -241,10 +241,11 @@ void partition_unpinned(struct partition *pt)
 
 /* ---- following the images ---- */
 
-/* The last deletion of an image, or of a stop, lets that go on. */
+/* The last deletion of an image, or of a stop, lets that go on; so does the last reader of the
+ * image before. */
 static void maybe_applied(struct broker_shard *bs)
 {
-    if (bs->deletions > 0)
+    if (bs->deletions > 0 || bs->image_holds[(bs->image_number - 1) % 2] > 0)
         return;
     void (*applied)(void *) = bs->applied;
     void (*stopped)(void *) = bs->stopped;
@@ -351,6 +352,7 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
     must(!bs->applied);
     const struct image *before = bs->image;
     bs->image = image;
+    bs->image_number++;
     uint32_t old_count = before ? before->topic_count : 0;
     uint32_t a = 0;
     uint32_t b = 0;
@@ -370,6 +372,20 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
     bs->applied = applied;
     bs->applied_user = user;
     maybe_applied(bs);
+}
+
+uint32_t partitions_hold_image(struct broker_shard *bs)
+{
+    uint32_t hold = bs->image_number % 2;
+    bs->image_holds[hold]++;
+    return hold;
+}
+
+void partitions_release_image(struct broker_shard *bs, uint32_t hold)
+{
+    must(bs->image_holds[hold] > 0);
+    if (--bs->image_holds[hold] == 0)
+        maybe_applied(bs);
 }
 
 void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user)

@@ -146,5 +146,9 @@ void partition_table_fini(struct partition_table *table);
 /* (installs it as bs->image) */
 void partitions_apply(struct broker_shard *bs, const struct image *image,
                       void (*applied)(void *user), void *user);
+/* A reader of bs->image that goes on in a later turn holds it: the shard does not say that it has
+ * applied the next one before it is released. Returns what to release it by. */
+uint32_t partitions_hold_image(struct broker_shard *bs);
+void partitions_release_image(struct broker_shard *bs, uint32_t hold);
 /* Every append has ended and the logs are stopped; then done(user). */
 void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user);

@@ -159,7 +159,7 @@ static bool may_start(const struct conn *c, const struct request *q)
     if (!q->pipelined || c->running >= CONN_REQUESTS_MAX)
         return false;
     const struct request *before = TAILQ_PREV(q, request_list, link);
-    return before && before->state != REQUEST_WAITING && before->pipelined;
+    return before && before->state != REQUEST_WAITING && before->pipelined && !before->busy;
 }
 
 static void start_requests(struct conn *c)
@@ -210,6 +210,14 @@ static void request_over(struct request *q)
 bool request_is_running(const struct request *q)
 {
     return q->state == REQUEST_RUNNING;
+}
+
+void request_busy(struct request *q, bool busy)
+{
+    must(shard_here() == q->conn->net->sh);
+    q->busy = busy;
+    if (!busy)
+        conn_step_later(q->conn);
 }
 
 void request_answer_begin(struct request *q)

@@ -84,6 +84,7 @@ struct request {
     uint8_t state;
     bool pipelined;
     bool silent; /* no answer will be sent */
+    bool busy;   /* its handler goes on in steps: nothing after it may start */
     struct piece *pieces;
     struct io_block **blocks; /* one per piece, NULL: the piece is a copy of our own */
     uint32_t piece_count;
@@ -219,6 +220,9 @@ void conn_resume(struct conn *c);
 
 /* Does a handler have it? */
 bool request_is_running(const struct request *q);
+/* The handler goes on in a later turn: until it is not busy any more not even a pipelined request
+ * starts after it. */
+void request_busy(struct request *q, bool busy);
 
 /* The handler writes the response body of q->header's key and version into q->answer between these
  * two; begin writes length and response header, request_answer() patches the length and queues it.

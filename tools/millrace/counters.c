@@ -44,6 +44,11 @@ static void print_shard(struct shard *sh)
               read_count(&counts->bytes_read), read_count(&counts->sleeps));
 }
 
+static void print_requests(const struct broker_shard *bs, uint16_t id)
+{
+    diag_info(NULL, "counters.requests", "shard=%u yields=%" PRIu64, id, read_count(&bs->yields));
+}
+
 static void print_net(const struct net_shard *net, uint16_t id)
 {
     diag_info(NULL, "counters.net",
@@ -62,5 +67,6 @@ void counters_print(struct broker *broker)
     for (uint16_t i = 0; i < broker->shard_count; i++) {
         print_shard(shard_of(broker->group, i));
         print_net(&broker->shards[i].net, i);
+        print_requests(&broker->shards[i], i);
     }
 }
