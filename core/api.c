@@ -11,6 +11,7 @@
 struct api_entry {
     api_handler *handle;
     bool pipelined; /* the next request of the same key need not wait for the answer */
+    bool bulky;     /* its answer may be large, and is not by reference */
     void (*hurry)(struct request *q);  /* its peer has said all: answer with what there is */
     void (*cancel)(struct request *q); /* its connection ends: answer soon */
 };
@@ -19,19 +20,19 @@ static const struct api_entry api_entries[] = {
     [KEY_PRODUCE] = {.handle = api_produce, .pipelined = true},
     [KEY_FETCH] = {.handle = api_fetch, .hurry = fetch_hurry, .cancel = fetch_cancel},
     [KEY_LIST_OFFSETS] = {.handle = api_list_offsets},
-    [KEY_METADATA] = {.handle = api_metadata},
+    [KEY_METADATA] = {.handle = api_metadata, .bulky = true},
     [KEY_FIND_COORDINATOR] = {.handle = api_find_coordinator},
     [KEY_API_VERSIONS] = {.handle = api_api_versions},
-    [KEY_CREATE_TOPICS] = {.handle = api_create_topics},
+    [KEY_CREATE_TOPICS] = {.handle = api_create_topics, .bulky = true},
     [KEY_DELETE_TOPICS] = {.handle = api_delete_topics},
     [KEY_INIT_PRODUCER_ID] = {.handle = api_init_producer_id},
     [KEY_OFFSET_FOR_LEADER_EPOCH] = {.handle = api_offset_for_leader_epoch},
-    [KEY_DESCRIBE_CONFIGS] = {.handle = api_describe_configs},
+    [KEY_DESCRIBE_CONFIGS] = {.handle = api_describe_configs, .bulky = true},
     [KEY_ALTER_CONFIGS] = {.handle = api_alter_configs},
     [KEY_CREATE_PARTITIONS] = {.handle = api_create_partitions},
     [KEY_INCREMENTAL_ALTER_CONFIGS] = {.handle = api_incremental_alter_configs},
     [KEY_DESCRIBE_CLUSTER] = {.handle = api_describe_cluster},
-    [KEY_DESCRIBE_TOPIC_PARTITIONS] = {.handle = api_describe_topic_partitions},
+    [KEY_DESCRIBE_TOPIC_PARTITIONS] = {.handle = api_describe_topic_partitions, .bulky = true},
 };
 
 static const struct api_entry *entry_of(const struct request *q)
@@ -53,6 +54,11 @@ void api_check(void)
 static bool is_pipelined(int16_t key)
 {
     return has_handler(key) && api_entries[key].pipelined;
+}
+
+static bool is_bulky(int16_t key)
+{
+    return has_handler(key) && api_entries[key].bulky;
 }
 
 /* Any version of ApiVersions is answered (A1); of anything else only what is served (N6). */
@@ -109,6 +115,7 @@ const struct conn_service api_service = {
     .on_close = on_close,
     .on_gone = on_gone,
     .is_pipelined = is_pipelined,
+    .is_bulky = is_bulky,
     .is_served = is_served,
 };
 

@@ -23,8 +23,8 @@ static void work_wait(struct api_work *work)
     if (!work->waiting) {
         work->waiting = true;
         work->hold = partitions_hold_image(bs);
-        request_busy(work->q, true);
     }
+    request_busy(work->q, true); /* each time: it may hold more memory now */
     bs->yields++;
     shard_ready(bs->sh, &work->task);
 }

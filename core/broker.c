@@ -240,6 +240,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
         .frame_bytes_max = (uint32_t)conf->socket_request_max_bytes,
         .unfinished_bytes_max = broker->options.plan.unfinished_bytes,
         .idle_max_ns = (uint64_t)conf->connections_max_idle_ms * 1000000U,
+        .held_bytes_max = broker->options.plan.heap_bytes / broker->shard_count / 2,
     };
     net_shard_init(&bs->net, sh, &limits, &api_service);
     bs->check = mem_alloc(sizeof(*bs->check));

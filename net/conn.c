@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+static void on_relief(struct shard *sh, struct timer *timer);
+
 const char *close_reason_name(enum close_reason reason)
 {
     static const char *const names[] = {
@@ -34,11 +36,13 @@ void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_li
     TAILQ_INIT(&net->waiting);
     net->next_conn_id = 1;
     net->next_request_id = 1;
+    net->relief = (struct timer){.fn = on_relief, .name = "net.relief"};
 }
 
 void net_shard_fini(struct net_shard *net)
 {
-    must(net->conn_count == 0);
+    must(net->conn_count == 0 && net->held_bytes == 0);
+    timer_cancel(net->sh, &net->relief);
     conn_out_free_all(net);
 }
 
@@ -77,11 +81,25 @@ void net_shard_close_all(struct net_shard *net, enum close_reason reason)
 
 /* ---- the end ---- */
 
+static void conn_hold(struct conn *c, size_t bytes)
+{
+    c->held_bytes += bytes;
+    c->net->held_bytes += bytes;
+}
+
+static void conn_let_go(struct conn *c, size_t bytes)
+{
+    must(c->held_bytes >= bytes && c->net->held_bytes >= bytes);
+    c->held_bytes -= bytes;
+    c->net->held_bytes -= bytes;
+}
+
 static void request_free(struct request *q)
 {
     struct conn *c = q->conn;
     TAILQ_REMOVE(&c->requests, q, link);
     c->request_count--;
+    conn_let_go(c, q->held_bytes);
     conn_in_forget(q);
     arena_fini(&q->arena);
     mem_free(q);
@@ -147,7 +165,58 @@ void conn_close_after_answers(struct conn *c, enum close_reason reason)
         if (q->state == REQUEST_WAITING)
             request_free(q);
     }
+    c->next_to_start = NULL;
     conn_step_later(c);
+}
+
+/* ---- memory ---- */
+
+#define RELIEF_NS 100000000U
+
+void conn_relief_later(struct net_shard *net)
+{
+    if (!timer_is_set(&net->relief))
+        timer_set(net->sh, &net->relief, io_now_ns(net->sh->io) + RELIEF_NS);
+}
+
+static bool has_room(struct conn *c)
+{
+    struct net_shard *net = c->net;
+    uint64_t most = net->limits.held_bytes_max;
+    if (c->held_bytes >= CONN_HELD_BYTES)
+        return false; /* the send in flight calls again */
+    const struct conn_service *service = net->service;
+    if (c->held_bytes > 0)
+        most /= 2;
+    else if (!service->is_bulky || !service->is_bulky(c->next_to_start->header.request_api_key))
+        most *= 2;
+    if (net->limits.held_bytes_max == 0 || net->held_bytes < most)
+        return true;
+    c->held_back = true;
+    conn_relief_later(net);
+    return false;
+}
+
+/* Those that were held back look again; readers that stall make room when there is none. */
+static void on_relief(struct shard *sh, struct timer *timer)
+{
+    struct net_shard *net = container_of(timer, struct net_shard, relief);
+    const uint64_t most = net->limits.held_bytes_max;
+    bool crowded = net->rest_bytes > most;
+    bool full = net->held_bytes >= most || crowded;
+    uint64_t now = io_now_ns(sh->io);
+    struct conn *c;
+    struct conn *next;
+    for (c = TAILQ_FIRST(&net->conns); c; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (full && c->sending && now - c->send_ns >= CONN_STALL_NS)
+            conn_close(c, CLOSE_SLOW_READER);
+        if (c->held_back)
+            conn_step_later(c);
+        c->held_back = false;
+    }
+    if (crowded)
+        conn_relief_later(net);
 }
 
 /* ---- requests in order ---- */
@@ -162,16 +231,37 @@ static bool may_start(const struct conn *c, const struct request *q)
     return before && before->state != REQUEST_WAITING && before->pipelined && !before->busy;
 }
 
+static bool can_start(const struct conn *c)
+{
+    return c->next_to_start && !c->closing && !c->paused && may_start(c, c->next_to_start);
+}
+
+static void start(struct conn *c, struct request *q)
+{
+    c->next_to_start = TAILQ_NEXT(q, link);
+    c->credit -= (int64_t)q->frame_bytes + CONN_REQUEST_COST;
+    q->state = REQUEST_RUNNING;
+    q->started_ns = io_now_ns(c->net->sh->io);
+    c->running++;
+    c->net->service->on_request(q);
+}
+
+/* Deficit round robin: the queue of end-of-turn tasks is the round. */
 static void start_requests(struct conn *c)
 {
-    struct request *q = c->next_to_start;
-    while (q && !c->closing && !c->paused && may_start(c, q)) {
-        c->next_to_start = TAILQ_NEXT(q, link);
-        q->state = REQUEST_RUNNING;
-        q->started_ns = io_now_ns(c->net->sh->io);
-        c->running++;
-        c->net->service->on_request(q);
-        q = c->next_to_start;
+    struct shard *sh = c->net->sh;
+    if (!can_start(c))
+        return;
+    const uint64_t began_ns = io_clock_ns(sh->io);
+    c->credit = min_i64(c->credit + CONN_QUANTUM_BYTES, CONN_QUANTUM_BYTES);
+    while (can_start(c)) {
+        if (c->credit <= 0 || shard_should_yield(sh, began_ns)) {
+            conn_step_later(c);
+            return;
+        }
+        if (!has_room(c))
+            return;
+        start(c, c->next_to_start);
     }
 }
 
@@ -180,10 +270,13 @@ static void conn_step(struct shard *sh, struct task *task)
     (void)sh;
     struct conn *c = container_of(task, struct conn, step);
     if (!c->closing) {
+        conn_in_rest(c);
         start_requests(c);
         conn_out_send(c);
         conn_in_read(c);
     }
+    if (!c->closing && c->rest && c->request_count == 0)
+        conn_step_later(c); /* what had no answer is over: the rest has its turn */
     bool over = c->at_eof || c->draining;
     if (!c->closing && over && c->request_count == 0 && !c->sending)
         conn_close(c, c->reason);
@@ -212,10 +305,18 @@ bool request_is_running(const struct request *q)
     return q->state == REQUEST_RUNNING;
 }
 
+static void hold_arena(struct request *q)
+{
+    conn_let_go(q->conn, q->held_bytes);
+    q->held_bytes = q->arena.held_bytes;
+    conn_hold(q->conn, q->held_bytes);
+}
+
 void request_busy(struct request *q, bool busy)
 {
     must(shard_here() == q->conn->net->sh);
     q->busy = busy;
+    hold_arena(q);
     if (!busy)
         conn_step_later(q->conn);
 }
@@ -234,6 +335,7 @@ void request_answer(struct request *q)
     q->part = wr_finish(&q->answer);
     if (!q->part)
         conn_close(q->conn, CLOSE_ANSWER_SIZE);
+    hold_arena(q);
     request_over(q);
 }
 

@@ -17,8 +17,16 @@
  * that never reads costs no memory. One send is in flight per socket and carries as many answers as
  * fit.
  *
- * Limits: requests started and not answered, frame size, bytes of unfinished frames per shard (the
- * budget; a frame that does not fit waits, unread, and one is always admitted), idle time.
+ * Fairness: in each turn a connection may start requests for CONN_QUANTUM_BYTES, and what it took
+ * above that it pays back before it starts the next; so are receives (one block each) and sends
+ * (CONN_PIN_BYTES of references each) cut. Whoever is alone goes on in the next turn at once.
+ *
+ * Limits: requests taken in and not answered, frame size, bytes of unfinished frames per shard (the
+ * budget; a frame that does not fit waits, unread, and one is always admitted), bytes of answers
+ * that wait for their reader (per connection, and per shard: beyond half of that budget a
+ * connection that holds some starts no more, beyond all of it requests with bulky answers wait and
+ * readers that have stalled for CONN_STALL_NS are closed, beyond twice of it everything waits),
+ * idle time.
  *
  * Everything here lives on the connection's shard. The three upcalls of struct conn_service are the
  * only way up; net/ knows no handler.
@@ -35,6 +43,10 @@ struct request;
 struct net_shard;
 
 #define CONN_REQUESTS_MAX   64U          /* started and not yet answered, per connection */
+#define CONN_QUANTUM_BYTES  (64U << 10)  /* of requests started in a turn, per connection */
+#define CONN_REQUEST_COST   1024U        /* bytes; a request's own, beside its frame's */
+#define CONN_HELD_BYTES     (256U << 10) /* of answers not sent: no further request starts */
+#define CONN_STALL_NS       2000000000U  /* a send that took longer, when memory is short */
 #define CONN_PINS_MAX       16U          /* references resolved for one send */
 #define CONN_PIN_BYTES      (256U << 10) /* resolved references in flight, per connection */
 #define CONN_KEEP_BLOCK_MIN (16U << 10)  /* a smaller piece of an unfinished frame is copied */
@@ -49,6 +61,7 @@ struct net_shard;
     X(CLOSE_FRAME_SIZE, "frame_size")                                                              \
     X(CLOSE_MALFORMED, "malformed_request")                                                        \
     X(CLOSE_UNSUPPORTED, "unsupported_request")                                                    \
+    X(CLOSE_SLOW_READER, "slow_reader")                                                            \
     X(CLOSE_ANSWER_SIZE, "answer_size")                                                            \
     X(CLOSE_STORAGE, "storage")                                                                    \
     X(CLOSE_ACKS_ZERO, "acks_zero_failed")                                                         \
@@ -81,6 +94,7 @@ struct request {
     /* private to conn */
     TAILQ_ENTRY(request) link;
     uint32_t frame_bytes;
+    size_t held_bytes; /* memory of the answer, while it waits to be sent */
     uint8_t state;
     bool pipelined;
     bool silent; /* no answer will be sent */
@@ -119,6 +133,9 @@ struct conn_service {
     void (*on_close)(struct conn *c);        /* it will get no more requests */
     void (*on_gone)(struct conn *c);         /* it is about to be freed, its socket is closed */
     bool (*is_pipelined)(int16_t api_key);
+    /* May its answer be large, and not by reference? Such requests wait first when memory is short;
+     * NULL: none is. */
+    bool (*is_bulky)(int16_t api_key);
     /* Is this key at this version served? Else the connection is closed (ApiVersions excepted). */
     bool (*is_served)(int16_t api_key, int16_t api_version);
 };
@@ -159,8 +176,14 @@ struct conn {
     uint32_t in_frame; /* length word of the frame at the front, 0: not known */
     uint32_t in_room;  /* of the last piece, when it is a copy */
     uint64_t reserved;
+    uint8_t *rest; /* bytes that came while it had CONN_REQUESTS_MAX requests; own memory */
+    uint32_t rest_len;
+    uint32_t rest_at;
+    int64_t credit;       /* bytes of requests that may start in this turn; negative: a debt */
+    size_t held_bytes;    /* of answers that wait to be sent */
+    uint64_t send_ns;     /* when the send in flight began */
     struct conn_out *out; /* while something leaves */
-    bool receiving, sending, resolving, paused, at_eof, closing, draining, in_wait;
+    bool receiving, sending, resolving, paused, at_eof, closing, draining, in_wait, held_back;
     enum close_reason reason; /* known from the moment the end is decided */
 };
 
@@ -168,6 +191,7 @@ struct net_limits {
     uint32_t frame_bytes_max;      /* socket.request.max.bytes */
     uint64_t unfinished_bytes_max; /* budget of this shard */
     uint64_t idle_max_ns;          /* connections.max.idle.ms */
+    uint64_t held_bytes_max;       /* of answers that wait to be sent; 0: no limit */
 };
 
 /* All connections of one shard. */
@@ -179,6 +203,9 @@ struct net_shard {
     TAILQ_HEAD(, conn) waiting;
     uint32_t conn_count;
     uint64_t unfinished_bytes;
+    uint64_t held_bytes;
+    uint64_t rest_bytes; /* of all c->rest; starting requests makes them fewer */
+    struct timer relief; /* set while memory is short */
     uint64_t next_conn_id;
     uint64_t next_request_id;
     bool draining;

@@ -275,7 +275,8 @@ static uint32_t cut_whole_frames(struct conn *c, struct io_block *block, const u
                                  uint32_t len)
 {
     uint32_t used = 0;
-    while (len - used >= FRAME_PREFIX && !c->closing && !c->at_eof) {
+    while (len - used >= FRAME_PREFIX && !c->closing && !c->at_eof &&
+           c->request_count < CONN_REQUESTS_MAX) {
         uint32_t frame_len = frame_length(c, data + used);
         if (frame_len == 0 || len - used - FRAME_PREFIX < frame_len)
             break;
@@ -286,13 +287,13 @@ static uint32_t cut_whole_frames(struct conn *c, struct io_block *block, const u
     return used;
 }
 
-/* Bytes for the unfinished frame; returns how many it took. */
+/* Bytes for the unfinished frame (block NULL: they are copied); returns how many it took. */
 static uint32_t add_to_frame(struct conn *c, struct io_block *block, const uint8_t *data,
                              uint32_t len)
 {
     uint32_t whole = c->in_frame ? FRAME_PREFIX + c->in_frame : FRAME_PREFIX;
     uint32_t run = (uint32_t)min_u64(whole - c->in_bytes, len);
-    if (run >= CONN_KEEP_BLOCK_MIN)
+    if (block && run >= CONN_KEEP_BLOCK_MIN)
         add_by_reference(c, block, data, run);
     else
         add_by_copy(c, data, run);
@@ -305,11 +306,13 @@ static uint32_t add_to_frame(struct conn *c, struct io_block *block, const uint8
     return run;
 }
 
-static void on_bytes(struct conn *c, struct io_block *block, const uint8_t *data, uint32_t len)
+/* Takes in what it may; returns the bytes left. */
+static uint32_t on_bytes(struct conn *c, struct io_block *block, const uint8_t *data, uint32_t len)
 {
-    while (len > 0 && !c->closing && !c->draining && !c->at_eof) {
-        uint32_t used =
-            c->in_bytes ? add_to_frame(c, block, data, len) : cut_whole_frames(c, block, data, len);
+    while (len > 0 && !c->closing && !c->draining && !c->at_eof &&
+           c->request_count < CONN_REQUESTS_MAX) {
+        uint32_t used = c->in_bytes || !block ? add_to_frame(c, block, data, len)
+                                              : cut_whole_frames(c, block, data, len);
         if (used == 0 && !c->closing && !c->at_eof)
             used = add_to_frame(c, block, data, len);
         data += used;
@@ -321,6 +324,41 @@ static void on_bytes(struct conn *c, struct io_block *block, const uint8_t *data
             on_frame(c, frame, NULL);
         }
     }
+    return c->closing || c->draining || c->at_eof ? 0 : len;
+}
+
+/* ---- bytes of requests beyond CONN_REQUESTS_MAX: a copy, because a block is for everybody ---- */
+
+static void rest_keep(struct conn *c, const uint8_t *data, uint32_t len)
+{
+    must(!c->rest);
+    c->rest = mem_alloc(len);
+    memcpy(c->rest, data, len);
+    c->rest_len = len;
+    c->rest_at = 0;
+    c->net->bytes_copied += len;
+    c->net->rest_bytes += len;
+    if (c->net->limits.held_bytes_max > 0 && c->net->rest_bytes > c->net->limits.held_bytes_max)
+        conn_relief_later(c->net);
+}
+
+static void rest_free(struct conn *c)
+{
+    if (!c->rest)
+        return;
+    c->net->rest_bytes -= c->rest_len;
+    mem_free(c->rest);
+    c->rest = NULL;
+}
+
+void conn_in_rest(struct conn *c)
+{
+    if (!c->rest || c->request_count > 0)
+        return;
+    uint32_t left = on_bytes(c, NULL, c->rest + c->rest_at, c->rest_len - c->rest_at);
+    c->rest_at = c->rest_len - left;
+    if (left == 0)
+        rest_free(c);
 }
 
 static void on_received(struct io_op *op)
@@ -330,7 +368,10 @@ static void on_received(struct io_op *op)
     if (op->res > 0) {
         c->active_ns = io_now_ns(c->net->sh->io);
         c->net->bytes_in += (uint64_t)op->res;
-        on_bytes(c, c->recv.block, c->recv.block->data, (uint32_t)op->res);
+        const uint32_t len = (uint32_t)op->res;
+        uint32_t left = on_bytes(c, c->recv.block, c->recv.block->data, len);
+        if (left > 0)
+            rest_keep(c, c->recv.block->data + len - left, left);
         io_block_put(c->net->sh->io, c->recv.block);
     } else if (op->res == 0) {
         c->at_eof = true; /* half-closed peers still get their answers */
@@ -346,7 +387,7 @@ static bool may_read(struct conn *c)
 {
     if (c->receiving || c->closing || c->paused || c->at_eof || c->draining)
         return false;
-    if (c->request_count >= CONN_REQUESTS_MAX)
+    if (c->request_count >= CONN_REQUESTS_MAX || c->rest)
         return false;
     if (c->in_frame && c->reserved == 0)
         return budget_take(c, c->in_frame);
@@ -368,6 +409,7 @@ void conn_in_fini(struct conn *c)
         c->in_wait = false;
         TAILQ_REMOVE(&c->net->waiting, c, waiting);
     }
+    rest_free(c);
     budget_give_back(c);
     for (uint32_t i = 0; i < c->in_count; i++)
         piece_put(c, &c->in_pieces[i], c->in_blocks[i]);

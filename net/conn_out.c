@@ -175,6 +175,7 @@ void conn_out_send(struct conn *c)
         return;
     }
     c->sending = true;
+    c->send_ns = io_now_ns(c->net->sh->io);
     c->net->sends++;
     c->send.done = on_sent;
     io_send(c->net->sh->io, &c->send, c->socket, c->out->iov, c->out->count);

@@ -16,7 +16,11 @@ enum request_state {
 void conn_step_later(struct conn *c);
 void conn_reap(struct conn *c);
 
+/* conn.c: memory is short: readers that stall are closed soon */
+void conn_relief_later(struct net_shard *net);
+
 /* conn_in.c */
+void conn_in_rest(struct conn *c); /* takes in what had to wait */
 void conn_in_read(struct conn *c); /* arms a receive when the connection may read */
 void conn_in_forget(struct request *q);
 void conn_in_fini(struct conn *c);
