@@ -210,8 +210,9 @@ struct log_body {
     struct log_place target; /* of the running checkpoint */
     struct io_op sync_op;
     struct segment *syncing;
-    bool adopted;  /* D/checkpoint-start knows it */
-    uint64_t step; /* next space to take */
+    int64_t synced_base; /* of the last segment this checkpoint has flushed, -1: none */
+    bool adopted;        /* D/checkpoint-start knows it */
+    uint64_t step;       /* next space to take */
 
     struct log_mark marks[LOG_MARKS];
     uint32_t next_mark;
@@ -314,6 +315,7 @@ struct log_shard {
     /* memory */
     struct block_pool pool;
     struct block_pool cold_pool;
+    uint64_t tail_target; /* below it the tail takes new memory, above it clean blocks first */
     struct tail_blocks clean;
     struct tail_blocks spare; /* descriptors */
     struct tail_block **slabs;
@@ -436,6 +438,9 @@ void tail_put(struct log_shard *ls, struct tail_block *block);
 void tail_written(struct log_body *lg, struct segment *segment);
 void tail_drop(struct log_shard *ls, struct tail_block *block); /* out of its log */
 void tail_drop_all(struct log_body *lg);
+/* A reader wants bytes that are not in the tail any more: would a larger one have them? */
+void tail_missed(const struct log_body *lg, const struct segment *segment, uint32_t position,
+                 uint32_t bytes);
 struct tail_block *tail_cold_block(struct log_shard *ls, uint32_t bytes);
 
 /* segment.c */

@@ -402,16 +402,20 @@ static void checkpoint_on_sync(struct io_op *op)
     checkpoint_sync_next(lg);
 }
 
+/* One flush for each segment: it begins after the checkpoint's bytes were written. What is written
+ * during the flush makes the segment dirty again, for the next checkpoint; a log that is never left
+ * alone would otherwise be flushed for ever. */
 static void checkpoint_sync_next(struct log_body *lg)
 {
     struct segment *segment;
     TAILQ_FOREACH (segment, &lg->segments, link) {
         if (segment->base > lg->target.segment_base)
             break;
-        if (!segment->dirty || segment->file < 0 ||
+        if (segment->base <= lg->synced_base || !segment->dirty || segment->file < 0 ||
             io_mutation(lg->ls->io, "checkpoint.release_before_sync"))
             continue;
         segment->dirty = false;
+        lg->synced_base = segment->base;
         lg->syncing = segment;
         lg->users++;
         segment_use(segment);
@@ -445,6 +449,7 @@ static void checkpoint_start_syncs(struct log_shard *ls)
         lg->dirty = lg->dirty_again;
         lg->dirty_again = false;
         lg->listed = false;
+        lg->synced_base = -1;
         checkpoint_sync_next(lg);
     }
 }
