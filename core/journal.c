@@ -26,10 +26,11 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     TAILQ_INIT(&journal->free);
     TAILQ_INIT(&journal->full);
     TAILQ_INIT(&journal->flights);
+    journal->buffers = mem_pages(JOURNAL_BUFFERS * (size_t)journal->group_max);
     for (unsigned i = 0; i < JOURNAL_BUFFERS; i++) {
         struct journal_group *group = &journal->groups[i];
         group->journal = journal;
-        group->buffer = mem_pages(journal->group_max);
+        group->buffer = journal->buffers + (size_t)i * journal->group_max;
         TAILQ_INSERT_TAIL(&journal->free, group, link);
     }
 }
@@ -37,8 +38,7 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
 void journal_stop(struct journal *journal)
 {
     must(journal->in_flight == 0 && !journal->sb_busy && !journal->growing);
-    for (unsigned i = 0; i < JOURNAL_BUFFERS; i++)
-        mem_pages_free(journal->groups[i].buffer, journal->group_max);
+    mem_pages_free(journal->buffers, JOURNAL_BUFFERS * (size_t)journal->group_max);
     mem_pages_free(journal->sb_block, FS_BLOCK);
     mem_free(journal->path);
 }

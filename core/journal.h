@@ -64,6 +64,7 @@ struct journal {
     uint64_t mark_seq;      /* journal_mark() */
     uint64_t mark_end;      /* where group mark_seq ends; 0: not submitted yet */
 
+    uint8_t *buffers; /* of all groups */
     struct journal_group groups[JOURNAL_BUFFERS];
     struct journal_groups free; /* the buffer used last comes first: it is in the cache */
     struct journal_groups full; /* in order, waiting for a flight or for space */

@@ -538,6 +538,7 @@ static bool pin_read(struct log_body *lg, struct segment *segment, struct log_pi
     struct tail_block *block = tail_cold_block(ls, bytes);
     if (block == NULL)
         return false;
+    tail_missed(lg, segment, from, bytes);
     block->position = from;
     pin->priv.blocks[0] = block;
     pin->priv.segment = segment;
