@@ -307,7 +307,7 @@ static bool settle_check(struct recovery *rc, const struct recovery_log *log, in
     return log_refuse(rc->error, LOG_ERROR_DAMAGED,
                       "%s is damaged at offset %llu: the batch there, at or above log offset %lld, "
                       "does not match its checksum; restore the directory from a replica or a copy",
-                      path, (unsigned long long)(entry->anchor + scan.batch_at),
+                      path, (unsigned long long)entry->anchor + scan.batch_at,
                       (long long)scan.offset_from);
 }
 

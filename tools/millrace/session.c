@@ -67,7 +67,6 @@ void link_complain(const struct broker_link *link)
 static void on_settled(struct client *c)
 {
     struct broker_link *link = c->user;
-    must(link != NULL);
     link->settled = true;
 }
 
@@ -324,6 +323,7 @@ int session_call(struct session *s, struct broker_link *link, int16_t key, int16
     }
     if (!link)
         link = s->bootstrap;
+    must(link);
     if (!link_ready(link))
         return EXIT_UNREACHABLE;
     int16_t version = client_version(&link->client, key, version_max);
