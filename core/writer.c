@@ -70,7 +70,8 @@ static bool writer_plan(const struct log_body *lg, struct write_plan *plan)
 void writer_want(struct log_body *lg)
 {
     struct log_shard *ls = lg->ls;
-    if (lg->write_queued || lg->writing || lg->state == LOG_DEAD)
+    if (lg->write_queued || lg->writing || lg->state == LOG_DEAD ||
+        (lg->state == LOG_DELETING && io_mutation(ls->io, "writer.dying_log_not_written")))
         return;
     lg->write_queued = true;
     TAILQ_INSERT_TAIL(&ls->write_queue, lg, write_link);

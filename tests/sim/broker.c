@@ -95,7 +95,7 @@ static void life_trouble(struct play *play)
             .calls = DISK_WRITE | DISK_SYNC, .times = 1, .error = -EIO};
         machine_disk_fault(machine, &fault);
         play->node.disk_fails = true;
-        play->model.fails = play->model.life;
+        play->model.fails |= 1ULL << (play->model.life & 63);
     }
 }
 
@@ -120,7 +120,7 @@ static void sweep(struct play *play)
 static void life_stop(struct play *play)
 {
     struct node *node = &play->node;
-    play->model.stops = play->model.life;
+    play->model.stops |= 1ULL << (play->model.life & 63);
     node_stop(node);
     if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
         wrong(&play->model, "the broker does not stop");

@@ -81,9 +81,11 @@ struct model {
     struct world *world;
     struct node *node;
     struct rng rng;
-    uint32_t life;       /* odd while the broker runs */
-    uint32_t stops;      /* the life in which the broker was asked to stop last */
-    uint32_t fails;      /* the life in which its disk failed last */
+    uint32_t life; /* odd while the broker runs */
+    /* A bit for each life in which the broker was asked to stop, and in which its disk failed: an
+     * answer may arrive lives later. */
+    uint64_t stops;
+    uint64_t fails;
     bool resting;        /* nothing new is asked for */
     bool sweeping;       /* but for the deletion of one topic */
     bool reckoning;      /* the last life is being read to its end */
