@@ -290,9 +290,9 @@ def segment_cut(run, folder):
 
 # --- a full disk ---------------------------------------------------------------------------------------------------
 
-def fill(victim, wait_s):
-    """Writes until it is refused: (records acknowledged, the error)."""
-    written, end = 0, time.monotonic() + wait_s
+def fill(victim, wait_s, written=0):
+    """Writes until it is refused: (records acknowledged, with those that were there, and the error)."""
+    end = time.monotonic() + wait_s
     filler = os.urandom(100_000)
     with wire.Connection(victim.address) as connection:
         while time.monotonic() < end:
@@ -301,36 +301,63 @@ def fill(victim, wait_s):
                 return written, error
             check(offset == written, f'offset {offset} where {written} was next')
             written += 1
-    raise Failure(f'{written} records on a disk of 96 MiB, and none refused')
+    raise Failure(f'{written} records, and none refused')
+
+
+def resumes(victim, topic, wait_s=20):
+    """Produces until it is taken, without a restart: seconds."""
+    begin = time.monotonic()
+    while time.monotonic() < begin + wait_s:
+        with wire.Connection(victim.address) as connection:
+            error, _ = wire.produce(connection, topic, 0, wire.batch([b'room again']))
+        if error == 0:
+            return time.monotonic() - begin
+        check(error == wire.ERROR['KAFKA_STORAGE_ERROR'], f'while it is full Produce answers {wire.name_of(error)}')
+        time.sleep(0.2)
+    raise Failure(f'{wait_s} s after there is room again Produce is still refused')
 
 
 def full_disk(run, folder):
-    """Produce is refused with an error; everything acknowledged can be read at once, after kill -9, and with room again."""
-    disk = LoopDisk(folder, 'ext4', 96 << 20)
+    """Produce is refused with KAFKA_STORAGE_ERROR; everything acknowledged can be read, topics can be made and deleted.
+    It resumes by itself when an operator makes room, and when a topic is deleted; and after kill -9 nothing is missing."""
+    disk = LoopDisk(folder, 'ext4', 192 << 20)
     disk.mount()
     ballast = os.path.join(disk.path, 'ballast')
     victim = run.victim(folder, os.path.join(disk.path, 'data'))
     try:
         with open(ballast, 'wb') as file:
-            os.posix_fallocate(file.fileno(), 0, 16 << 20)
+            os.posix_fallocate(file.fileno(), 0, 48 << 20)
         victim.start()
         create(victim)
         written, error = fill(victim, 60)
+        check(error == wire.ERROR['KAFKA_STORAGE_ERROR'], f'full: Produce answers {wire.name_of(error)}')
         check(victim.process.poll() is None, 'the broker has ended')
         check(read_count(victim) == written, 'full: not everything acknowledged can be read')
-        victim.kill()
+        with wire.Connection(victim.address) as connection:
+            error, text = wire.create_topic(connection, 'other', 1)
+            check(error == 0, f'full: CreateTopics: {wire.name_of(error)} {text}')
+            error, _ = wire.produce(connection, 'other', 0, wire.batch([b'no room']))
+            check(error == wire.ERROR['KAFKA_STORAGE_ERROR'], f'full: Produce to a new topic: {wire.name_of(error)}')
         os.unlink(ballast)
+        first_s = resumes(victim, 'other')
+        more, _ = fill(victim, 60, written)
+        check(read_count(victim) == more, 'full again: not everything acknowledged can be read')
+        victim.kill()
         victim.start()
         count = read_count(victim)
-        check(count in (written, written + 1), f'{written} were acknowledged, {count} are there')
+        check(count in (more, more + 1), f'{more} were acknowledged, {count} are there after kill -9')
         with wire.Connection(victim.address) as connection:
-            got = wire.produce(connection, TOPIC, 0, wire.batch([marker(count)]))
-        check(got == (0, count), f'with room again Produce answers {wire.name_of(got[0])}')
-        victim.kill()
+            error = wire.delete_topic(connection, TOPIC)
+        check(error == 0, f'full: DeleteTopics: {wire.name_of(error)}')
+        second_s = resumes(victim, 'other')
+        victim.stop()
+        victim.start()
+        victim.stop()
     finally:
         victim.kill()
         disk.unmount()
-    return f'{written} records, then {wire.name_of(error)}'
+    return (f'{written} records, then KAFKA_STORAGE_ERROR; again {first_s:.1f} s after a file was removed; '
+            f'{more} records, again {second_s:.1f} s after the topic was deleted')
 
 
 CASES = [('kafka-directory', kafka_directory), ('read-only', read_only), ('same-directory', same_directory),
