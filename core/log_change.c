@@ -6,7 +6,14 @@
  */
 #include "core/log_inside.h"
 
-enum change_step { CHANGE_ASKED, CHANGE_FINDING, CHANGE_FOUND, CHANGE_QUEUED, CHANGE_DURABLE };
+enum change_step {
+    CHANGE_ASKED,
+    CHANGE_FINDING,
+    CHANGE_FOUND,
+    CHANGE_QUEUED,
+    CHANGE_DURABLE,
+    CHANGE_UNLINKING,
+};
 
 /* ---- birth and end ---- */
 
@@ -78,8 +85,11 @@ static void change_finish(struct log_body *lg, struct log_change *change, enum l
 {
     must(TAILQ_FIRST(&lg->changes) == change);
     TAILQ_REMOVE(&lg->changes, change, priv.link);
-    if (lg->state == LOG_TRUNCATING)
+    if (lg->state == LOG_TRUNCATING) {
         lg->state = LOG_LIVE;
+        writer_want(lg); /* what was not written or sealed meanwhile */
+    }
+    lg->frozen = false;
     change->verdict = verdict;
     log_shard_kick(lg->ls);
     change->done(change);
@@ -130,6 +140,11 @@ void log_unuse(struct log_body *lg)
 
 static bool log_at_rest(const struct log_body *lg)
 {
+    const struct segment *segment;
+    TAILQ_FOREACH (segment, &lg->segments, link) {
+        if (segment->job != NULL)
+            return false; /* it may be about to be called sealed */
+    }
     return lg->pending == 0 && !lg->writing && lg->syncing == NULL && !lg->listed &&
            !lg->in_checkpoint && !lg->loading;
 }
@@ -138,8 +153,11 @@ static bool log_at_rest(const struct log_body *lg)
 
 static void change_on_unlinked(struct file_job *job)
 {
-    /* A file that stays behind costs space, not truth: lengths come from elsewhere. */
-    (void)job;
+    struct log_body *lg = job->lg;
+    if (job->result < 0)
+        log_shard_fail(job->ls, "remove a segment of", job->directory, job->result);
+    if (--lg->unlinks == 0)
+        log_change_run(lg);
 }
 
 static void log_remove_segment(struct log_body *lg, struct segment *segment)
@@ -158,6 +176,7 @@ static void log_remove_segment(struct log_body *lg, struct segment *segment)
     }
     struct file_job *job = file_job_new(lg->ls, JOB_UNLINK, lg, NULL, change_on_unlinked);
     job->base = segment->base;
+    lg->unlinks++;
     segment_doom(segment);
     file_job_start(job);
 }
@@ -200,6 +219,8 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     lg->durable_segment = segment;
     lg->flushed_position = position;
     lg->durable_position = position;
+    if (lg->in_checkpoint && lg->target.segment_base >= segment->base)
+        lg->target = (struct log_place){segment->base, position};
     lg->prefix_number = 0; /* the next append rewrites the block at the new end */
     lg->log.end_offset = offset;
     lg->log.durable_offset = offset;
@@ -224,6 +245,7 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
         lg->state = LOG_TRUNCATING;
         if (!log_at_rest(lg))
             return;
+        lg->frozen = true;
         if (change->priv.offset >= lg->log.end_offset) {
             change_finish(lg, change,
                           change->priv.offset == lg->log.end_offset ? LOG_OK : LOG_OUT_OF_RANGE);
@@ -236,6 +258,11 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
         change->priv.step = CHANGE_FINDING;
         if (log_find_inside(lg, find))
             change->priv.step = CHANGE_FOUND;
+    }
+    if (change->priv.step == CHANGE_UNLINKING) {
+        if (lg->unlinks == 0)
+            change_finish(lg, change, LOG_OK);
+        return;
     }
     if (change->priv.step != CHANGE_FOUND)
         return;
@@ -341,11 +368,15 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
             log_end(lg);
         return; /* log_change_run() goes on */
     }
-    if (change->priv.kind == JOURNAL_TRUNCATE)
-        truncate_apply(lg, change);
-    else
+    if (change->priv.kind == JOURNAL_LOG_START) {
         start_apply(lg, change);
-    change_finish(lg, change, LOG_OK);
+        change_finish(lg, change, LOG_OK);
+        return;
+    }
+    truncate_apply(lg, change);
+    /* The log may come to have other segments of these names, or at both sides of them. */
+    change->priv.step = CHANGE_UNLINKING;
+    truncate_run(lg, change);
 }
 
 void log_change_run(struct log_body *lg)

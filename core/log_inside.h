@@ -166,6 +166,7 @@ struct log_body {
     struct log_shard *ls;
     struct log_config config;
     enum log_state state;
+    bool frozen; /* a truncation has found its place: nothing is written until it is done */
     uint32_t incarnation;
 
     /* hot: append */
@@ -216,6 +217,7 @@ struct log_body {
 
     struct log_mark marks[LOG_MARKS];
     uint32_t next_mark;
+    uint32_t unlinks;        /* segments whose files are being removed */
     uint32_t users;          /* finds, pins in progress, jobs: no log_free before they end */
     struct log_append birth; /* the record that says the log exists */
     TAILQ_HEAD(, log_change) changes;

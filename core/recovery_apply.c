@@ -36,6 +36,14 @@ static char *apply_path(const struct recovery_log *log, int64_t base)
     return path;
 }
 
+/* The base that a segment file's name says, -1 for other names. */
+static int64_t segment_name_base(const char *name)
+{
+    if (strlen(name) != 24 || strcmp(name + 20, ".log") != 0 || strspn(name, "0123456789") != 20)
+        return -1;
+    return (int64_t)strtoull(name, NULL, 10);
+}
+
 static bool apply_close(struct apply *ap)
 {
     if (ap->file < 0)
@@ -172,6 +180,27 @@ static bool apply_append(struct apply *ap, const struct recovery_record *record)
 
 /* ---- other kinds ---- */
 
+/* Files of segments that a truncation dropped. What comes after it in the journal is put in place
+ * again, and may begin segments before, between or under these names. */
+static bool apply_drop_above(struct apply *ap, int64_t base)
+{
+    struct fs *fs = ap->fs;
+    struct fs_list list = {0};
+    if (!apply_close(ap))
+        return false;
+    int64_t result = fs_list(fs, ap->log->directory, &list);
+    for (uint32_t i = 0; result >= 0 && i < list.count; i++) {
+        int64_t found = segment_name_base(list.names[i]);
+        if (found <= base)
+            continue;
+        char *path = apply_path(ap->log, found);
+        result = fs_unlink(fs, path);
+        mem_free(path);
+    }
+    fs_list_free(&list);
+    return result >= 0 || log_refuse_io(ap->rc->error, "cut", ap->log->directory, result);
+}
+
 static bool apply_truncate(struct apply *ap, const struct recovery_record *record)
 {
     struct recovery_log *log = ap->log;
@@ -197,7 +226,7 @@ static bool apply_truncate(struct apply *ap, const struct recovery_record *recor
     epoch_truncate_end(&log->epochs, offset);
     producer_truncate(&log->producers, offset);
     log->start_moved = true; /* how many files there are is not what the entry counted */
-    return true;
+    return apply_drop_above(ap, place.segment_base);
 }
 
 static bool apply_log_start(struct apply *ap, const struct recovery_record *record)
@@ -265,13 +294,6 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
 }
 
 /* ---- settling: files as long as they must be, and no others ---- */
-
-static int64_t segment_name_base(const char *name)
-{
-    if (strlen(name) != 24 || strcmp(name + 20, ".log") != 0 || strspn(name, "0123456789") != 20)
-        return -1;
-    return (int64_t)strtoull(name, NULL, 10);
-}
 
 /* The batches behind the anchor of the last segment, whose end is the log's. */
 static bool settle_check(struct recovery *rc, const struct recovery_log *log, int file,
@@ -390,16 +412,24 @@ static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t b
     return good;
 }
 
-/* Segments wholly below the log's start go. */
+/* How many segments lie wholly below the log's start. */
+static uint32_t settle_below(const struct recovery_log *log)
+{
+    uint32_t below = 0;
+    while (below + 1 < log->segment_count &&
+           log->segments[below + 1].base <= log->entry.start_offset)
+        below++;
+    return below;
+}
+
+/* They go. */
 static void settle_start(struct recovery *rc, struct recovery_log *log)
 {
-    uint32_t drop = 0;
-    while (drop + 1 < log->segment_count &&
-           log->segments[drop + 1].base <= log->entry.start_offset) {
-        char *path = apply_path(log, log->segments[drop].base);
+    uint32_t drop = settle_below(log);
+    for (uint32_t i = 0; i < drop; i++) {
+        char *path = apply_path(log, log->segments[i].base);
         (void)!fs_unlink(rc->dir->fs, path);
         mem_free(path);
-        drop++;
     }
     log->segment_count -= drop;
     memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
@@ -415,6 +445,15 @@ static bool settle_count(struct recovery *rc, struct recovery_log *log)
             continue;
         sealed++;
         bytes += log->segments[i].size;
+    }
+    /* Of those below the start some are counted and some are not: the removal of a file may have
+     * been lost. */
+    uint32_t below = settle_below(log);
+    for (uint32_t i = 0; i < below && sealed > entry->sealed_count; i++) {
+        if (settle_is_open(log, log->segments[i].base))
+            continue;
+        sealed--;
+        bytes -= log->segments[i].size;
     }
     if (!log->start_moved && (sealed != entry->sealed_count || bytes != entry->sealed_bytes))
         return log_refuse(rc->error, LOG_ERROR_DAMAGED,

@@ -496,7 +496,9 @@ static int64_t job_unlink(struct file_job *job)
     path = job_path(job, ".index");
     (void)!fs_unlink(job->fs, path);
     mem_free(path);
-    return result == -ENOENT ? 0 : result;
+    if (result == -ENOENT)
+        result = 0;
+    return result < 0 ? result : fs_sync_dir(job->fs, job->directory);
 }
 
 static int64_t job_remove(struct file_job *job)
@@ -566,14 +568,16 @@ void file_job_start(struct file_job *job)
 
 /* ---- opening and extending ---- */
 
-static void segment_limit_files(struct log_shard *ls)
+/* Closes files that are over the limit, but neither what is dirty, because its sync needs it, nor
+ * the one that was just opened, because who asked has not used it yet. */
+static void segment_limit_files(struct log_shard *ls, const struct segment *opened)
 {
     struct segment *segment;
     struct segment *next;
     for (segment = TAILQ_FIRST(&ls->files);
          segment != NULL && ls->file_count > ls->dir->options.open_files_max; segment = next) {
         next = TAILQ_NEXT(segment, file_link);
-        if (segment->io == 0 && segment->job == NULL && !segment->dirty)
+        if (segment->io == 0 && segment->job == NULL && !segment->dirty && segment != opened)
             segment_close(segment);
     }
 }
@@ -586,7 +590,7 @@ static void segment_on_open(struct file_job *job)
         segment->file = job->file;
         TAILQ_INSERT_TAIL(&ls->files, segment, file_link);
         ls->file_count++;
-        segment_limit_files(ls);
+        segment_limit_files(ls, segment);
     }
     segment->allocated = max_u64(segment->allocated, job->allocated);
     if (job->result == -ENOSPC) {

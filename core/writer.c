@@ -232,9 +232,10 @@ void writer_run(struct log_shard *ls)
            (lg = TAILQ_FIRST(&ls->write_queue)) != NULL) {
         TAILQ_REMOVE(&ls->write_queue, lg, write_link);
         lg->write_queued = false;
-        writer_seal(lg);
+        if (lg->state != LOG_TRUNCATING)
+            writer_seal(lg);
         struct write_plan plan;
-        if (lg->writing || lg->state == LOG_TRUNCATING || !writer_plan(lg, &plan)) {
+        if (lg->writing || lg->frozen || !writer_plan(lg, &plan)) {
             checkpoint_log_written(lg);
             continue;
         }
