@@ -16,6 +16,7 @@
 
 #define CHECKPOINT_MAGIC     "MRCHKPT1"
 #define CHECKPOINT_BATCH_MAX (1U << 20)
+#define CHECKPOINT_SLACK     (1U << 20) /* dead bytes a file may always have */
 #define CHECKPOINT_OPEN_MAX  4096U
 
 /* A place in a log: byte `position` of the segment that begins at `segment_base`. */

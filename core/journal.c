@@ -3,6 +3,14 @@
 
 #include "io/mem.h"
 
+static void journal_set_group_max(struct journal *journal)
+{
+    uint64_t area = journal->sb.length - JOURNAL_AREA;
+    journal->group_max = (uint32_t)min_u64(
+        JOURNAL_GROUP_MAX, max_u64(round_down(area / 16, FS_BLOCK), 2 * (uint64_t)FS_BLOCK));
+    must(area >= 6ULL * journal->group_max);
+}
+
 void journal_start(struct journal *journal, struct io *io, struct fs *fs, const char *path,
                    int file, const uint8_t directory[16], const struct journal_superblock *sb,
                    uint64_t length_max)
@@ -10,10 +18,7 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     *journal = (struct journal){.io = io, .fs = fs, .file = file, .sb = *sb};
     journal->path = mem_strdup(path);
     memcpy(journal->directory, directory, 16);
-    uint64_t area = sb->length - JOURNAL_AREA;
-    journal->group_max = (uint32_t)min_u64(
-        JOURNAL_GROUP_MAX, max_u64(round_down(area / 16, FS_BLOCK), 2 * (uint64_t)FS_BLOCK));
-    must(area >= 6ULL * journal->group_max);
+    journal_set_group_max(journal);
     journal->length_max = length_max;
     journal->next_seq = sb->released_seq;
     journal->acked_seq = sb->released_seq - 1;
@@ -26,11 +31,11 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     TAILQ_INIT(&journal->free);
     TAILQ_INIT(&journal->full);
     TAILQ_INIT(&journal->flights);
-    journal->buffers = mem_pages(JOURNAL_BUFFERS * (size_t)journal->group_max);
+    journal->buffers = mem_pages(JOURNAL_BUFFERS * (size_t)JOURNAL_GROUP_MAX);
     for (unsigned i = 0; i < JOURNAL_BUFFERS; i++) {
         struct journal_group *group = &journal->groups[i];
         group->journal = journal;
-        group->buffer = journal->buffers + (size_t)i * journal->group_max;
+        group->buffer = journal->buffers + (size_t)i * JOURNAL_GROUP_MAX;
         TAILQ_INSERT_TAIL(&journal->free, group, link);
     }
 }
@@ -38,7 +43,7 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
 void journal_stop(struct journal *journal)
 {
     must(journal->in_flight == 0 && !journal->sb_busy && !journal->growing);
-    mem_pages_free(journal->buffers, JOURNAL_BUFFERS * (size_t)journal->group_max);
+    mem_pages_free(journal->buffers, JOURNAL_BUFFERS * (size_t)JOURNAL_GROUP_MAX);
     mem_pages_free(journal->sb_block, FS_BLOCK);
     mem_free(journal->path);
 }
@@ -270,6 +275,7 @@ static void journal_on_superblock(struct io_op *op)
         journal->on_failure(journal, "write the superblock of", op->res);
     }
     if (!journal->failed) {
+        journal_set_group_max(journal);
         if (journal->released_seq != journal->sb.released_seq)
             journal_apply_release(journal, journal->sb.released_seq, journal->sb.released_pos);
         if (journal->sb_again) {

@@ -24,7 +24,7 @@
 
 #define JOURNAL_FLIGHTS 4U
 #define JOURNAL_BUFFERS (JOURNAL_FLIGHTS + 2U) /* one collects, one may be full and waiting */
-#define JOURNAL_START   (8U << 20)
+#define JOURNAL_START   (1U << 20) /* written before the first start is ready: it grows soon */
 #define JOURNAL_STEP    (8U << 20)
 #define JOURNAL_MAX     (64U << 20)
 
@@ -34,7 +34,7 @@ struct journal_group {
     struct io_op op;
     struct journal *journal;
     TAILQ_ENTRY(journal_group) link;
-    uint8_t *buffer; /* group_max bytes */
+    uint8_t *buffer; /* JOURNAL_GROUP_MAX bytes, touched as far as groups are filled */
     enum journal_group_state state;
     uint32_t used; /* with the header */
     uint32_t count;
@@ -52,7 +52,7 @@ struct journal {
     int file;
     uint8_t directory[16];
     struct journal_superblock sb; /* as last written or being written */
-    uint32_t group_max;
+    uint32_t group_max;           /* grows with the journal */
 
     uint64_t next_seq;      /* of the next group to be opened */
     uint64_t acked_seq;     /* all up to it are durable */

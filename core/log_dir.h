@@ -34,7 +34,7 @@ struct log_dir_options {
     uint64_t cold_bytes;     /* memory for reads of old segments, per shard */
     uint64_t reserve_bytes;  /* free disk space below which appends answer LOG_FULL */
     uint32_t open_files_max; /* segment files open at a time, per shard */
-    uint64_t journal_bytes;  /* first length of a journal; 0: 8 MiB */
+    uint64_t journal_bytes;  /* first length of a journal; 0: 1 MiB */
 };
 
 struct log_dir {

@@ -524,12 +524,13 @@ static void checkpoint_on_rewrite(struct record_rewrite *rewrite)
     log_shard_progress(ls);
 }
 
-/* All logs of the shard anew, when the file is more than twice that and an eighth of a journal's
- * first length (1 MiB). */
+/* All logs of the shard anew, when the file is more than twice that and an eighth of the journal.
+ */
 static void checkpoint_compact(struct log_shard *ls)
 {
     if (ls->rewriting ||
-        ls->checkpoints.position < 2 * ls->live_bytes + ls->dir->options.journal_bytes / 8)
+        ls->checkpoints.position <
+            2 * ls->live_bytes + min_u64(ls->journal.sb.length / 8, CHECKPOINT_SLACK))
         return;
     uint32_t count = ls->log_count + 1;
     ls->rewrite_payloads = mem_zalloc(count * sizeof(ls->rewrite_payloads[0]));
