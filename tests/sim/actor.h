@@ -24,7 +24,6 @@ struct actor_kind {
     void (*connected)(struct actor *a);  /* NULL: nothing to do */
     void (*step)(struct actor *a);       /* connected, and its time has come */
     bool (*busy)(const struct actor *a); /* has something that must end before the reckoning */
-    bool reckons;                        /* takes part in the reckoning */
 };
 
 extern const struct actor_kind actor_producer;

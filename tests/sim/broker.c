@@ -70,7 +70,7 @@ static bool life_begin(struct play *play, bool disturbed)
     bool runs = node_start(node, (uint16_t)rng_between(rng, 1, 3));
     if (runs && !world_run_until(play->world, is_ready, play, world_now_ns(play->world) + START_NS))
         wrong(m, "the broker does not become ready");
-    if (node->failure[0] != '\0' && !node->disk_fails)
+    if (node->failure[0] != '\0')
         wrong(m, "the broker does not start: %.300s", node->failure);
     if (!node_runs(node))
         m->life++;
@@ -94,7 +94,6 @@ static void life_trouble(struct play *play)
         const struct disk_fault fault = {
             .calls = DISK_WRITE | DISK_SYNC, .times = 1, .error = -EIO};
         machine_disk_fault(machine, &fault);
-        play->node.disk_fails = true;
         play->model.fails |= 1ULL << (play->model.life & 63);
     }
 }

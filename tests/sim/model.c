@@ -254,7 +254,6 @@ void model_acked(struct model *m, uint64_t tag, int64_t base_offset)
     struct partition_fact *partition = &m->topics[attempt->topic].partition[attempt->partition];
     if (attempt->forgotten)
         return;
-    attempt->acks++;
     attempt->acked = true;
     m->acks++;
     place(m, tag, base_offset);

@@ -10,7 +10,7 @@
  * expected of its partitions from then on.
  *
  * What is checked where:
- *   model_acked        at another offset than before; before an earlier one of its producer
+ *   model_acked        at another offset than before, or where another batch is
  *   model_read         bytes, gaps, batches that nobody sent, a batch at two places, at another
  *                      place than acknowledged, another batch where one was seen
  *   model_end          the end of a partition went back behind what anybody was told
@@ -74,7 +74,6 @@ struct attempt {
     int64_t producer_id;
     int64_t offset;    /* where it was acknowledged or read; -1: unknown */
     uint64_t known_ns; /* since when its offset is */
-    uint32_t acks;     /* how often it was acknowledged */
 };
 
 struct model {
@@ -96,7 +95,7 @@ struct model {
     uint64_t count;
 
     /* what came to pass, for the note at the end of a run */
-    uint64_t acks, duplicates, batches_read, fetches, lives;
+    uint64_t acks, batches_read, fetches, lives;
 
     bool failed;
     char why[400];

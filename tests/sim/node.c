@@ -139,7 +139,6 @@ bool node_start(struct node *node, uint16_t shards)
     node->shards = shards;
     node->ready = false;
     node->stopping = false;
-    node->disk_fails = false;
     node->failure[0] = '\0';
     api_check();
     node->process = machine_start(node->machine, &program);

@@ -29,7 +29,6 @@ struct node {
     uint16_t shards;
     bool ready;
     bool stopping;
-    bool disk_fails;   /* a write or a flush has failed or will: errors are to be expected */
     char failure[700]; /* why it refused to start or gave up; "": it did not */
 };
 
