@@ -327,6 +327,7 @@ static void append(struct run *run)
 {
     test_batch(run->batch, sizeof(run->batch), 1, 1, -1, 0, -1);
     run->append = (struct log_append){.batch = span_of(&run->piece, run->batch, sizeof(run->batch)),
+                                      .leader_epoch = INT32_MAX, /* they never go down */
                                       .append_time_ms = -1,
                                       .max_timestamp = LOG_KEEP,
                                       .done = on_append};
