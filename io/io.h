@@ -115,6 +115,9 @@ void io_recv(struct io *io, struct io_recv *recv, int socket);
 void io_block_get(struct io *io, struct io_block *block);
 void io_block_put(struct io *io, struct io_block *block);
 uint32_t io_blocks_free(const struct io *io);
+/* Less than half of them are free. What may be held for long is then copied out of its block: else
+ * all could be held by frames that wait for their rest, and no rest could come in. */
+bool io_blocks_scarce(const struct io *io);
 
 /* Sends all of it; one send in flight per socket. iov and what it points at stay until done. */
 void io_send(struct io *io, struct io_op *op, int socket, const struct iovec *iov, unsigned count);

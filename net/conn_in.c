@@ -369,7 +369,8 @@ static void on_received(struct io_op *op)
         c->active_ns = io_now_ns(c->net->sh->io);
         c->net->bytes_in += (uint64_t)op->res;
         const uint32_t len = (uint32_t)op->res;
-        uint32_t left = on_bytes(c, c->recv.block, c->recv.block->data, len);
+        struct io_block *keep = io_blocks_scarce(c->net->sh->io) ? NULL : c->recv.block;
+        uint32_t left = on_bytes(c, keep, c->recv.block->data, len);
         if (left > 0)
             rest_keep(c, c->recv.block->data + len - left, left);
         io_block_put(c->net->sh->io, c->recv.block);

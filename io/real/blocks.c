@@ -118,3 +118,8 @@ uint32_t io_blocks_free(const struct io *io)
 {
     return io->pool.count - io->pool.held;
 }
+
+bool io_blocks_scarce(const struct io *io)
+{
+    return io_blocks_free(io) < io->pool.count / 2;
+}

@@ -441,6 +441,11 @@ uint32_t io_blocks_free(const struct io *io)
     return io->block_free_count;
 }
 
+bool io_blocks_scarce(const struct io *io)
+{
+    return io->block_free_count < io->block_count / 2;
+}
+
 /* ---- from outside ---- */
 
 /* The analyzer does not see that an end leaves its listener's list before it is freed. */
