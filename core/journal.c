@@ -3,12 +3,31 @@
 
 #include "io/mem.h"
 
+/* A record waits for the group in front of it, so groups are no longer than the disk takes in a
+ * millisecond; many small commits are as good to it as few large ones from 128 KiB on. */
 static void journal_set_group_max(struct journal *journal)
 {
     uint64_t area = journal->sb.length - JOURNAL_AREA;
-    journal->group_max = (uint32_t)min_u64(
+    journal->group_cap = (uint32_t)min_u64(
         JOURNAL_GROUP_MAX, max_u64(round_down(area / 16, FS_BLOCK), 2 * (uint64_t)FS_BLOCK));
-    must(area >= 6ULL * journal->group_max);
+    must(area >= 6ULL * journal->group_cap);
+    uint64_t pace = max_u64(round_down(journal->bytes_per_ms, FS_BLOCK), JOURNAL_GROUP_PACED);
+    journal->group_max = journal->bytes_per_ms == 0 ? journal->group_cap
+                                                    : (uint32_t)min_u64(journal->group_cap, pace);
+}
+
+/* How fast was the disk with this one? The time behind the group before it is not its own. */
+static void journal_measure(struct journal *journal, const struct journal_group *group)
+{
+    uint64_t now = io_now_ns(journal->io);
+    uint64_t took = now - max_u64(group->submitted_ns, journal->done_ns);
+    journal->done_ns = now;
+    if (group->bytes < JOURNAL_GROUP_PACED / 2 || took == 0)
+        return;
+    uint64_t rate = group->bytes * 1000000ULL / took;
+    uint64_t old = journal->bytes_per_ms;
+    journal->bytes_per_ms = max_u64(old == 0 ? rate : old - old / 8 + rate / 8, 1);
+    journal_set_group_max(journal);
 }
 
 void journal_start(struct journal *journal, struct io *io, struct fs *fs, const char *path,
@@ -61,7 +80,7 @@ static void journal_close_group(struct journal *journal)
 uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room, uint32_t *crc)
 {
     must(need <= journal->group_max - JOURNAL_GROUP_HEADER);
-    if (journal->open != NULL && journal->group_max - journal->open->used < need) {
+    if (journal->open != NULL && journal->open->max - journal->open->used < need) {
         journal_close_group(journal);
     }
     if (journal->open == NULL) {
@@ -72,12 +91,13 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
         TAILQ_REMOVE(&journal->free, group, link);
         group->state = GROUP_OPEN;
         group->used = JOURNAL_GROUP_HEADER;
+        group->max = journal->group_max;
         group->count = 0;
         group->crc = 0;
         group->seq = journal->next_seq++;
         journal->open = group;
     }
-    *room = journal->group_max - journal->open->used;
+    *room = journal->open->max - journal->open->used;
     *crc = journal->open->crc;
     return journal->open->buffer + journal->open->used;
 }
@@ -85,7 +105,7 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
 uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc)
 {
     struct journal_group *group = journal->open;
-    must(bytes <= journal->group_max - group->used);
+    must(bytes <= group->max - group->used);
     group->used += bytes;
     group->count += records;
     group->crc = crc;
@@ -117,7 +137,7 @@ static bool journal_may_take(const struct journal *journal, const struct journal
         return position != 0;
     uint64_t skipped = position != journal->head ? journal->sb.length - journal->head : 0;
     uint64_t area = journal->sb.length - JOURNAL_AREA;
-    return journal->used + skipped + bytes + 3ULL * journal->group_max <= area;
+    return journal->used + skipped + bytes + 3ULL * journal->group_cap <= area;
 }
 
 static void journal_take(struct journal *journal, uint64_t position, uint64_t bytes)
@@ -157,6 +177,7 @@ static void journal_on_write(struct io_op *op)
     struct journal_group *group = container_of(op, struct journal_group, op);
     struct journal *journal = group->journal;
     journal->in_flight--;
+    journal->flight_bytes -= group->bytes;
     group->state = GROUP_DONE;
     if (op->res < 0 && !journal->failed) {
         journal->failed = true;
@@ -166,6 +187,7 @@ static void journal_on_write(struct io_op *op)
         journal->on_release(journal); /* nothing is acknowledged any more */
         return;
     }
+    journal_measure(journal, group);
     if (io_mutation(journal->io, "journal.ack_out_of_order"))
         journal_acknowledge(journal, group->seq);
     journal_retire(journal);
@@ -194,6 +216,9 @@ static void journal_submit(struct journal *journal, struct journal_group *group,
     journal->submitted_seq = group->seq;
     group->state = GROUP_FLIGHT;
     TAILQ_INSERT_TAIL(&journal->flights, group, link);
+    group->bytes = bytes;
+    group->submitted_ns = io_now_ns(journal->io);
+    journal->flight_bytes += bytes;
     journal->in_flight++;
     journal->flights_max = max_u64(journal->flights_max, journal->in_flight);
     journal->count_groups++;
@@ -209,12 +234,16 @@ static void journal_submit(struct journal *journal, struct journal_group *group,
 void journal_flush(struct journal *journal)
 {
     while (!journal->failed && journal->in_flight < JOURNAL_FLIGHTS) {
-        if (TAILQ_EMPTY(&journal->full) && journal->open != NULL && journal->open->count > 0)
-            journal_close_group(journal);
         struct journal_group *group = TAILQ_FIRST(&journal->full);
         if (group == NULL)
+            group = journal->open;
+        if (group == NULL || group->count == 0)
             return;
         uint32_t bytes = (uint32_t)round_up(group->used, FS_BLOCK);
+        if (journal->in_flight > 0 && journal->flight_bytes + bytes > 2ULL * journal->group_max)
+            return; /* the disk is busy for a while; it goes on collecting */
+        if (group == journal->open)
+            journal_close_group(journal);
         uint64_t position = journal_place(journal, bytes);
         journal->starved = !journal_may_take(journal, group, position, bytes);
         if (journal->starved)

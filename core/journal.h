@@ -22,11 +22,12 @@
 #include "core/journal_format.h"
 #include "io/io.h"
 
-#define JOURNAL_FLIGHTS 4U
-#define JOURNAL_BUFFERS (JOURNAL_FLIGHTS + 2U) /* one collects, one may be full and waiting */
-#define JOURNAL_START   (1U << 20) /* written before the first start is ready: it grows soon */
-#define JOURNAL_STEP    (8U << 20)
-#define JOURNAL_MAX     (64U << 20)
+#define JOURNAL_FLIGHTS     4U
+#define JOURNAL_BUFFERS     (JOURNAL_FLIGHTS + 2U) /* one collects, one may be full and waiting */
+#define JOURNAL_START       (1U << 20) /* written before the first start is ready: it grows soon */
+#define JOURNAL_GROUP_PACED (128U << 10) /* the pace makes no group shorter */
+#define JOURNAL_STEP        (8U << 20)
+#define JOURNAL_MAX         (64U << 20)
 
 enum journal_group_state { GROUP_FREE, GROUP_OPEN, GROUP_FULL, GROUP_FLIGHT, GROUP_DONE };
 
@@ -37,6 +38,9 @@ struct journal_group {
     uint8_t *buffer; /* JOURNAL_GROUP_MAX bytes, touched as far as groups are filled */
     enum journal_group_state state;
     uint32_t used; /* with the header */
+    uint32_t max;
+    uint32_t bytes; /* written: used, padded */
+    uint64_t submitted_ns;
     uint32_t count;
     uint32_t crc; /* of the records so far */
     uint64_t seq;
@@ -52,7 +56,11 @@ struct journal {
     int file;
     uint8_t directory[16];
     struct journal_superblock sb; /* as last written or being written */
-    uint32_t group_max;           /* grows with the journal */
+    uint32_t group_cap;           /* a sixteenth of the journal, JOURNAL_GROUP_MAX at most */
+    uint32_t group_max;    /* of the next group: the cap, or what the disk takes in a millisecond */
+    uint64_t bytes_per_ms; /* what it took lately, 0: not known yet */
+    uint64_t done_ns;      /* when the last group was done */
+    uint64_t flight_bytes;
 
     uint64_t next_seq;      /* of the next group to be opened */
     uint64_t acked_seq;     /* all up to it are durable */

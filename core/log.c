@@ -131,7 +131,8 @@ static void append_record(struct log_body *lg, struct log_append *op, uint32_t f
         append_fragment_note(ls, lg, op);
 }
 
-/* As much of the batch as the open group takes; false when no group takes any now. */
+/* As much of the batch as the open group takes, or 64 KiB of it when others wait; false when no
+ * group takes any now. */
 static bool append_journal(struct log_body *lg, struct log_append *op)
 {
     const uint32_t group_room = lg->ls->journal.group_max - JOURNAL_GROUP_HEADER;
@@ -144,11 +145,14 @@ static bool append_journal(struct log_body *lg, struct log_append *op)
     uint32_t need = whole < piece ? whole : piece;
     if (need > group_room)
         need = group_room;
+    bool alone = TAILQ_NEXT(lg, journal_link) == NULL;
     uint32_t room;
     uint32_t crc;
     uint8_t *at = journal_reserve(&lg->ls->journal, need, &room, &crc);
     if (at == NULL)
         return false;
+    if (!alone)
+        room = need;
     uint32_t to = whole <= room ? op->priv.end : from + (room - JOURNAL_APPEND_HEADER);
     append_record(lg, op, from, to, at, crc);
     return true;
@@ -195,25 +199,30 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
     return true;
 }
 
+/* One record, or a piece of one, from the front of the log's line; false: no room now. */
+static bool log_journal_one(struct log_body *lg)
+{
+    struct log_shard *ls = lg->ls;
+    struct log_append *op = STAILQ_FIRST(&lg->unjournaled);
+    if (op->priv.kind == LOG_NO_RECORD)
+        op->priv.seq = ls->last_seq;
+    else if (!(op->priv.kind == JOURNAL_APPEND ? append_journal(lg, op) : change_journal(lg, op)))
+        return false;
+    ls->last_seq = op->priv.seq;
+    if (op->priv.kind == JOURNAL_APPEND && op->priv.journaled < op->priv.end)
+        return true;
+    STAILQ_REMOVE_HEAD(&lg->unjournaled, priv.link);
+    STAILQ_INSERT_TAIL(&ls->queue, op, priv.link);
+    return true;
+}
+
 void log_journal_fill(struct log_shard *ls)
 {
-    struct log_append *op;
-    while ((op = ls->unjournaled) != NULL && !ls->offline) {
-        struct log_body *lg = log_body_of(op->priv.lg);
-        if (op->priv.kind == JOURNAL_APPEND) {
-            if (!append_journal(lg, op))
-                break;
-            ls->last_seq = op->priv.seq;
-            if (op->priv.journaled < op->priv.end)
-                continue;
-        } else if (op->priv.kind == LOG_NO_RECORD) {
-            op->priv.seq = ls->last_seq;
-        } else {
-            if (!change_journal(lg, op))
-                break;
-            ls->last_seq = op->priv.seq;
-        }
-        ls->unjournaled = STAILQ_NEXT(op, priv.link);
+    struct log_body *lg;
+    while ((lg = TAILQ_FIRST(&ls->journaling)) != NULL && !ls->offline && log_journal_one(lg)) {
+        TAILQ_REMOVE(&ls->journaling, lg, journal_link);
+        if (!STAILQ_EMPTY(&lg->unjournaled))
+            TAILQ_INSERT_TAIL(&ls->journaling, lg, journal_link);
     }
     if (ls->journal.used > (ls->journal.sb.length - JOURNAL_AREA) / 2 || ls->journal.starved)
         checkpoint_want(ls);
@@ -225,10 +234,11 @@ static void log_enqueue(struct log_body *lg, struct log_append *op, uint8_t kind
     struct log_shard *ls = lg->ls;
     op->priv.kind = kind;
     lg->pending++;
-    STAILQ_INSERT_TAIL(&ls->queue, op, priv.link);
-    if (ls->unjournaled == NULL)
-        ls->unjournaled = op;
-    if (ls->unjournaled == op)
+    bool room = TAILQ_EMPTY(&ls->journaling); /* else the first in turn has found none */
+    if (STAILQ_EMPTY(&lg->unjournaled))
+        TAILQ_INSERT_TAIL(&ls->journaling, lg, journal_link);
+    STAILQ_INSERT_TAIL(&lg->unjournaled, op, priv.link);
+    if (room)
         log_journal_fill(ls);
 }
 
@@ -298,7 +308,7 @@ void log_on_commit(struct log_shard *ls, uint64_t seq)
     memmove(ls->fragments, ls->fragments + done, ls->fragment_count * sizeof(ls->fragments[0]));
 
     struct log_append *op;
-    while ((op = STAILQ_FIRST(&ls->queue)) != NULL && op != ls->unjournaled && op->priv.seq <= seq)
+    while ((op = STAILQ_FIRST(&ls->queue)) != NULL && op->priv.seq <= seq)
         log_commit_one(ls, op);
 
     struct log_body *lg;
@@ -605,12 +615,16 @@ void log_retry_waiting(struct log_shard *ls)
 /* The directory is offline: everything that waits for it ends. */
 void log_fail_all(struct log_shard *ls)
 {
-    struct log_append *op;
-    ls->unjournaled = NULL;
+    struct log_body *lg;
+    while ((lg = TAILQ_FIRST(&ls->journaling)) != NULL) {
+        TAILQ_REMOVE(&ls->journaling, lg, journal_link);
+        STAILQ_CONCAT(&ls->queue, &lg->unjournaled);
+    }
     ls->fragment_count = 0;
+    struct log_append *op;
     while ((op = STAILQ_FIRST(&ls->queue)) != NULL) {
         STAILQ_REMOVE_HEAD(&ls->queue, priv.link);
-        struct log_body *lg = log_body_of(op->priv.lg);
+        lg = log_body_of(op->priv.lg);
         lg->pending--;
         if (op->priv.kind == JOURNAL_APPEND || op->priv.kind == LOG_NO_RECORD) {
             op->verdict = LOG_OFFLINE;
@@ -620,7 +634,6 @@ void log_fail_all(struct log_shard *ls)
         }
     }
     log_retry_waiting(ls);
-    struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
         if (!TAILQ_EMPTY(&lg->changes))
             log_change_run(lg);

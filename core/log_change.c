@@ -32,6 +32,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
     TAILQ_INIT(&lg->segments);
     TAILQ_INIT(&lg->blocks);
     TAILQ_INIT(&lg->changes);
+    STAILQ_INIT(&lg->unjournaled);
     log_marks_clear(lg);
     TAILQ_INSERT_TAIL(&ls->logs, lg, all_link);
     ls->log_count++;

@@ -41,7 +41,8 @@
 #define SEGMENT_INDEX_MAX   2048U
 #define LOG_MARKS           4U
 #define LOG_NO_RECORD       0U /* kind of a duplicate in the queue: it waits and writes nothing */
-#define LOG_FRAGMENTS       8U
+/* A fragment fills its group or has 64 KiB: at most 16 in each of the journal's buffers. */
+#define LOG_FRAGMENTS (17U * JOURNAL_BUFFERS)
 
 struct log_body;
 struct file_job;
@@ -161,6 +162,8 @@ struct log_mark {
     struct log_place place;
 };
 
+STAILQ_HEAD(log_appends, log_append);
+
 struct log_body {
     struct log log;
     struct log_shard *ls;
@@ -195,6 +198,10 @@ struct log_body {
     bool ended; /* its deletion is durable, and noted for the next checkpoint */
     struct segment *durable_segment;
     uint32_t durable_position;
+
+    /* journal */
+    struct log_appends unjournaled; /* its line */
+    TAILQ_ENTRY(log_body) journal_link;
 
     /* writer */
     TAILQ_ENTRY(log_body) write_link;
@@ -256,6 +263,7 @@ struct segment_write {
     struct log_body *lg;
     struct segment *segment;
     uint32_t upto;
+    uint32_t bytes;
     uint8_t *page; /* for the partial last block */
     TAILQ_ENTRY(segment_write) link;
 };
@@ -279,7 +287,6 @@ struct checkpoint_tombstones {
 TAILQ_HEAD(checkpoint_batches, checkpoint_batch);
 TAILQ_HEAD(log_pins, log_pin);
 TAILQ_HEAD(log_finds, log_find);
-STAILQ_HEAD(log_appends, log_append);
 
 /* A part of a batch that is in a group: when the group is durable, so is this place. */
 struct log_fragment {
@@ -301,10 +308,11 @@ struct log_shard {
     struct log_bodies logs;
     uint32_t log_count;
 
-    /* From append to ack: one queue in append order. `unjournaled` is the first whose record is not
-     * whole in a group yet. */
+    /* From append to ack: in the log's own line until its record is whole in a group, then in the
+     * queue of all, by group. Lines are served in turn, so that a small append does not wait for
+     * megabytes of its neighbour's. */
+    struct log_bodies journaling; /* logs with a line, the next one first */
     struct log_appends queue;
-    struct log_append *unjournaled;
     uint64_t last_seq;                            /* group of the record written last */
     struct log_fragment fragments[LOG_FRAGMENTS]; /* journaled parts of a large batch, by seq */
     uint32_t fragment_count;
@@ -330,6 +338,7 @@ struct log_shard {
     struct segment_write writes[WRITE_SLOTS];
     TAILQ_HEAD(, segment_write) writes_free;
     uint32_t writes_busy;
+    uint64_t writes_bytes; /* in flight */
     struct log_bodies write_queue;
     struct log_bodies dirty;
     uint64_t dirty_since_ns;

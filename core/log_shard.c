@@ -200,6 +200,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->checkpoint_number = 1;
     TAILQ_INIT(&ls->logs);
     STAILQ_INIT(&ls->queue);
+    TAILQ_INIT(&ls->journaling);
     STAILQ_INIT(&ls->ready);
     STAILQ_INIT(&ls->waiting);
     TAILQ_INIT(&ls->moved);
@@ -284,8 +285,8 @@ static bool log_shard_has_notes(const struct log_shard *ls)
 
 static void log_shard_stop_clean(struct log_shard *ls)
 {
-    if (!STAILQ_EMPTY(&ls->queue) || !STAILQ_EMPTY(&ls->ready) || !STAILQ_EMPTY(&ls->waiting) ||
-        !journal_idle(&ls->journal))
+    if (!STAILQ_EMPTY(&ls->queue) || !TAILQ_EMPTY(&ls->journaling) || !STAILQ_EMPTY(&ls->ready) ||
+        !STAILQ_EMPTY(&ls->waiting) || !journal_idle(&ls->journal))
         return;
     if (!TAILQ_EMPTY(&ls->dirty) || log_shard_has_notes(ls) || ls->step != CHECKPOINT_IDLE) {
         if (ls->step == CHECKPOINT_IDLE)

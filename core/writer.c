@@ -160,6 +160,7 @@ static void writer_on_write(struct io_op *op)
     struct log_body *lg = write->lg;
     struct segment *segment = write->segment;
     ls->writes_busy--;
+    ls->writes_bytes -= write->bytes;
     TAILQ_INSERT_HEAD(&ls->writes_free, write, link);
     lg->writing = false;
     log_unuse(lg);
@@ -218,6 +219,8 @@ static void writer_start(struct log_body *lg, const struct write_plan *plan)
     write->segment = plan->segment;
     struct iovec iov[IO_VECTORS_MAX];
     unsigned count = writer_gather(lg, plan, iov, write->page, &write->upto);
+    write->bytes = (uint32_t)round_up(write->upto, FS_BLOCK) - plan->from;
+    ls->writes_bytes += write->bytes;
     lg->writing = true;
     lg->users++;
     segment_use(plan->segment);
@@ -225,11 +228,22 @@ static void writer_start(struct log_body *lg, const struct write_plan *plan)
     io_write(ls->io, &write->op, plan->segment->file, iov, count, plan->from, false);
 }
 
+/* What is written here stands in front of the next commit in the disk's own queue, so it is kept as
+ * short as the disk takes in a millisecond, until space or memory is wanted. */
+static bool writer_may_start(const struct log_shard *ls)
+{
+    if (ls->offline || TAILQ_EMPTY(&ls->writes_free))
+        return false;
+    uint64_t area = ls->journal.sb.length - JOURNAL_AREA;
+    if (ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3)
+        return true;
+    return ls->writes_bytes < max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms);
+}
+
 void writer_run(struct log_shard *ls)
 {
     struct log_body *lg;
-    while (!ls->offline && !TAILQ_EMPTY(&ls->writes_free) &&
-           (lg = TAILQ_FIRST(&ls->write_queue)) != NULL) {
+    while (writer_may_start(ls) && (lg = TAILQ_FIRST(&ls->write_queue)) != NULL) {
         TAILQ_REMOVE(&ls->write_queue, lg, write_link);
         lg->write_queued = false;
         if (lg->state != LOG_TRUNCATING)
@@ -266,8 +280,8 @@ void checkpoint_want(struct log_shard *ls)
         ls->checkpoint_again = true;
         return;
     }
-    if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && TAILQ_EMPTY(&ls->batches) &&
-        ls->journal.used == 0)
+    if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && TAILQ_EMPTY(&ls->journaling) &&
+        TAILQ_EMPTY(&ls->batches) && ls->journal.used == 0)
         return;
     if (ls->journal.used > (ls->journal.sb.length - JOURNAL_AREA) / 2)
         journal_grow(&ls->journal);
