@@ -303,7 +303,11 @@ static void arrive(struct broker_shard *bs, struct partition_append *op)
     op->priv.pt = pt;
     if (!admit(pt, op))
         return;
-    TAILQ_INSERT_TAIL(&pt->appends, op, priv.link);
+    struct partition_append *first = TAILQ_FIRST(&pt->appends);
+    if (first && io_mutation(bs->sh->io, "partition.appends_out_of_order"))
+        TAILQ_INSERT_AFTER(&pt->appends, first, op, priv.link);
+    else
+        TAILQ_INSERT_TAIL(&pt->appends, op, priv.link);
     /* Nothing before it: no detour through the queue of tasks. */
     if (TAILQ_FIRST(&pt->appends) == op && !pt->check)
         partition_appends_step(bs->sh, &pt->step);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #elif defined(__has_feature)
@@ -22,6 +23,8 @@
 #define ASAN_POISON_MEMORY_REGION(data, size)   ((void)(data), (void)(size))
 #define ASAN_UNPOISON_MEMORY_REGION(data, size) ((void)(data), (void)(size))
 #endif
+
+#define RETRY_NS 200000000ULL
 
 static void end_try_send(struct end *end);
 
@@ -114,6 +117,7 @@ static void pipe_kick(struct pipe *pipe, bool more)
 }
 
 /* Nothing gets through: try again until the sender's patience ends. */
+/* Tried again after 200 ms, and then each time after as long as it has lasted: TCP's backoff. */
 static void pipe_stall(struct pipe *pipe)
 {
     struct world *world = pipe->conn->world;
@@ -124,7 +128,9 @@ static void pipe_stall(struct pipe *pipe)
         conn_reset(pipe->conn, -ETIMEDOUT);
         return;
     }
-    uint64_t next_ns = min_u64(world->now_ns + timeout_ns / 16, pipe->stalled_ns + timeout_ns);
+    uint64_t wait_ns = max_u64(world->now_ns - pipe->stalled_ns, RETRY_NS);
+    uint64_t next_ns =
+        min_u64(world->now_ns + min_u64(wait_ns, timeout_ns / 16), pipe->stalled_ns + timeout_ns);
     event_at(world, &pipe->event, next_ns);
 }
 

@@ -77,17 +77,38 @@ static bool life_begin(struct play *play, bool disturbed)
     return !m->failed && node_runs(node);
 }
 
+static void link_heal(void *argument)
+{
+    world_links_heal(argument);
+}
+
+/* Bytes in one direction stop for a while. */
+static void link_cut(struct play *play)
+{
+    struct rng *rng = world_rng(play->world);
+    struct machine *node = play->node.machine;
+    struct machine *clients = world_machine(play->world, "clients");
+    if (rng_one_in(rng, 2))
+        world_link_cut(play->world, node, clients);
+    else
+        world_link_cut(play->world, clients, node);
+    world_at(play->world, world_now_ns(play->world) + rng_below(rng, 60 * MS), link_heal,
+             play->world);
+}
+
 static void life_trouble(struct play *play)
 {
     struct rng *rng = world_rng(play->world);
     struct machine *machine = play->node.machine;
-    uint64_t kind = rng_below(rng, 6);
+    uint64_t kind = rng_below(rng, 7);
     if (kind == 0)
         machine_disk_slow(machine, (uint32_t)rng_between(rng, 2, 50));
     else if (kind == 1)
         machine_disk_stall(machine, rng_below(rng, 30 * MS));
     else if (kind == 2)
         machine_network_slow(machine, (uint32_t)rng_between(rng, 2, 20));
+    else if (kind == 3)
+        link_cut(play);
     if (rng_one_in(rng, 8))
         machine_jump_wall(machine, (int64_t)rng_below(rng, 7200000) - 3600000);
     if (rng_one_in(rng, 12)) {

@@ -171,14 +171,22 @@ static void value_fill(struct rng *rng, uint8_t *to, uint32_t len)
     }
 }
 
+/* No zstd: old versions of Produce may not carry it. */
+static enum codec codec_draw(struct rng *rng)
+{
+    static const enum codec codecs[] = {CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4};
+    return rng_one_in(rng, 5) ? codecs[rng_below(rng, array_count(codecs))] : CODEC_NONE;
+}
+
 size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
-                   const uint8_t **bytes)
+                   struct deflater *deflater, const uint8_t **bytes)
 {
     struct attempt *attempt = &m->attempts[tag];
     struct rng rng = {.state = tag * 7919};
     uint8_t value[40000];
     uint32_t size = size_draw(&rng);
     uint32_t count = (uint32_t)rng_between(&rng, 1, 3);
+    enum codec codec = codec_draw(&rng);
     batch_builder_start(builder);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t len = size / count;
@@ -189,7 +197,7 @@ size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
     builder->header.producer_id = attempt->producer_id;
     builder->header.producer_epoch = attempt->idempotent ? 0 : -1;
     builder->header.base_sequence = attempt->sequence;
-    size_t whole = batch_builder_finish(builder, NULL, CODEC_NONE, 0, bytes);
+    size_t whole = batch_builder_finish(builder, deflater, codec, 1, bytes);
     struct batch_header header;
     batch_header_of(&header, *bytes);
     attempt->size = (uint32_t)whole;

@@ -124,7 +124,7 @@ void model_topics_seen(struct model *m, const struct metadata_response *response
 
 /* Makes the bytes of a batch with the builder: always the same for a tag. */
 size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
-                   const uint8_t **bytes);
+                   struct deflater *deflater, const uint8_t **bytes);
 /* Draws a new batch; 0: there were enough. The caller fills in the sequence. */
 uint64_t model_attempt(struct model *m, struct rng *rng);
 void model_acked(struct model *m, uint64_t tag, int64_t base_offset);

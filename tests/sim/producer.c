@@ -51,6 +51,7 @@ struct producer {
     struct produce copy;
     struct sequence sequences[TOPICS_MAX][PARTITIONS_MAX];
     struct batch_builder builder;
+    struct deflater deflater;
 };
 
 static struct producer *producer_of(struct actor *a)
@@ -62,6 +63,7 @@ static void producer_start(struct actor *a)
 {
     struct producer *p = producer_of(a);
     batch_builder_init(&p->builder);
+    deflater_init(&p->deflater);
     p->idempotent = a->number < 2;
     p->producer_id = -1;
     p->acks = (int16_t)(p->idempotent ? -1 : a->number == 2 ? 1 : 0);
@@ -286,7 +288,7 @@ static void part_fill(struct producer *p, struct part *part, uint64_t tag)
     const uint8_t *bytes;
     part->tag = tag;
     part->state = BATCH_OPEN;
-    part->len = model_batch(p->actor.model, tag, &p->builder, &bytes);
+    part->len = model_batch(p->actor.model, tag, &p->builder, &p->deflater, &bytes);
     part->bytes = memcpy(mem_alloc(part->len), bytes, part->len);
 }
 
