@@ -287,13 +287,23 @@ static uint32_t cut_whole_frames(struct conn *c, struct io_block *block, const u
     return used;
 }
 
+/* The last receive block is never kept by a frame that needs more of them to be whole: all
+ * connections of the shard would wait for it. */
+static bool may_keep(const struct conn *c, const struct io_block *block, uint32_t run)
+{
+    if (!block || run < CONN_KEEP_BLOCK_MIN)
+        return false;
+    const struct io *io = c->net->sh->io;
+    return io_blocks_free(io) > 0 || io_mutation(io, "conn.last_block_kept");
+}
+
 /* Bytes for the unfinished frame (block NULL: they are copied); returns how many it took. */
 static uint32_t add_to_frame(struct conn *c, struct io_block *block, const uint8_t *data,
                              uint32_t len)
 {
     uint32_t whole = c->in_frame ? FRAME_PREFIX + c->in_frame : FRAME_PREFIX;
     uint32_t run = (uint32_t)min_u64(whole - c->in_bytes, len);
-    if (block && run >= CONN_KEEP_BLOCK_MIN)
+    if (may_keep(c, block, run))
         add_by_reference(c, block, data, run);
     else
         add_by_copy(c, data, run);
