@@ -396,7 +396,10 @@ static void block_power_loss(struct node *node, struct block *block, bool cut_lo
             continue;
         sector_fate(image + s * SECTOR, block->seen ? block->seen + s * SECTOR : NULL, cut, dice);
     }
-    if ((!block->cut || !cut_lost) && rng_one_in(dice->rng, dice->block_lost_one_in))
+    /* A truncation zeroes the rest of its last block in place. That may tear, and is taken not to
+     * lose the whole block: no second copy of those bytes is kept while a segment is cut. */
+    bool written = (block->dirty & ~block->cut) != 0;
+    if (written && rng_one_in(dice->rng, dice->block_lost_one_in))
         memset(image, rng_one_in(dice->rng, 2) ? 0 : 0xdb, BLOCK);
     free(block->seen);
     block->seen = image;

@@ -27,7 +27,17 @@ struct play {
 
 static void broker_options(struct world_options *options, uint64_t seed)
 {
+    struct rng rng = {.state = seed ^ 0x62726f6b6572U};
     world_options_rough(options, seed);
+    /* Half of the disks are as bad as they may be, some shards have the least that can work. */
+    if (rng_one_in(&rng, 2))
+        options->disk.block_lost_one_in = (uint32_t)rng_between(&rng, 1, 3);
+    if (rng_one_in(&rng, 2)) {
+        options->disk.flush.slow_one_in = (uint32_t)rng_between(&rng, 2, 8);
+        options->disk.flush.slow_ns = 4 * MS;
+    }
+    if (rng_one_in(&rng, 4))
+        options->receive_blocks_max = 2;
 }
 
 static bool is_ready(void *argument)
@@ -167,7 +177,7 @@ static void life_end(struct play *play)
         return;
     }
     play->model.life++;
-    machine_crash(play->node.machine, rng_one_in(rng, 2) ? CRASH_KILL : CRASH_POWER);
+    machine_crash(play->node.machine, rng_one_in(rng, 3) ? CRASH_KILL : CRASH_POWER);
 }
 
 static void life(struct play *play, uint64_t operations)

@@ -32,6 +32,7 @@ bool model_excuses(const struct model *m, uint32_t life, int16_t error)
 void model_init(struct model *m, struct world *world, struct node *node)
 {
     *m = (struct model){.world = world, .node = node, .rng = rng_split(world_rng(world))};
+    m->large_one_in = rng_one_in(&m->rng, 8) ? 6 : 40;
     m->attempts = calloc(ATTEMPTS_MAX, sizeof(*m->attempts));
     must(m->attempts != NULL);
     for (uint32_t i = 0; i < TOPICS_MAX; i++)
@@ -153,14 +154,13 @@ void model_topics_seen(struct model *m, const struct metadata_response *response
 
 /* ---- batches ---- */
 
-static uint32_t size_draw(struct rng *rng)
+static uint32_t size_draw(const struct model *m, struct rng *rng)
 {
-    uint64_t kind = rng_below(rng, 40);
-    if (kind < 32)
-        return (uint32_t)rng_between(rng, 1, 600);
-    if (kind < 39)
+    if (rng_one_in(rng, m->large_one_in))
+        return (uint32_t)rng_between(rng, 6000, 40000);
+    if (rng_one_in(rng, 6))
         return (uint32_t)rng_between(rng, 600, 6000);
-    return (uint32_t)rng_between(rng, 6000, 40000);
+    return (uint32_t)rng_between(rng, 1, 600);
 }
 
 static void value_fill(struct rng *rng, uint8_t *to, uint32_t len)
@@ -184,7 +184,7 @@ size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
     struct attempt *attempt = &m->attempts[tag];
     struct rng rng = {.state = tag * 7919};
     uint8_t value[40000];
-    uint32_t size = size_draw(&rng);
+    uint32_t size = size_draw(m, &rng);
     uint32_t count = (uint32_t)rng_between(&rng, 1, 3);
     enum codec codec = codec_draw(&rng);
     batch_builder_start(builder);

@@ -90,6 +90,7 @@ struct model {
     bool reckoning;      /* the last life is being read to its end */
     uint64_t operations; /* requests answered */
     uint64_t operations_max;
+    uint32_t large_one_in; /* batches of many KiB */
     struct topic_fact topics[TOPICS_MAX];
     struct attempt *attempts; /* [tag] */
     uint64_t count;

@@ -21,7 +21,7 @@ void node_init(struct node *node, struct world *world, struct machine *machine)
     *node = (struct node){.world = world, .machine = machine, .rng = rng};
     node->tail_bytes = rng_between(&node->rng, 3, 12) << 18;
     node->cold_bytes = MIB;
-    node->journal_bytes = 65536U << rng_below(&node->rng, 4);
+    node->journal_bytes = 65536U << (rng_one_in(&node->rng, 2) ? 0 : rng_below(&node->rng, 4));
     node->open_files_max = (uint32_t)rng_between(&node->rng, 2, 8);
     node->segment_bytes = 65536 << rng_below(&node->rng, 4);
     node->sessions_max = rng_one_in(&node->rng, 4) ? 2 : 100;
