@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define NAME_KEPT_ASIDE        200U /* bytes of a deleted log's name, of the 255 a name may have */
 #define SEGMENT_IDENTITY_MAGIC "MRLOGID1"
 
 /* ---- life ---- */
@@ -363,9 +364,11 @@ int64_t log_directory_claim(struct fs *fs, const char *root, const char *directo
 
 int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag)
 {
-    size_t size = strlen(directory) + 32;
+    /* The longest topic name leaves no room for a suffix: the tag alone tells such logs apart. */
+    size_t keep = min_u64(strlen(directory), strlen(root) + 1 + NAME_KEPT_ASIDE);
+    size_t size = keep + 32;
     char *aside = mem_alloc(size);
-    (void)snprintf(aside, size, "%s.%08x-delete", directory, tag);
+    (void)snprintf(aside, size, "%.*s.%08x-delete", (int)keep, directory, tag);
     int64_t result = fs_rename(fs, directory, aside);
     if (result >= 0)
         result = fs_sync_dir(fs, root);

@@ -18,6 +18,7 @@ Kafka 4.3.1; where Millrace is meant to differ, the case asks run.is_kafka and s
 """
 
 import gzip
+import os
 import socket
 import struct
 import threading
@@ -539,6 +540,57 @@ def invalid_names(run):
         wire.delete_topic(connection, 'x' * 249)
 
 
+def longest_name(run):
+    """A deleted topic with the longest name leaves nothing behind, and can come again (its directory once stayed, and the
+    next topic of that name was never written: no checkpoint ended any more, and no change of metadata)."""
+    name, batch = (run.topic('longest') + 'x' * 249)[:249], wire.batch([b'x' * 200_000])
+    with connect(run) as connection:
+        for _ in range(2):
+            check(wire.create_topic(connection, name)[0] == 0, 'create')
+            until('produce', lambda: wire.produce(connection, name, 0, batch)[0] == 0)
+            if run.broker.data_dir:
+                folder = os.path.join(run.broker.data_dir, name + '-0')
+                until('its file', lambda: os.path.exists(os.path.join(folder, '0' * 20 + '.log')))
+            check(wire.delete_topic(connection, name) == 0, 'delete')
+            if run.broker.data_dir:
+                left = [entry for entry in os.listdir(run.broker.data_dir) if entry.startswith(name[:100])]
+                check(not left, f'left behind: {left}')
+
+
+def named_by_the_thousand(run):
+    """One request names more unknown topics than anybody means: some are made, nobody waits, no memory goes."""
+    stem = run.topic('storm')
+    names = [f'{stem}-{index}' for index in range(3000)]
+    with connect(run) as connection:
+        wire.metadata(connection, names)
+        run.watch.look()
+        made = [name for name in wire.metadata(connection)[2] if name.startswith(stem)]
+        if not run.is_kafka:
+            check(0 < len(made) <= 1024, f'{len(made)} topics of {len(names)} at once')
+        reader = connection.call(wire.DELETE_TOPICS, 1, wire.array([wire.string(name) for name in made]) + wire.i32(30_000))
+        reader.i32()
+        errors = {error for _, error in reader.array(lambda: (reader.string(), reader.i16()))}
+        check(errors <= {0}, f'DeleteTopics: {errors}')
+
+
+def session_body(partitions):
+    return (wire.i32(-1) + wire.i32(0) + wire.i32(1) + wire.i32(MIB) + wire.i8(0) + wire.i32(0) + wire.i32(0) +
+            wire.array([wire.string(topic) + wire.array([wire.i32(index) + wire.i64(0) + wire.i64(-1) + wire.i32(MIB)
+                                                         for index in range(count)]) for topic, count in partitions]) +
+            wire.array([]))
+
+
+def fat_sessions(run):
+    """Fetch sessions that name what no broker has: what is remembered of them is bounded."""
+    bodies = [session_body([('n' * 32_000 + str(index), 1) for index in range(500)]), session_body([('nowhere', 50_000)])]
+    for index in range(10 if run.is_kafka else 60):
+        with connect(run) as connection:
+            reader = connection.call(wire.FETCH, 7, bodies[index % 2])
+            reader.i32()
+            check(reader.i16() == 0, 'a fetch that opens a session')
+    run.watch.look()
+
+
 def colliding_names(run):
     """`a.b` and `a_b` would share metric names: Kafka refuses the second."""
     with connect(run) as connection:
@@ -585,4 +637,5 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
     byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
     pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
-    fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, colliding_names, unknown_places, too_many)]
+    fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand,
+    fat_sessions, colliding_names, unknown_places, too_many)]
