@@ -407,8 +407,10 @@ static enum err begin_incremental(struct fetch *f)
         return ERR_INVALID_FETCH_SESSION_EPOCH;
     if (session->by_id != by_id(f))
         return ERR_FETCH_SESSION_TOPIC_ID_ERROR;
-    if (!session_update(f, session))
-        return ERR_FETCH_SESSION_ID_NOT_FOUND; /* too large to be kept: start anew, without */
+    if (!session_update(f, session)) { /* too large to be kept: start anew, without */
+        fetch_session_close(sessions, session);
+        return ERR_FETCH_SESSION_ID_NOT_FOUND;
+    }
     fetch_session_use(sessions, session);
     f->session_id = session->id;
     f->incremental = true;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/fetch_session.h"
 
+#include "core/topic_name.h"
+
 #include <string.h>
 
-#define KEY_BYTES_MAX (8U + 32767U)
+#define KEY_BYTES_MAX (4U + TOPIC_NAME_LEN_MAX)
 #define HOME_BITS     8U /* SHARDS_MAX */
 
 struct fetch_sessions *fetch_sessions_new(struct broker_shard *bs)
@@ -12,6 +14,7 @@ struct fetch_sessions *fetch_sessions_new(struct broker_shard *bs)
     int32_t slots = bs->broker->conf->broker.max_incremental_fetch_session_cache_slots;
     sessions->bs = bs;
     sessions->count_max = (uint32_t)max_i64(slots, 0) / bs->sh->count;
+    sessions->bytes_max = bs->broker->options.plan.heap_bytes / bs->broker->shard_count / 8;
     TAILQ_INIT(&sessions->used);
     TAILQ_INIT(&sessions->under_way);
     return sessions;
@@ -32,9 +35,16 @@ struct fetch_session *fetch_session_find(struct fetch_sessions *sessions, int32_
     return session;
 }
 
+/* With the map's share of it and the allocator's. */
+static uint64_t partition_bytes(uint32_t key_len)
+{
+    return sizeof(struct fetch_session_partition) + key_len + 32;
+}
+
 static void partition_free(struct fetch_session *session, struct fetch_session_partition *partition)
 {
     must(session->partitions); /* the list and the map hold the same */
+    session->sessions->bytes -= partition_bytes(partition->key_len);
     HASH_DEL(session->partitions, partition);
     TAILQ_REMOVE(&session->order, partition, link);
     session->count--;
@@ -86,6 +96,7 @@ struct fetch_session *fetch_session_new(struct fetch_sessions *sessions, bool by
     if (!make_room(sessions, partition_count))
         return NULL;
     struct fetch_session *session = mem_zalloc(sizeof(*session));
+    session->sessions = sessions;
     session->id = new_id(sessions);
     session->epoch = 1;
     session->by_id = by_id;
@@ -118,9 +129,31 @@ static uint32_t key_encode(const struct fetch_session_key *key, uint8_t *bytes)
     return 4 + (uint32_t)key->topic.len;
 }
 
+static bool key_is_possible(const struct fetch_session_key *key)
+{
+    return key->by_id || (key->topic.len >= 0 && key->topic.len <= TOPIC_NAME_LEN_MAX);
+}
+
+/* Room for so many bytes more, if sessions that have been idle for long can give it. */
+static bool make_bytes(struct fetch_session *session, uint64_t bytes)
+{
+    struct fetch_sessions *sessions = session->sessions;
+    uint64_t now = io_now_ns(sessions->bs->sh->io);
+    while (sessions->bytes + bytes > sessions->bytes_max) {
+        struct fetch_session *oldest = TAILQ_FIRST(&sessions->used);
+        if (oldest == session || now - oldest->used_ns < FETCH_SESSION_IDLE_NS)
+            return false;
+        sessions->evictions++;
+        fetch_session_close(sessions, oldest);
+    }
+    return true;
+}
+
 struct fetch_session_partition *fetch_session_get(struct fetch_session *session,
                                                   const struct fetch_session_key *key)
 {
+    if (!key_is_possible(key))
+        return NULL;
     uint8_t bytes[KEY_BYTES_MAX];
     uint32_t len = key_encode(key, bytes);
     struct fetch_session_partition *partition;
@@ -134,11 +167,15 @@ struct fetch_session_partition *fetch_session_put(struct fetch_session *session,
     struct fetch_session_partition *partition = fetch_session_get(session, key);
     if (partition)
         return partition;
-    if (session->count == FETCH_SESSION_PARTITIONS_MAX)
+    if (session->count == FETCH_SESSION_PARTITIONS_MAX || !key_is_possible(key))
         return NULL;
     uint8_t bytes[KEY_BYTES_MAX];
+    uint32_t key_len = key_encode(key, bytes);
+    if (!make_bytes(session, partition_bytes(key_len)))
+        return NULL;
     partition = mem_zalloc(sizeof(*partition));
-    partition->key_len = key_encode(key, bytes);
+    partition->key_len = key_len;
+    session->sessions->bytes += partition_bytes(key_len);
     partition->key = mem_alloc(partition->key_len);
     memcpy(partition->key, bytes, partition->key_len);
     partition->partition = key->partition;

@@ -6,6 +6,10 @@
  * a session is of use only to connections of that shard (a client that comes back elsewhere is told
  * FETCH_SESSION_ID_NOT_FOUND, and starts anew).
  *
+ * What the sessions of a shard remember is bounded in bytes: clients choose the names. Over the
+ * bound those idle for long go, and a session that would be too large is not kept: its client
+ * fetches on without.
+ *
  * Rules S1-S5: the epoch, which partitions an incremental answer names, and the order of
  * partitions, where those that gave data go to the end so that none starves.
  */
@@ -47,7 +51,10 @@ struct fetch_session_partition {
 
 TAILQ_HEAD(fetch_session_order, fetch_session_partition);
 
+struct fetch_sessions;
+
 struct fetch_session {
+    struct fetch_sessions *sessions;
     int32_t id;
     int32_t epoch; /* of the next request */
     bool by_id;
@@ -71,6 +78,8 @@ struct fetch_sessions {
     struct fetch_session_list used;
     uint32_t count;
     uint32_t count_max;
+    uint64_t bytes; /* of their partitions */
+    uint64_t bytes_max;
     uint64_t evictions;
 };
 
@@ -86,7 +95,8 @@ void fetch_session_close(struct fetch_sessions *sessions, struct fetch_session *
 /* It was used: the epoch moves on (MAX wraps to 1). */
 void fetch_session_use(struct fetch_sessions *sessions, struct fetch_session *session);
 
-/* Added at the end of the order when it is new; NULL over FETCH_SESSION_PARTITIONS_MAX. */
+/* Added at the end of the order when it is new; NULL over FETCH_SESSION_PARTITIONS_MAX, when the
+ * shard's bytes are used up, and for a name that no topic can have. */
 struct fetch_session_partition *fetch_session_put(struct fetch_session *session,
                                                   const struct fetch_session_key *key);
 struct fetch_session_partition *fetch_session_get(struct fetch_session *session,
