@@ -10,11 +10,12 @@
 
 #include <string.h>
 
-#define METADATA_NULL_MEANS_ALL 1   /* before: an empty list does (M1) */
-#define METADATA_AUTO_CREATE    4   /* before: always allowed */
-#define METADATA_TOPIC_ID       10  /* in the request */
-#define METADATA_BY_ID          12  /* and usable */
-#define METADATA_ITEMS          64U /* per step: topics and partitions */
+#define METADATA_NULL_MEANS_ALL 1    /* before: an empty list does (M1) */
+#define METADATA_AUTO_CREATE    4    /* before: always allowed */
+#define METADATA_TOPIC_ID       10   /* in the request */
+#define METADATA_BY_ID          12   /* and usable */
+#define METADATA_ITEMS          64U  /* per step: topics and partitions */
+#define AUTO_CREATES_MAX        256U /* of a shard, on their way: the rest is asked for again */
 
 static const struct uuid no_id;
 
@@ -39,6 +40,7 @@ static bool id_given(const struct uuid *id)
 /* ---- a topic that is made because it was asked for ---- */
 
 struct auto_create {
+    struct broker_shard *bs;
     struct control_op op;
     struct control_item item;
     struct arena arena;
@@ -48,13 +50,18 @@ struct auto_create {
 static void on_created(struct control_op *op)
 {
     struct auto_create *ac = container_of(op, struct auto_create, op);
+    ac->bs->auto_creates--;
     arena_fini(&ac->arena);
     mem_free(ac);
 }
 
 void api_auto_create(struct broker_shard *bs, struct str name)
 {
+    if (bs->auto_creates == AUTO_CREATES_MAX)
+        return; /* one request may name a million */
+    bs->auto_creates++;
     struct auto_create *ac = mem_zalloc(sizeof(*ac));
+    ac->bs = bs;
     memcpy(ac->name, name.data, (size_t)name.len);
     arena_init(&ac->arena, 1U << 16);
     ac->item = (struct control_item){

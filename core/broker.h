@@ -26,9 +26,10 @@ struct broker_shard {
     struct partition_table partitions;
     uint32_t image_number; /* counts the images this shard was given */
     uint32_t
-        image_holds[2]; /* readers of the newest and of the one before, by its number's parity */
-    uint64_t yields;    /* requests that went on in a later turn */
-    uint32_t deletions; /* logs on their way out */
+        image_holds[2];    /* readers of the newest and of the one before, by its number's parity */
+    uint64_t yields;       /* requests that went on in a later turn */
+    uint32_t deletions;    /* logs on their way out */
+    uint32_t auto_creates; /* topics on their way in because they were asked for */
     void (*applied)(void *user); /* the image, once they are gone */
     void *applied_user;
     void (*stopped)(void *user);
