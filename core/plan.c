@@ -12,22 +12,30 @@
 
 static uint64_t share(const struct plan *plan, unsigned percent)
 {
-    return round_down(plan->total_bytes / 100 * percent / plan->shards, 1U << 20);
+    uint64_t bytes = plan->total_bytes / 100 * percent + plan->total_bytes % 100 * percent / 100;
+    return round_down(bytes / plan->shards, 1U << 20);
+}
+
+uint64_t plan_bytes_min(uint16_t shards)
+{
+    /* The smallest shares are 10 %, rounded down to 1 MiB. */
+    return max_u64(64ULL << 20, shards * (10ULL << 20));
 }
 
 struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards)
 {
     must(shards > 0);
-    struct plan plan = {
-        .total_bytes = max_u64(total_bytes, PLAN_BYTES_MIN), .source = source, .shards = shards};
-    plan.tail_bytes = max_u64(share(&plan, TAIL_PERCENT), 1U << 20);
-    plan.receive_bytes = max_u64(share(&plan, RECEIVE_PERCENT), 1U << 20);
-    plan.unfinished_bytes = max_u64(share(&plan, UNFINISHED_PERCENT), 1U << 20);
-    plan.cold_bytes = max_u64(share(&plan, COLD_PERCENT), 1U << 20);
+    struct plan plan = {.total_bytes = max_u64(total_bytes, plan_bytes_min(shards)),
+                        .source = source,
+                        .shards = shards};
+    uint64_t receive_bytes = share(&plan, RECEIVE_PERCENT);
+    plan.receive_bytes = min_u64(receive_bytes, PLAN_RECEIVE_BYTES_MAX);
+    plan.tail_bytes = share(&plan, TAIL_PERCENT) + receive_bytes - plan.receive_bytes;
+    plan.unfinished_bytes = share(&plan, UNFINISHED_PERCENT);
+    plan.cold_bytes = share(&plan, COLD_PERCENT);
     uint64_t divided =
         plan.tail_bytes + plan.receive_bytes + plan.unfinished_bytes + plan.cold_bytes;
-    divided *= shards;
-    plan.heap_bytes = plan.total_bytes > divided ? plan.total_bytes - divided : 0;
+    plan.heap_bytes = plan.total_bytes - divided * shards;
     return plan;
 }
 

@@ -10,6 +10,10 @@
 
 #include "io/base.h"
 
+/* Receive blocks have 16-bit numbers (the kernel's buffer ids): 65,536 of 64 KiB. What a larger
+ * budget would give a shard beyond that goes to the tail. */
+#define PLAN_RECEIVE_BYTES_MAX (4ULL << 30)
+
 struct plan {
     uint64_t total_bytes;
     const char *source; /* what said so: "--memory", "memory.max", "MemTotal" */
@@ -23,9 +27,9 @@ struct plan {
     uint64_t heap_bytes; /* everything else: connections, requests, metadata */
 };
 
-#define PLAN_BYTES_MIN (64ULL << 20)
-
-/* Divides `total_bytes`; at least PLAN_BYTES_MIN. */
+/* The least that can be divided: every part of a shard has 1 MiB. */
+uint64_t plan_bytes_min(uint16_t shards);
+/* Divides `total_bytes`, or plan_bytes_min() if that is more. */
 struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards);
 /* The default: a quarter of what the machine or its control group gives, 256 MiB to 8 GiB. */
 uint64_t plan_default_bytes(uint64_t machine_bytes);

@@ -27,6 +27,9 @@ static bool choose_cores(struct start *st)
         return false;
     }
     /* More shards than cores: they share, which tests want and nobody else. */
+    if (shards > count)
+        fprintf(stderr, "warning: %u shards share the %u cores that this process may use\n", shards,
+                count);
     for (uint32_t i = count; i < shards; i++)
         st->cpus[i] = st->cpus[i % count];
     st->shard_count = (uint16_t)shards;
@@ -46,12 +49,25 @@ static bool probe_io(const struct start *st)
     return true;
 }
 
-static void make_plan(struct start *st)
+/* A budget that nothing can be made of, or that the kernel would kill for, is a slip of the pen. */
+static bool make_plan(struct start *st)
 {
     uint64_t asked = (uint64_t)st->conf.broker.memory_bytes;
+    uint64_t least = plan_bytes_min(st->shard_count);
+    if (asked && asked < least) {
+        complain(st->inv, "millrace.memory: %u cores need at least %lluM", st->shard_count,
+                 (unsigned long long)(least >> 20));
+        return false;
+    }
+    if (asked > st->machine.memory_bytes) {
+        complain(st->inv, "millrace.memory: this process may use %lluM only (%s)",
+                 (unsigned long long)(st->machine.memory_bytes >> 20), st->machine.memory_source);
+        return false;
+    }
     uint64_t bytes = asked ? asked : plan_default_bytes(st->machine.memory_bytes);
     st->plan =
         plan_make(bytes, asked ? "millrace.memory" : st->machine.memory_source, st->shard_count);
+    return true;
 }
 
 int start_machine(struct start *st)
@@ -62,6 +78,5 @@ int start_machine(struct start *st)
         return EXIT_USAGE;
     if (!probe_io(st))
         return EXIT_REFUSED_IO;
-    make_plan(st);
-    return EXIT_OK;
+    return make_plan(st) ? EXIT_OK : EXIT_USAGE;
 }

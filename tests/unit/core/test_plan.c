@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static void check_parts(const struct plan *plan)
+{
+    uint64_t shard =
+        plan->tail_bytes + plan->receive_bytes + plan->unfinished_bytes + plan->cold_bytes;
+    assert_int_equal(shard * plan->shards + plan->heap_bytes, plan->total_bytes);
+    assert_true(plan->tail_bytes >= 1U << 20);
+    assert_true(plan->receive_bytes >= 1U << 20);
+    assert_true(plan->unfinished_bytes >= 1U << 20);
+    assert_true(plan->cold_bytes >= 1U << 20);
+    assert_true(plan->receive_bytes <= PLAN_RECEIVE_BYTES_MAX);
+}
+
+static void parts_add_up(void **state)
+{
+    (void)state;
+    const uint64_t totals[] = {0, 1, 256ULL << 20, (1ULL << 30) + 12345, 32ULL << 30, UINT64_MAX};
+    const uint16_t shards[] = {1, 2, 7, 64, 256};
+    for (size_t t = 0; t < array_count(totals); t++) {
+        for (size_t s = 0; s < array_count(shards); s++) {
+            struct plan plan = plan_make(totals[t], "test", shards[s]);
+            assert_true(plan.total_bytes >= totals[t]);
+            assert_true(plan.total_bytes >= plan_bytes_min(shards[s]));
+            check_parts(&plan);
+        }
+    }
+}
+
+/* 15 % of 32 GiB on one shard are more blocks than have numbers (the broker once ended in a must).
+ */
+static void large_budget_of_one_shard(void **state)
+{
+    (void)state;
+    struct plan plan = plan_make(32ULL << 30, "test", 1);
+    assert_int_equal(plan.receive_bytes, PLAN_RECEIVE_BYTES_MAX);
+    assert_true(plan.tail_bytes > plan.total_bytes / 100 * 45);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(large_budget_of_one_shard),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
