@@ -35,11 +35,9 @@ struct load_options {
     bool repeat;    /* fetch: from the start again at the end */
 };
 
-#define FRAME_PIECES 16U /* of an encoded request, its batch included */
-
 /* A whole request. */
 struct frame {
-    struct iovec iov[FRAME_PIECES];
+    struct iovec iov[3];
     unsigned iov_count;
     uint32_t len;
     int32_t correlation_id;

@@ -137,6 +137,16 @@ static bool may_be_missing(const struct broker *broker, uint32_t index, int erro
     return false;
 }
 
+static const char *next_step_of(int listen_error)
+{
+    if (listen_error == -EADDRINUSE)
+        return "stop the process that holds the port (ss -ltnp shows it) or choose another with "
+               "--listen";
+    if (listen_error == -EADDRNOTAVAIL)
+        return "choose an address of this machine (ip address shows them) with --listen";
+    return "choose another address or port with --listen";
+}
+
 static bool listen_on_all(struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->listeners.count; i++) {
@@ -145,10 +155,9 @@ static bool listen_on_all(struct broker *broker)
             continue;
         char text[ADDRESS_TEXT_SIZE];
         char sentence[512];
-        snprintf(sentence, sizeof(sentence),
-                 "cannot listen on %s: %s; stop the process that holds the port (ss -ltnp shows "
-                 "it) or choose another with --listen",
-                 address_print(&broker->listeners.listener[i].bind, text), strerror(-error));
+        snprintf(sentence, sizeof(sentence), "cannot listen on %s: %s; %s",
+                 address_print(&broker->listeners.listener[i].bind, text), strerror(-error),
+                 next_step_of(error));
         fail(broker, sentence);
         return false;
     }

@@ -130,6 +130,7 @@ static bool dir_lock(struct log_dir *dir, struct log_error *error)
         result = fs_lock(dir->fs, dir->priv->lock_file);
         if (result == -EWOULDBLOCK) {
             (void)!fs_read(dir->fs, dir->priv->lock_file, text, sizeof(text) - 1, 0);
+            text[strcspn(text, " ")] = '\0'; /* it is written at a fixed width */
             good = log_refuse(error, LOG_ERROR_LOCKED,
                               "%s is used by another broker, process %.16s; stop that one or "
                               "choose another directory",

@@ -10,7 +10,9 @@ int main(int argc, char **argv)
 {
     (void)setlocale(LC_CTYPE, ""); /* widths of UTF-8 text in tables */
     int code = command_line(argc, argv);
-    if (fflush(stdout) != 0 && code == EXIT_OK)
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+        (void)fputs("error: standard output does not take what was printed\n", stderr);
         code = EXIT_FAILED;
+    }
     return code;
 }

@@ -85,9 +85,12 @@ static bool read_file(struct start *st)
     }
     st->file = mem_alloc(PROPERTIES_MAX + 1);
     st->file_len = fread(st->file, 1, PROPERTIES_MAX + 1, in);
-    bool whole = !ferror(in) && st->file_len <= PROPERTIES_MAX;
+    int error = ferror(in) ? errno : 0;
+    bool whole = error == 0 && st->file_len <= PROPERTIES_MAX;
     (void)fclose(in);
-    if (!whole)
+    if (error != 0)
+        complain(st->inv, "cannot read %s: %s", st->file_name, strerror(error));
+    else if (!whole)
         complain(st->inv, "%s is larger than 1 MiB; is it a properties file?", st->file_name);
     return whole;
 }
