@@ -5,8 +5,9 @@
 
 #include <string.h>
 
-#define KEY_BYTES_MAX (4U + TOPIC_NAME_LEN_MAX)
-#define HOME_BITS     8U /* SHARDS_MAX */
+#define KEY_BYTES_MAX     (4U + TOPIC_NAME_LEN_MAX)
+#define SESSION_BYTES_MAX (32ULL << 20) /* of a shard: 150,000 partitions of short names */
+#define HOME_BITS         8U            /* SHARDS_MAX */
 
 struct fetch_sessions *fetch_sessions_new(struct broker_shard *bs)
 {
@@ -14,7 +15,8 @@ struct fetch_sessions *fetch_sessions_new(struct broker_shard *bs)
     int32_t slots = bs->broker->conf->broker.max_incremental_fetch_session_cache_slots;
     sessions->bs = bs;
     sessions->count_max = (uint32_t)max_i64(slots, 0) / bs->sh->count;
-    sessions->bytes_max = bs->broker->options.plan.heap_bytes / bs->broker->shard_count / 8;
+    sessions->bytes_max = min_u64(bs->broker->options.plan.heap_bytes / bs->broker->shard_count / 8,
+                                  SESSION_BYTES_MAX);
     TAILQ_INIT(&sessions->used);
     TAILQ_INIT(&sessions->under_way);
     return sessions;
