@@ -7,6 +7,7 @@
  * mail per pair, kept ready, so that telling cannot fail).
  */
 #include "core/log_inside.h"
+#include "io/diag.h"
 
 #include <stdio.h>
 
@@ -97,7 +98,14 @@ static void log_shard_on_space(struct file_job *job)
     bool was_full = ls->full;
     ls->space_asked = false;
     ls->full = job->result >= 0 && job->length < ls->dir->options.reserve_bytes;
+    if (ls->full && !was_full)
+        diag_warn(ls->sh, "log.disk_full",
+                  "dir=%s free_bytes=%llu reserve_bytes=%llu produce=refused", ls->dir->path,
+                  (unsigned long long)job->length,
+                  (unsigned long long)ls->dir->options.reserve_bytes);
     if (was_full && !ls->full) {
+        diag_info(ls->sh, "log.disk_has_room", "dir=%s free_bytes=%llu produce=accepted",
+                  ls->dir->path, (unsigned long long)job->length);
         /* Writes that found no space try again. */
         struct log_body *lg;
         TAILQ_FOREACH (lg, &ls->logs, all_link)

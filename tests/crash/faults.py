@@ -333,6 +333,8 @@ def full_disk(run, folder):
         check(error == wire.ERROR['KAFKA_STORAGE_ERROR'], f'full: Produce answers {wire.name_of(error)}')
         check(victim.process.poll() is None, 'the broker has ended')
         check(read_count(victim) == written, 'full: not everything acknowledged can be read')
+        with open(victim.log_path, errors='replace') as log:
+            check('event=log.disk_full' in log.read(), 'full: the broker does not say so')
         with wire.Connection(victim.address) as connection:
             error, text = wire.create_topic(connection, 'other', 1)
             check(error == 0, f'full: CreateTopics: {wire.name_of(error)} {text}')
