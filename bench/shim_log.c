@@ -226,12 +226,13 @@ void shim_log_append(struct shim_log *log)
 
 struct shim_log_counts shim_log_counts(struct shim_log *log)
 {
-    const struct log_counts *counts = log_shard_counts(log->ls);
-    return (struct shim_log_counts){.appends = counts->appends,
-                                    .appended_bytes = counts->appended_bytes,
-                                    .copied_bytes = counts->copied_bytes,
-                                    .groups = counts->groups,
-                                    .group_bytes = counts->group_bytes};
+    struct log_counts counts;
+    log_shard_counts(log->ls, &counts);
+    return (struct shim_log_counts){.appends = counts.appends,
+                                    .appended_bytes = counts.appended_bytes,
+                                    .copied_bytes = counts.copied_bytes,
+                                    .groups = counts.groups,
+                                    .group_bytes = counts.group_bytes};
 }
 
 static void on_stopped(void *argument)

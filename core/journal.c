@@ -7,7 +7,7 @@
  * millisecond; many small commits are as good to it as few large ones from 128 KiB on. */
 static void journal_set_group_max(struct journal *journal)
 {
-    uint64_t area = journal->sb.length - JOURNAL_AREA;
+    uint64_t area = journal->length - JOURNAL_AREA;
     journal->group_cap = (uint32_t)min_u64(
         JOURNAL_GROUP_MAX, max_u64(round_down(area / 16, FS_BLOCK), 2 * (uint64_t)FS_BLOCK));
     must(area >= 6ULL * journal->group_cap);
@@ -37,13 +37,15 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     *journal = (struct journal){.io = io, .fs = fs, .file = file, .sb = *sb};
     journal->path = mem_strdup(path);
     memcpy(journal->directory, directory, 16);
-    journal_set_group_max(journal);
+
     journal->length_max = length_max;
     journal->next_seq = sb->released_seq;
     journal->acked_seq = sb->released_seq - 1;
     journal->head = sb->released_pos;
     journal->tail = sb->released_pos;
     journal->released_seq = sb->released_seq;
+    journal->length = sb->length;
+    journal_set_group_max(journal);
     journal->submitted_seq = sb->released_seq - 1;
     journal->sb_next = *sb;
     journal->sb_block = mem_pages(FS_BLOCK);
@@ -118,9 +120,9 @@ uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t recor
 static uint64_t journal_place(const struct journal *journal, uint64_t bytes)
 {
     if (journal->used == 0 || journal->head > journal->tail) {
-        if (journal->head + bytes <= journal->sb.length)
+        if (journal->head + bytes <= journal->length)
             return journal->head;
-        uint64_t limit = journal->used == 0 ? journal->sb.length : journal->tail;
+        uint64_t limit = journal->used == 0 ? journal->length : journal->tail;
         return JOURNAL_AREA + bytes <= limit ? JOURNAL_AREA : 0;
     }
     return journal->head + bytes <= journal->tail ? journal->head : 0;
@@ -135,15 +137,15 @@ static bool journal_may_take(const struct journal *journal, const struct journal
 {
     if (position == 0 || group->seq <= journal->mark_seq)
         return position != 0;
-    uint64_t skipped = position != journal->head ? journal->sb.length - journal->head : 0;
-    uint64_t area = journal->sb.length - JOURNAL_AREA;
+    uint64_t skipped = position != journal->head ? journal->length - journal->head : 0;
+    uint64_t area = journal->length - JOURNAL_AREA;
     return journal->used + skipped + bytes + 3ULL * journal->group_cap <= area;
 }
 
 static void journal_take(struct journal *journal, uint64_t position, uint64_t bytes)
 {
     if (position != journal->head)
-        journal->used += journal->sb.length - journal->head;
+        journal->used += journal->length - journal->head;
     journal->head = position + bytes;
     journal->used += bytes;
 }
@@ -290,7 +292,18 @@ static void journal_apply_release(struct journal *journal, uint64_t released_seq
     else if (journal->head > journal->tail)
         journal->used = journal->head - journal->tail;
     else
-        journal->used = journal->sb.length - journal->tail + journal->head - JOURNAL_AREA;
+        journal->used = journal->length - journal->tail + journal->head - JOURNAL_AREA;
+}
+
+/* The new end is of use when nothing is wrapped round the old one: until then it gives no room, and
+ * to count with it would use up what is kept for a checkpoint's mark. */
+static void journal_adopt_length(struct journal *journal)
+{
+    bool wrapped = journal->used > 0 && journal->head <= journal->tail;
+    if (wrapped || journal->length == journal->sb.length)
+        return;
+    journal->length = journal->sb.length;
+    journal_set_group_max(journal);
 }
 
 static void journal_on_superblock(struct io_op *op)
@@ -302,9 +315,9 @@ static void journal_on_superblock(struct io_op *op)
         journal->on_failure(journal, "write the superblock of", op->res);
     }
     if (!journal->failed) {
-        journal_set_group_max(journal);
         if (journal->released_seq != journal->sb.released_seq)
             journal_apply_release(journal, journal->sb.released_seq, journal->sb.released_pos);
+        journal_adopt_length(journal);
         if (journal->sb_again) {
             journal_write_superblock(journal);
             return;

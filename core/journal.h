@@ -56,6 +56,7 @@ struct journal {
     int file;
     uint8_t directory[16];
     struct journal_superblock sb; /* as last written or being written */
+    uint64_t length;              /* end of the area in use; sb.length may be further already */
     uint32_t group_cap;           /* a sixteenth of the journal, JOURNAL_GROUP_MAX at most */
     uint32_t group_max;    /* of the next group: the cap, or what the disk takes in a millisecond */
     uint64_t bytes_per_ms; /* what it took lately, 0: not known yet */

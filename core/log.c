@@ -224,7 +224,7 @@ void log_journal_fill(struct log_shard *ls)
         if (!STAILQ_EMPTY(&lg->unjournaled))
             TAILQ_INSERT_TAIL(&ls->journaling, lg, journal_link);
     }
-    if (ls->journal.used > (ls->journal.sb.length - JOURNAL_AREA) / 2 || ls->journal.starved)
+    if (ls->journal.used > (ls->journal.length - JOURNAL_AREA) / 2 || ls->journal.starved)
         checkpoint_want(ls);
     log_shard_kick(ls);
 }
@@ -585,9 +585,14 @@ void log_retry_waiting(struct log_shard *ls)
     ls->waiting_memory = 0;
     bool memory = false;
     struct log_append *op;
-    while (!memory && (op = STAILQ_FIRST(&tried)) != NULL) {
+    while ((op = STAILQ_FIRST(&tried)) != NULL) {
         STAILQ_REMOVE_HEAD(&tried, priv.link);
         struct log_body *lg = log_body_of(op->priv.lg);
+        /* Without memory all stay in line, but for a log that goes: nothing may wait for it. */
+        if (memory && lg->state != LOG_DELETING) {
+            STAILQ_INSERT_TAIL(&kept, op, priv.link);
+            continue;
+        }
         enum log_verdict verdict = append_again(lg, op, &memory);
         if (verdict == LOG_WAIT) {
             lg->held = true;
@@ -603,7 +608,6 @@ void log_retry_waiting(struct log_shard *ls)
     STAILQ_FOREACH (op, &kept, priv.link)
         log_body_of(op->priv.lg)->held = false;
     /* What was asked meanwhile comes after what waited before. */
-    STAILQ_CONCAT(&kept, &tried);
     STAILQ_CONCAT(&kept, &ls->waiting);
     STAILQ_CONCAT(&ls->waiting, &kept);
     if (memory) {

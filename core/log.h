@@ -332,7 +332,8 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh);
 void log_shard_stop(struct log_shard *ls, void (*done)(void *argument), void *argument);
 void log_shard_free(struct log_shard *ls); /* after stop is done and its logs are freed */
 
-const struct log_counts *log_shard_counts(struct log_shard *ls);
+/* From any thread: each is right, together they are about the same moment. */
+void log_shard_counts(const struct log_shard *ls, struct log_counts *counts);
 bool log_shard_offline(const struct log_shard *ls);
 /* Why it went offline: a sentence with the file's name; "" while online. */
 const char *log_shard_offline_reason(const struct log_shard *ls);

@@ -387,7 +387,10 @@ void log_change_run(struct log_body *lg)
     while ((change = TAILQ_FIRST(&lg->changes)) != NULL && change != last) {
         last = change;
         if (lg->ls->offline && lg->users == 0 && lg->pending == 0) {
+            bool deletion = change->priv.kind == JOURNAL_DELETE;
             change_finish(lg, change, LOG_OFFLINE);
+            if (deletion)
+                return; /* the log may be gone */
         } else if (lg->ls->offline) {
             return;
         } else if (lg->state == LOG_DELETING && change->priv.kind != JOURNAL_DELETE) {

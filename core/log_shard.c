@@ -9,6 +9,7 @@
 #include "core/log_inside.h"
 #include "io/diag.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* ---- the end of the turn ---- */
@@ -353,15 +354,24 @@ void log_shard_free(struct log_shard *ls)
 
 /* ---- looking ---- */
 
-const struct log_counts *log_shard_counts(struct log_shard *ls)
+static uint64_t read_count(const uint64_t *counter)
 {
-    ls->counts.groups = ls->journal.count_groups;
-    ls->counts.group_bytes = ls->journal.count_bytes;
-    ls->counts.groups_in_flight_max = ls->journal.flights_max;
-    ls->counts.journal_bytes = ls->journal.sb.length;
-    ls->counts.journal_used_bytes = ls->journal.used;
-    ls->counts.tail_bytes = ls->pool.used;
-    return &ls->counts;
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+void log_shard_counts(const struct log_shard *ls, struct log_counts *counts)
+{
+    const uint64_t *from = (const uint64_t *)&ls->counts;
+    uint64_t *to = (uint64_t *)counts;
+    static_assert(sizeof(*counts) % sizeof(*to) == 0, "counters only");
+    for (size_t i = 0; i < sizeof(*counts) / sizeof(*to); i++)
+        to[i] = read_count(&from[i]);
+    counts->groups = read_count(&ls->journal.count_groups);
+    counts->group_bytes = read_count(&ls->journal.count_bytes);
+    counts->groups_in_flight_max = read_count(&ls->journal.flights_max);
+    counts->journal_bytes = read_count(&ls->journal.length);
+    counts->journal_used_bytes = read_count(&ls->journal.used);
+    counts->tail_bytes = read_count(&ls->pool.used);
 }
 
 bool log_shard_offline(const struct log_shard *ls)

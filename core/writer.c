@@ -234,7 +234,7 @@ static bool writer_may_start(const struct log_shard *ls)
 {
     if (ls->offline || TAILQ_EMPTY(&ls->writes_free))
         return false;
-    uint64_t area = ls->journal.sb.length - JOURNAL_AREA;
+    uint64_t area = ls->journal.length - JOURNAL_AREA;
     if (ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3)
         return true;
     return ls->writes_bytes < max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms);
@@ -283,7 +283,7 @@ void checkpoint_want(struct log_shard *ls)
     if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && TAILQ_EMPTY(&ls->journaling) &&
         TAILQ_EMPTY(&ls->batches) && ls->journal.used == 0)
         return;
-    if (ls->journal.used > (ls->journal.sb.length - JOURNAL_AREA) / 2)
+    if (ls->journal.used > (ls->journal.length - JOURNAL_AREA) / 2)
         journal_grow(&ls->journal);
     ls->step = CHECKPOINT_MARKED;
     ls->checkpoint_again = false;

@@ -44,6 +44,26 @@ static void print_shard(struct shard *sh)
               read_count(&counts->bytes_read), read_count(&counts->sleeps));
 }
 
+static void print_log(const struct log_shard *ls, uint16_t id)
+{
+    struct log_counts counts;
+    log_shard_counts(ls, &counts);
+    diag_info(NULL, "counters.log",
+              "shard=%u appends=%" PRIu64 " bytes=%" PRIu64 " duplicates=%" PRIu64
+              " copied_bytes=%" PRIu64 " waits=%" PRIu64 " pins_tail=%" PRIu64 " pins_cold=%" PRIu64
+              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " tail_bytes=%" PRIu64,
+              id, counts.appends, counts.appended_bytes, counts.duplicates, counts.copied_bytes,
+              counts.waits, counts.pins_tail, counts.pins_cold, counts.cold_bytes, counts.damaged,
+              counts.tail_bytes);
+    diag_info(NULL, "counters.journal",
+              "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
+              " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
+              " segment_bytes=%" PRIu64 " rolls=%" PRIu64,
+              id, counts.groups, counts.group_bytes, counts.groups_in_flight_max,
+              counts.checkpoints, counts.journal_bytes, counts.journal_used_bytes,
+              counts.segment_writes, counts.segment_bytes, counts.rolls);
+}
+
 static void print_requests(const struct broker_shard *bs, uint16_t id)
 {
     diag_info(NULL, "counters.requests", "shard=%u yields=%" PRIu64, id, read_count(&bs->yields));
@@ -68,5 +88,8 @@ void counters_print(struct broker *broker)
         print_shard(shard_of(broker->group, i));
         print_net(&broker->shards[i].net, i);
         print_requests(&broker->shards[i], i);
+        const struct log_shard *logs = __atomic_load_n(&broker->shards[i].logs, __ATOMIC_ACQUIRE);
+        if (logs)
+            print_log(logs, i);
     }
 }

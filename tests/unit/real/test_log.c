@@ -396,7 +396,8 @@ static void measure(uint32_t partitions, uint32_t size, double seconds)
     node_open(&node, partitions);
     loops_init(&node, size, UINT64_MAX);
     in_turn(&node, loops_begin);
-    struct log_counts before = *log_shard_counts(node.ls);
+    struct log_counts before;
+    log_shard_counts(node.ls, &before);
     uint64_t wall = now_ns(CLOCK_MONOTONIC);
     uint64_t cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
     uint64_t end = wall + (uint64_t)(seconds * 1e9);
@@ -405,7 +406,8 @@ static void measure(uint32_t partitions, uint32_t size, double seconds)
     } while (now_ns(CLOCK_MONOTONIC) < end);
     double wall_s = (double)(now_ns(CLOCK_MONOTONIC) - wall) / 1e9;
     double cpu_us = (double)(now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e3;
-    struct log_counts after = *log_shard_counts(node.ls);
+    struct log_counts after;
+    log_shard_counts(node.ls, &after);
     double appends = (double)(after.appends - before.appends);
     double bytes = (double)(after.appended_bytes - before.appended_bytes);
     printf("%4u x %7u: %8.1f MB/s %9.0f appends/s %7.0f commits/s %6.2f us CPU/append "
