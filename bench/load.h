@@ -35,9 +35,11 @@ struct load_options {
     bool repeat;    /* fetch: from the start again at the end */
 };
 
+#define FRAME_PIECES 16U /* of an encoded request, its batch included */
+
 /* A whole request. */
 struct frame {
-    struct iovec iov[3];
+    struct iovec iov[FRAME_PIECES];
     unsigned iov_count;
     uint32_t len;
     int32_t correlation_id;

@@ -57,7 +57,7 @@ static unsigned gather(const struct conn *c, struct iovec *iov)
 {
     unsigned count = 0;
     size_t skip = c->sent_bytes;
-    for (uint32_t i = c->sent; i != c->queued && count + 3 <= IOV_MAX_SENT; i++) {
+    for (uint32_t i = c->sent; i != c->queued && count + FRAME_PIECES <= IOV_MAX_SENT; i++) {
         const struct frame *frame = c->flights[i & (c->flights_size - 1)].frame;
         for (unsigned k = 0; k < frame->iov_count; k++) {
             struct iovec part = frame->iov[k];

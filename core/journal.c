@@ -356,30 +356,34 @@ void journal_release(struct journal *journal, uint64_t checkpoint_seq, bool clea
     journal_write_superblock(journal);
 }
 
-/* ---- growing: zeros at the end, synced, then a superblock with the new length ---- */
+/* ---- growing: zeros at the end, synced, then a superblock with the new length ----
+ *
+ * A piece at a time: a write that makes the file longer keeps every other write to it waiting, and
+ * fills the disk's queue in front of them.
+ */
 
 static void journal_grow_work(void *argument)
 {
     struct journal *journal = argument;
-    size_t size = 1U << 20;
-    uint8_t *zeros = mem_pages(size);
-    int64_t result = 0;
-    for (uint64_t at = journal->sb_next.length; result >= 0 && at < journal->grow_to;) {
-        uint64_t bytes = min_u64(size, journal->grow_to - at);
-        result = fs_write(journal->fs, journal->file, zeros, bytes, at);
-        at += bytes;
-    }
-    if (result >= 0)
-        result = fs_sync(journal->fs, journal->file);
-    mem_pages_free(zeros, size);
-    journal->grow_result = result;
+    uint64_t bytes = min_u64(JOURNAL_GROW_PIECE, journal->grow_to - journal->grown);
+    uint8_t *zeros = mem_pages(bytes);
+    journal->grow_result = fs_write(journal->fs, journal->file, zeros, bytes, journal->grown);
+    mem_pages_free(zeros, bytes);
+    journal->grown += bytes;
+    if (journal->grow_result >= 0 && journal->grown == journal->grow_to)
+        journal->grow_result = fs_sync(journal->fs, journal->file);
 }
 
 static void journal_on_grow(struct io_op *op)
 {
     struct journal *journal = container_of(op, struct journal, grow_op);
+    bool more = journal->grow_result >= 0 && journal->grown < journal->grow_to;
+    if (more && !journal->failed) {
+        io_work(journal->io, &journal->grow_op, journal_grow_work, journal);
+        return;
+    }
     journal->growing = false;
-    if (journal->failed) {
+    if (journal->failed || more) {
         journal->on_release(journal);
         return;
     }
@@ -397,6 +401,7 @@ void journal_grow(struct journal *journal)
     if (journal->growing || journal->failed || journal->sb_next.length >= journal->length_max)
         return;
     journal->growing = true;
+    journal->grown = journal->sb_next.length;
     journal->grow_to = min_u64(journal->sb_next.length + JOURNAL_STEP, journal->length_max);
     journal->grow_op.done = journal_on_grow;
     io_work(journal->io, &journal->grow_op, journal_grow_work, journal);

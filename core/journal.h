@@ -26,6 +26,7 @@
 #define JOURNAL_BUFFERS     (JOURNAL_FLIGHTS + 2U) /* one collects, one may be full and waiting */
 #define JOURNAL_START       (1U << 20) /* written before the first start is ready: it grows soon */
 #define JOURNAL_GROUP_PACED (128U << 10) /* the pace makes no group shorter */
+#define JOURNAL_GROW_PIECE  (128U << 10)
 #define JOURNAL_STEP        (8U << 20)
 #define JOURNAL_MAX         (64U << 20)
 
@@ -94,6 +95,7 @@ struct journal {
     struct io_op grow_op;
     struct fs *fs;
     uint64_t grow_to;
+    uint64_t grown; /* zeros are written up to here */
     uint64_t length_max;
     int64_t grow_result;
     bool growing;

@@ -228,16 +228,20 @@ static void writer_start(struct log_body *lg, const struct write_plan *plan)
     io_write(ls->io, &write->op, plan->segment->file, iov, count, plan->from, false);
 }
 
+/* Is space or memory wanted, so that what is written here may get in the way of commits? */
+static bool writer_hurries(const struct log_shard *ls)
+{
+    uint64_t area = ls->journal.length - JOURNAL_AREA;
+    return ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3;
+}
+
 /* What is written here stands in front of the next commit in the disk's own queue, so it is kept as
- * short as the disk takes in a millisecond, until space or memory is wanted. */
+ * short as the disk takes in a millisecond. */
 static bool writer_may_start(const struct log_shard *ls)
 {
-    if (ls->offline || TAILQ_EMPTY(&ls->writes_free))
-        return false;
-    uint64_t area = ls->journal.length - JOURNAL_AREA;
-    if (ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3)
-        return true;
-    return ls->writes_bytes < max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms);
+    return !ls->offline && !TAILQ_EMPTY(&ls->writes_free) &&
+           (writer_hurries(ls) ||
+            ls->writes_bytes < max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms));
 }
 
 void writer_run(struct log_shard *ls)
@@ -454,6 +458,8 @@ static void checkpoint_log_written(struct log_body *lg)
     log_shard_kick(ls);
 }
 
+/* All at once: they share one commit of the file system's own journal (12 files 4 to 8 ms; one
+ * after the other, each pays for a commit of its own, 2.5 ms). */
 static void checkpoint_start_syncs(struct log_shard *ls)
 {
     struct log_body *lg;
