@@ -631,6 +631,11 @@ bool group_is_consumer(const struct group *g)
     return str_equal(g->protocol_type, str_of("consumer"));
 }
 
+bool group_is_deciding(const struct group *g)
+{
+    return g->sync_ticket != 0;
+}
+
 bool group_is_void(const struct group *g)
 {
     return g->state == GROUP_EMPTY && g->generation == 0 && g->pending_count == 0;

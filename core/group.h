@@ -48,8 +48,8 @@ struct group_host {
     uint64_t (*now_ns)(struct group_host *host);
     int64_t (*wall_ms)(struct group_host *host);
     uint64_t (*random)(struct group_host *host);
-    /* Write the group as it is now, with next_assignment where there is one; then, in a later call,
-     * group_stored(group, ticket, ...). Tickets only rise. */
+    /* Write the group as it is now, while group_is_deciding() with next_assignment in place of each
+     * assignment; then, in a later call, group_stored(group, ticket, ...). Tickets only rise. */
     void (*store)(struct group_host *host, struct group *group, uint64_t ticket);
 
     int32_t session_timeout_min_ms;
@@ -207,5 +207,7 @@ void group_kill(struct group *g, enum err error);
 /* Is a consumer of it reading the topic? What cannot be parsed may mean any topic (G14). */
 bool group_subscribes(const struct group *g, struct str topic);
 bool group_is_consumer(const struct group *g);
+/* The leader's decision is being stored: next_assignment, of everybody, is what will be. */
+bool group_is_deciding(const struct group *g);
 /* Nothing to remember: no members, nobody expected, never a generation. */
 bool group_is_void(const struct group *g);

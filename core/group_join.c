@@ -11,6 +11,8 @@
 /* Who joins for the first time does not know its id, so it cannot send heartbeats meanwhile. */
 #define NEW_MEMBER_JOIN_NS 300000000000ULL
 #define UUID_DASHED_LEN    36U
+/* A member's id stays a string of the protocol. */
+#define MEMBER_ID_PREFIX_MAX ((int64_t)INT16_MAX - 1 - UUID_DASHED_LEN)
 
 /* ---- which protocol (G5) ---- */
 
@@ -231,7 +233,7 @@ static struct str new_member_id(struct group *g, const struct group_join *join)
     struct uuid uuid = uuid_of_random(high, low);
     const uint8_t *b = uuid.bytes;
     struct str prefix = join->instance_id.len >= 0 ? join->instance_id : join->client_id;
-    size_t prefix_len = (size_t)max_i64(prefix.len, 0);
+    size_t prefix_len = (size_t)min_i64(max_i64(prefix.len, 0), MEMBER_ID_PREFIX_MAX);
     size_t size = prefix_len + 1 + UUID_DASHED_LEN + 1;
     char *text = mem_alloc(size);
     if (prefix_len > 0)
