@@ -349,21 +349,6 @@ static void sync_wait(struct group *g, struct group_member *member, struct group
     group_set_sync_pending(g, member, false);
 }
 
-/* Whoever the leader forgot gets nothing; what it assigned to strangers is dropped (G9). */
-static void decide(struct group *g, const struct group_sync *sync)
-{
-    for (uint32_t i = 0; i < sync->assignment_count; i++) {
-        struct group_member *member = group_find_member(g, sync->assignments[i].member_id);
-        if (!member)
-            continue;
-        size_t before = member->bytes;
-        group_member_set_next_assignment(member, sync->assignments[i].assignment);
-        group_account(g, before, member->bytes);
-    }
-    g->sync_ticket = g->tickets + 1;
-    group_store_now(g);
-}
-
 static void sync_stored(struct group *g, enum err error)
 {
     g->sync_ticket = 0;
@@ -379,6 +364,34 @@ static void sync_stored(struct group *g, enum err error)
         group_end_sync(g, m, ERR_NONE);
     }
     group_become(g, GROUP_STABLE);
+}
+
+/* What cannot be stored is not copied first. */
+static bool is_too_large(const struct group *g, const struct group_sync *sync)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < sync->assignment_count; i++)
+        bytes += (size_t)max_i64(sync->assignments[i].assignment.len, 0);
+    return bytes > g->host->record_bytes_max(g->host, g);
+}
+
+/* Whoever the leader forgot gets nothing; what it assigned to strangers is dropped (G9). */
+static void decide(struct group *g, const struct group_sync *sync)
+{
+    if (is_too_large(g, sync)) {
+        sync_stored(g, ERR_UNKNOWN_SERVER_ERROR);
+        return;
+    }
+    for (uint32_t i = 0; i < sync->assignment_count; i++) {
+        struct group_member *member = group_find_member(g, sync->assignments[i].member_id);
+        if (!member)
+            continue;
+        size_t before = member->bytes;
+        group_member_set_next_assignment(member, sync->assignments[i].assignment);
+        group_account(g, before, member->bytes);
+    }
+    g->sync_ticket = g->tickets + 1;
+    group_store_now(g);
 }
 
 void group_sync(struct group *g, struct group_sync *sync)
@@ -622,6 +635,12 @@ void group_restore(struct group *g, int32_t generation, struct str protocol_type
     g->state_since_ms = state_since_ms;
     if (g->members)
         g->state = GROUP_STABLE; /* by no transition: that is how it was left */
+}
+
+void group_resume(struct group *g)
+{
+    for (struct group_member *m = g->members; m; m = m->hh.next)
+        group_member_is_alive(g, m);
 }
 
 /* ---- questions ---- */

@@ -51,6 +51,8 @@ struct group_host {
     /* Write the group as it is now, while group_is_deciding() with next_assignment in place of each
      * assignment; then, in a later call, group_stored(group, ticket, ...). Tickets only rise. */
     void (*store)(struct group_host *host, struct group *group, uint64_t ticket);
+    /* What is larger cannot be stored. */
+    size_t (*record_bytes_max)(struct group_host *host, const struct group *group);
 
     int32_t session_timeout_min_ms;
     int32_t session_timeout_max_ms;
@@ -70,6 +72,7 @@ struct group_pending {
 
 struct group {
     struct group_host *host;
+    void *user; /* the host's */
     struct str id;
     enum group_state state;
     int32_t generation;
@@ -199,6 +202,8 @@ void group_restore_member(struct group *g, struct str member_id, struct str inst
 void group_restore(struct group *g, int32_t generation, struct str protocol_type,
                    struct str protocol, struct str leader, int64_t state_since_ms);
 
+/* The host serves from now on: whoever was restored has a session timeout to be heard. */
+void group_resume(struct group *g);
 /* Everybody who waits is answered with the error; the group is Dead. */
 void group_kill(struct group *g, enum err error);
 

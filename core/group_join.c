@@ -182,7 +182,7 @@ static void complete_join(struct group *g)
     }
     g->join_ends_ns = UINT64_MAX;
     g->delayed = false;
-    g->generation++;
+    g->generation = g->generation == INT32_MAX ? 0 : g->generation + 1;
     if (g->members) {
         generation_tell(g);
         return;

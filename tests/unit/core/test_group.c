@@ -13,10 +13,11 @@
 
 #include <cmocka.h>
 
-#define MS        1000000ULL
-#define DELAY_MS  3000
-#define STORES    64U
-#define MEMBER_ID 128U
+#define MS         1000000ULL
+#define DELAY_MS   3000
+#define RECORD_MAX 4096U
+#define STORES     64U
+#define MEMBER_ID  128U
 
 struct world {
     struct group_host host;
@@ -76,6 +77,13 @@ static void on_store(struct group_host *host, struct group *g, uint64_t ticket)
     w->stores++;
 }
 
+static size_t record_bytes_max(struct group_host *host, const struct group *g)
+{
+    (void)host;
+    (void)g;
+    return RECORD_MAX;
+}
+
 static void stored(struct world *w, enum err error)
 {
     unsigned count = w->ticket_count;
@@ -101,6 +109,7 @@ static void begin(struct world *w)
                  .wall_ms = wall_ms,
                  .random = chance,
                  .store = on_store,
+                 .record_bytes_max = record_bytes_max,
                  .session_timeout_min_ms = 6000,
                  .session_timeout_max_ms = 1800000,
                  .initial_rebalance_delay_ms = DELAY_MS,
@@ -621,6 +630,25 @@ static void g9_what_cannot_be_stored_is_not_assigned(void **state)
     end(&w);
 }
 
+static void g9_what_no_record_can_hold_is_not_even_kept(void **state)
+{
+    (void)state;
+    static uint8_t huge[RECORD_MAX + 1];
+    struct world w;
+    begin(&w);
+    struct client a = client_of(&w);
+    join(&a, "range:a");
+    pass(&w, DELAY_MS);
+    struct group_assignment all = {str_of(a.id), {huge, sizeof(huge)}};
+    size_t bytes = w.g->bytes;
+    sync_with(&a, &all, 1);
+    assert_int_equal(a.error, ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(w.stores, 0);
+    assert_int_equal(w.g->bytes, bytes);
+    assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
+    end(&w);
+}
+
 static void g9_a_decision_of_an_older_generation_changes_nothing(void **state)
 {
     (void)state;
@@ -1102,6 +1130,7 @@ int main(void)
         cmocka_unit_test(g8_unchanged_joins_are_answered_again_before_the_sync),
         cmocka_unit_test(g9_sync_waits_for_the_leader_and_for_the_log),
         cmocka_unit_test(g9_what_cannot_be_stored_is_not_assigned),
+        cmocka_unit_test(g9_what_no_record_can_hold_is_not_even_kept),
         cmocka_unit_test(g9_a_decision_of_an_older_generation_changes_nothing),
         cmocka_unit_test(g9_generation_and_protocol_are_checked),
         cmocka_unit_test(g9_who_never_syncs_is_removed),
