@@ -17,6 +17,7 @@
 #include "core/controller.h"
 #include "core/fetch.h"
 #include "core/fetch_session.h"
+#include "core/groups.h"
 #include "core/producer_ids.h"
 #include "io/diag.h"
 #include "io/mem.h"
@@ -256,6 +257,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     inflater_init(&bs->inflater);
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
+    bs->groups = groups_new(bs);
     if (sh->id == CONTROL_SHARD) {
         broker->began_ns = io_now_ns(sh->io);
         listen_begin(bs);
@@ -296,11 +298,17 @@ static void on_partitions_stopped(void *user)
     log_shard_stop(bs->logs, on_logs_stopped, bs);
 }
 
+static void on_groups_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    partitions_stop(bs, on_partitions_stopped, bs);
+}
+
 static void on_all_drained(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct broker_shard *bs = broker_shard_of(here);
-    partitions_stop(bs, on_partitions_stopped, bs);
+    groups_stop(bs->groups, on_groups_stopped, bs);
 }
 
 /* The logs of a shard serve until no shard has a connection left: what those still have to answer
@@ -338,6 +346,7 @@ static void on_stop(struct shard *here, struct mail *mail)
     /* Parked fetches are answered by the drain: nothing new will come for them. */
     net_shard_drain(&bs->net, on_net_empty, bs);
     fetch_drain(bs);
+    groups_drain(bs->groups);
 }
 
 static void on_listen_stopped(void *user)
@@ -362,6 +371,7 @@ void broker_close(struct broker *broker)
     for (uint16_t i = 0; i < broker->shard_count; i++) {
         struct broker_shard *bs = &broker->shards[i];
         fetch_sessions_free(bs->sessions);
+        groups_free(bs->groups);
         inflater_fini(&bs->inflater);
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);

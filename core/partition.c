@@ -7,6 +7,8 @@
  * lists of topics (sorted by name) and comparing pointers: 10,000 topics cost some 10 us.
  */
 #include "core/broker.h"
+#include "core/groups.h"
+#include "core/internal_topic.h"
 #include "core/partition_private.h"
 #include "io/diag.h"
 #include "io/mem.h"
@@ -281,6 +283,8 @@ void partition_maybe_closed(struct partition *pt)
 
 static void partition_delete(struct partition *pt)
 {
+    if (pt->internal)
+        groups_partition_gone(pt->bs->groups, &pt->key);
     pt->closing = true;
     pt->bs->deletions++;
     wake_watches(pt, true);
@@ -297,6 +301,15 @@ static bool is_ours(const struct broker_shard *bs, const struct partition_image 
     return false;
 }
 
+/* Whoever leads a partition of __consumer_offsets coordinates the groups that are in it. */
+static void coordinate(struct partition *pt)
+{
+    if (pt->leading)
+        groups_partition_led(pt->bs->groups, pt);
+    else
+        groups_partition_gone(pt->bs->groups, &pt->key);
+}
+
 static void topic_applied(struct broker_shard *bs, const struct topic_image *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++) {
@@ -308,6 +321,8 @@ static void topic_applied(struct broker_shard *bs, const struct topic_image *top
         if (!pt)
             pt = partition_open(bs, topic, &key);
         partition_configure(pt, topic, image);
+        if (topic->internal && str_equal(str_of(topic->name), str_of(INTERNAL_TOPIC_OFFSETS)))
+            coordinate(pt);
     }
 }
 
@@ -321,6 +336,7 @@ static void topic_gone(struct broker_shard *bs, const struct topic_image *topic)
         table_remove(&bs->partitions, pt);
         partition_delete(pt);
     }
+    groups_topic_gone(bs->groups, topic);
 }
 
 /* Logs in the directory whose topic is gone: deleted while this broker was down, or cut off by a
