@@ -78,5 +78,10 @@ api_handler api_produce, api_init_producer_id;
 api_handler api_fetch, api_list_offsets, api_offset_for_leader_epoch;
 api_handler api_api_versions, api_metadata, api_describe_cluster, api_describe_topic_partitions;
 api_handler api_find_coordinator;
+api_handler api_join_group, api_sync_group, api_heartbeat, api_leave_group;
+api_handler api_offset_commit, api_offset_fetch, api_offset_delete;
+api_handler api_describe_groups, api_list_groups, api_delete_groups;
+/* Its connection ends: a JoinGroup or SyncGroup that waits for other members is called back. */
+void api_group_cancel(struct request *q);
 api_handler api_create_topics, api_delete_topics, api_create_partitions;
 api_handler api_describe_configs, api_alter_configs, api_incremental_alter_configs;
