@@ -114,7 +114,8 @@ static bool dir_look(struct log_dir *dir, bool *fresh, struct log_error *error)
                           "the log directory %s is empty but is known to hold logs; is its disk "
                           "mounted? Restore it, or take it out of log.dirs",
                           dir->path);
-    return true;
+    /* An empty one may be of a start that was killed before the name was durable. */
+    return ours || dir_make(dir, error);
 }
 
 /* ---- is it alone ---- */
