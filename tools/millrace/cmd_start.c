@@ -227,6 +227,8 @@ int cmd_start(struct invocation *inv)
     if (code == EXIT_OK)
         code = run(st);
     conf_fini(&st->conf);
+    for (size_t i = 0; i < st->override_count; i++)
+        mem_free(no_const(st->overrides[i].name));
     mem_free(st->file);
     mem_free(st);
     return code;

@@ -27,7 +27,7 @@ static bool add_overrides(struct start *st)
 {
     const char *text;
     for (uint32_t cursor = 0; (text = option_next(st->inv, "override", &cursor));) {
-        char *name = mem_strdup(text); /* lives as long as the process: conf borrows it */
+        char *name = mem_strdup(text); /* conf borrows it; cmd_start() frees it */
         char *equals = strchr(name, '=');
         if (!equals || st->override_count == ASSIGNMENTS_MAX) {
             (void)usage_error(st->inv, "--override %s: KEY=VALUE is wanted", text);
