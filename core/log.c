@@ -19,6 +19,8 @@ const struct log_config log_config_default = {
     .producer_expiration_ms = 86400000,
     .producer_ids_max = 1000,
     .index_interval_bytes = 4096,
+    .roll_ms = 604800000,
+    .delete_delay_ms = 60000,
 };
 
 const char *log_verdict_text(enum log_verdict verdict)
@@ -184,6 +186,7 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
         put_u32(&out, record->priv.end);
     } else if (record->priv.kind == JOURNAL_LOG_START) {
         put_i64(&out, record->base_offset);
+        put_i64(&out, record->last_offset); /* segment base of the log's end */
     }
     must(!out.overrun);
     uint32_t length = (uint32_t)(out.at - at);
@@ -289,7 +292,7 @@ static void log_commit_one(struct log_shard *ls, struct log_append *op)
         op->verdict = LOG_OK;
         op->done(op);
     } else {
-        lg->flushed_change = op->priv.change;
+        lg->flushed_change = max_u64(lg->flushed_change, op->priv.change); /* see log_flushed */
         log_dirty(lg);
         log_change_durable(lg, op);
     }
@@ -393,11 +396,29 @@ static void append_duplicate(struct log_body *lg, struct log_append *op)
     }
 }
 
-static bool append_must_roll(const struct log_body *lg, uint32_t len, int64_t last_offset)
+/* Has the segment been filled for long enough (D2)? By the batches' timestamps; where they have
+ * none, or those of a former run were not met yet, by the clock. */
+static bool append_is_late(struct log_body *lg, int64_t timestamp)
+{
+    struct segment *active = lg->active;
+    if (active->roll_after_ms == 0) {
+        int64_t jitter_max = min_i64(lg->config.roll_jitter_ms, lg->config.roll_ms);
+        active->roll_after_ms = lg->config.roll_ms;
+        if (jitter_max > 0)
+            active->roll_after_ms -= (int64_t)(io_random(lg->ls->io) % (uint64_t)jitter_max);
+    }
+    if (timestamp >= 0 && active->first_timestamp >= 0)
+        return timestamp - active->first_timestamp > active->roll_after_ms;
+    return io_wall_ms(lg->ls->io) - active->born_ms > active->roll_after_ms;
+}
+
+static bool append_must_roll(struct log_body *lg, const struct batch_header *header,
+                             const struct log_append *op)
 {
     const struct segment *active = lg->active;
-    return active->size > 0 && (active->size + (uint64_t)len > lg->config.segment_bytes ||
-                                last_offset - active->base > INT32_MAX);
+    return active->size > 0 && (active->size + (uint64_t)op->batch.len > lg->config.segment_bytes ||
+                                op->last_offset - active->base > INT32_MAX ||
+                                append_is_late(lg, header->max_timestamp));
 }
 
 /* The batch is in the tail and right: it is part of the log from here on. */
@@ -466,7 +487,7 @@ static enum log_verdict append_copy(struct log_body *lg, struct log_append *op,
 {
     struct batch_header header;
     batch_header_of(&header, bytes);
-    bool roll = append_must_roll(lg, op->batch.len, op->last_offset);
+    bool roll = append_must_roll(lg, &header, op);
     struct segment *segment = roll ? segment_new(lg, op->base_offset) : lg->active;
     enum log_verdict verdict = tail_reserve(lg, segment, segment->size, op->batch.len, memory);
     if (verdict == LOG_OK &&

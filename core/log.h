@@ -64,6 +64,9 @@ struct log_config {
     uint64_t producer_expiration_ms; /* producer.id.expiration.ms */
     uint32_t producer_ids_max;       /* bound of the producer state, oldest idle evicted */
     uint32_t index_interval_bytes;   /* index.interval.bytes */
+    int64_t roll_ms;          /* segment.ms: roll when the batch is so much newer than the first */
+    int64_t roll_jitter_ms;   /* segment.jitter.ms: a random part of it is taken off, per segment */
+    uint64_t delete_delay_ms; /* file.delete.delay.ms: see log_start_set */
 };
 /* Kafka's defaults. */
 extern const struct log_config log_config_default;
@@ -81,7 +84,7 @@ struct log {
     int64_t durable_offset; /* all below is on stable storage; single node: the high watermark */
     int64_t end_offset;     /* log end offset (LEO): next offset to be assigned */
     int32_t leader_epoch;   /* of the last batch, -1 for none */
-    uint64_t size_bytes;    /* of all segments, up to end_offset */
+    uint64_t size_bytes;    /* up to end_offset, without segments that lie below start_offset */
     int64_t
         first_unstable_offset; /* of the oldest open transaction, -1: none (none are opened yet) */
 
@@ -291,8 +294,17 @@ struct log_change {
  * next append is accepted or anything is found; appends accepted before it finish first, later ones
  * wait. */
 void log_truncate(struct log *lg, struct log_change *change, int64_t offset);
-/* Moves start_offset up to `offset` (<= durable_offset); whole segments below go away. */
+/* Moves start_offset up to `offset` (<= durable_offset; LOG_OUT_OF_RANGE when it is elsewhere).
+ * Appends go on meanwhile. What lies below is not found any more; the files of segments wholly
+ * below go after delete_delay_ms, so that a reader that has found its bytes gets them, or at once
+ * while the disk is full. At the log's end: the active segment goes, too. */
 void log_start_set(struct log *lg, struct log_change *change, int64_t offset);
+/* Where a log begins that is rid of its oldest segments as long as at least `bytes` remain:
+ * start_offset when none can go. */
+int64_t log_start_by_size(const struct log *lg, uint64_t bytes);
+/* Where a log begins that keeps the segment with this range (log_find_timestamp) and all after it;
+ * an empty range keeps nothing. */
+int64_t log_start_by_range(const struct log *lg, const struct log_range *range);
 /* The log is gone for good: what waits ends with LOG_CLOSED, the directory is renamed and removed
  * in the background. done() runs when the deletion is durable; then log_free(). */
 void log_delete(struct log *lg, struct log_change *change);
@@ -313,6 +325,7 @@ struct log_counts {
     uint64_t checkpoints;
     uint64_t checkpoint_ns_last;
     uint64_t rolls;
+    uint64_t segments_removed;
     uint64_t waits;     /* appends that waited for memory or journal space */
     uint64_t pins_tail; /* served from the tail */
     uint64_t pins_cold; /* read from a segment */

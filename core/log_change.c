@@ -2,9 +2,12 @@
  *
  * Changes of a log that are no appends: birth, truncation, a new log start, deletion. Each is a
  * record in the journal like an append, and takes effect when that is durable. They run one at a
- * time per log; truncation and deletion first wait until nothing of the log is on its way.
+ * time per log; truncation and deletion first wait until nothing of the log is on its way, a new
+ * start waits for nothing.
  */
 #include "core/log_inside.h"
+
+#define DELETE_DELAY_MS_MAX (1ULL << 40) /* decades: longer than anything runs */
 
 enum change_step {
     CHANGE_ASKED,
@@ -69,6 +72,7 @@ void log_free(struct log *log)
     must(lg->pending == 0 && lg->waiting == 0 && lg->users == 0 && !lg->moved);
     must(!lg->listed || ls->offline);
     writer_forget(lg);
+    log_sweep_forget(lg);
     tail_drop_all(lg);
     struct segment *segment;
     while ((segment = TAILQ_FIRST(&lg->segments)) != NULL)
@@ -161,13 +165,18 @@ static void change_on_unlinked(struct file_job *job)
         log_change_run(lg);
 }
 
-static void log_remove_segment(struct log_body *lg, struct segment *segment)
+/* It is no part of the log any more. */
+static void log_discount_segment(struct log_body *lg, struct segment *segment)
 {
     if (segment->sealed) {
         lg->sealed_count--;
         lg->sealed_bytes -= segment->size;
     }
     lg->log.size_bytes -= segment->size;
+}
+
+static void log_remove_segment(struct log_body *lg, struct segment *segment)
+{
     struct tail_block *block;
     struct tail_block *next;
     for (block = TAILQ_FIRST(&lg->blocks); block != NULL; block = next) {
@@ -191,8 +200,10 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     struct segment *segment = segment_by_base(lg, record->last_offset);
     uint32_t position = record->priv.end;
     struct segment *last;
-    while ((last = TAILQ_LAST(&lg->segments, segments)) != segment)
+    while ((last = TAILQ_LAST(&lg->segments, segments)) != segment) {
+        log_discount_segment(lg, last);
         log_remove_segment(lg, last);
+    }
     tail_rewind(lg, segment, position);
     if (segment->sealed) {
         lg->sealed_count--;
@@ -203,6 +214,8 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     segment->closed = false;
     segment->size = position;
     segment->end_offset = offset;
+    if (position == 0)
+        segment->first_timestamp = -1;
     segment->written = (uint32_t)min_u64(segment->written, position);
     log_anchors_cut(&segment->anchors, position);
     mem_free(segment->damage);
@@ -278,35 +291,142 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
     log_queue_record(lg, record, JOURNAL_TRUNCATE);
 }
 
-/* ---- log start ---- */
+/* ---- log start ----
+ *
+ * Appends go on, so this waits for nothing: segments below the start are no part of the log from
+ * the moment its record is durable, and their files go when their time has come and nobody uses
+ * them. A crash before that leaves them to the next start. */
+
+void log_sweep_forget(struct log_body *lg)
+{
+    if (lg->sweeping)
+        TAILQ_REMOVE(&lg->ls->sweeping, lg, sweep_link);
+    lg->sweeping = false;
+}
+
+/* When to come again; UINT64_MAX: no more. */
+static uint64_t log_sweep(struct log_body *lg, uint64_t now_ns)
+{
+    struct segment *segment;
+    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL && segment->below) {
+        if (segment->gone_ns > now_ns && !lg->ls->full)
+            return segment->gone_ns;
+        if (segment->io > 0 || segment->job != NULL || lg->state != LOG_LIVE)
+            return now_ns + SWEEP_AGAIN_NS;
+        lg->ls->counts.segments_removed++;
+        log_remove_segment(lg, segment);
+    }
+    return UINT64_MAX;
+}
+
+static void log_sweep_all(struct log_shard *ls)
+{
+    uint64_t now_ns = io_now_ns(ls->io);
+    uint64_t next_ns = UINT64_MAX;
+    struct log_body *lg;
+    struct log_body *next;
+    for (lg = TAILQ_FIRST(&ls->sweeping); lg != NULL && !ls->offline; lg = next) {
+        next = TAILQ_NEXT(lg, sweep_link);
+        uint64_t again_ns = log_sweep(lg, now_ns);
+        next_ns = min_u64(next_ns, again_ns);
+        if (again_ns == UINT64_MAX)
+            log_sweep_forget(lg);
+    }
+    timer_cancel(ls->sh, &ls->sweep_timer);
+    if (next_ns != UINT64_MAX && !ls->stopping && !ls->offline)
+        timer_set(ls->sh, &ls->sweep_timer,
+                  ls->full ? now_ns + SWEEP_AGAIN_NS : max_u64(next_ns, now_ns));
+}
+
+void log_on_sweep_timer(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    log_sweep_all(container_of(timer, struct log_shard, sweep_timer));
+}
+
+/* The log's end is in another segment, which is empty. */
+static void start_end_moved(struct log_body *lg, int64_t segment_base)
+{
+    if (segment_base <= lg->durable_segment->base)
+        return;
+    lg->durable_segment = segment_by_base(lg, segment_base);
+    lg->durable_position = 0;
+    if (lg->flushed_segment->base < segment_base) {
+        lg->flushed_segment = lg->durable_segment;
+        lg->flushed_position = 0;
+    }
+}
 
 static void start_apply(struct log_body *lg, const struct log_change *change)
 {
     int64_t offset = change->priv.record.base_offset;
     lg->log.start_offset = max_i64(lg->log.start_offset, offset);
     epoch_truncate_start(&lg->epochs, offset);
+    start_end_moved(lg, change->priv.record.last_offset);
+    uint64_t delay_ms = min_u64(lg->config.delete_delay_ms, DELETE_DELAY_MS_MAX);
+    uint64_t gone_ns = io_now_ns(lg->ls->io) + delay_ms * 1000000U;
     struct segment *segment;
-    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL) {
+    TAILQ_FOREACH (segment, &lg->segments, link) {
         const struct segment *next = TAILQ_NEXT(segment, link);
         if (next == NULL || next->base > offset || segment->base >= lg->durable_segment->base ||
             segment->base >= lg->flushed_segment->base)
             break;
-        log_remove_segment(lg, segment);
+        if (segment->below)
+            continue;
+        segment->below = true;
+        segment->gone_ns = gone_ns;
+        log_discount_segment(lg, segment);
+        if (!lg->sweeping)
+            TAILQ_INSERT_TAIL(&lg->ls->sweeping, lg, sweep_link);
+        lg->sweeping = true;
     }
+    if (lg->sweeping)
+        log_sweep_all(lg->ls);
 }
 
 static void start_run(struct log_body *lg, struct log_change *change)
 {
-    if (change->priv.step != CHANGE_ASKED || !log_at_rest(lg))
+    if (change->priv.step != CHANGE_ASKED)
         return;
     int64_t offset = change->priv.offset;
     if (offset < lg->log.start_offset || offset > lg->log.durable_offset) {
         change_finish(lg, change, LOG_OUT_OF_RANGE);
         return;
     }
+    if (offset == lg->log.end_offset && lg->active->size > 0) {
+        lg->active->closed = true;
+        lg->active = segment_new(lg, offset);
+        lg->ls->counts.rolls++;
+    }
     change->priv.record.base_offset = offset;
+    change->priv.record.last_offset = lg->active->base;
     change->priv.step = CHANGE_QUEUED;
     log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
+}
+
+int64_t log_start_by_size(const struct log *log, uint64_t bytes)
+{
+    const struct log_body *lg = log_body_of_const(log);
+    uint64_t left = log->size_bytes;
+    int64_t start = log->start_offset;
+    const struct segment *segment;
+    TAILQ_FOREACH (segment, &lg->segments, link) {
+        if (segment->below)
+            continue;
+        const struct segment *next = TAILQ_NEXT(segment, link);
+        int64_t after = next != NULL ? next->base : segment->end_offset;
+        if (segment->size == 0 || left < bytes + segment->size || after > log->durable_offset)
+            break;
+        left -= segment->size;
+        start = max_i64(start, after);
+    }
+    return start;
+}
+
+int64_t log_start_by_range(const struct log *log, const struct log_range *range)
+{
+    int64_t start = range->length > 0 ? range->segment_base : log->durable_offset;
+    return max_i64(start, log->start_offset);
 }
 
 /* ---- deletion ----
@@ -353,6 +473,7 @@ static void delete_run(struct log_body *lg, struct log_change *change)
     if (!lg->ended)
         log_end(lg);
     writer_forget(lg);
+    log_sweep_forget(lg);
     file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
 }
 

@@ -36,6 +36,7 @@
 #define WRITE_SLOTS         16U
 #define CHECKPOINT_AFTER_NS 5000000000ULL
 #define SPACE_CHECK_NS      1000000000ULL
+#define SWEEP_AGAIN_NS      1000000000ULL /* a segment below the start was in use */
 #define SEGMENT_STEP_MIN    (256U << 10)
 #define SEGMENT_STEP_MAX    (64U << 20)
 #define SEGMENT_INDEX_MAX   2048U
@@ -105,8 +106,13 @@ struct segment {
     bool cut;             /* file cut to its data by a clean stop */
     bool index_asked;     /* its .index was looked for */
     bool doomed;          /* removed from the log; freed when nothing uses it */
+    bool below;           /* wholly below the log's start: counted no more, its files go soon */
+    uint64_t gone_ns;     /* when they do */
 
-    int64_t max_timestamp; /* of the batches seen; whole when timestamps_known */
+    int64_t born_ms;         /* wall clock when this process made or met it */
+    int64_t first_timestamp; /* largest of its first batch, -1: unknown or none */
+    int64_t roll_after_ms;   /* segment.ms less its jitter; 0: not decided yet */
+    int64_t max_timestamp;   /* of the batches seen; whole when timestamps_known */
     struct log_range max_range;
     bool timestamps_known;
 
@@ -224,7 +230,9 @@ struct log_body {
 
     struct log_mark marks[LOG_MARKS];
     uint32_t next_mark;
-    uint32_t unlinks;        /* segments whose files are being removed */
+    uint32_t unlinks; /* segments whose files are being removed */
+    bool sweeping;    /* in the shard's list of logs with segments below their start */
+    TAILQ_ENTRY(log_body) sweep_link;
     uint32_t users;          /* finds, pins in progress, jobs: no log_free before they end */
     struct log_append birth; /* the record that says the log exists */
     TAILQ_HEAD(, log_change) changes;
@@ -321,6 +329,8 @@ struct log_shard {
     uint32_t waiting_memory;
     struct log_bodies moved;
     struct log_bodies changing;
+    struct log_bodies sweeping;
+    struct timer sweep_timer;
 
     /* memory */
     struct block_pool pool;
@@ -521,6 +531,9 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
 /* log_change.c */
 void log_change_durable(struct log_body *lg, struct log_append *record);
 void log_change_run(struct log_body *lg);
+void log_on_sweep_timer(struct shard *sh, struct timer *timer);
+/* No segment of it is swept any more. */
+void log_sweep_forget(struct log_body *lg);
 /* Something that used the log has ended (lg->users). */
 void log_unuse(struct log_body *lg);
 

@@ -237,6 +237,21 @@ static bool find_skips(struct log_body *lg, struct log_find *find, const struct 
     return true;
 }
 
+static bool find_begin(struct log_body *lg, struct log_find *find);
+
+/* The segment that was walked is gone: the log was cut, or its start has passed it. */
+static bool find_lost(struct log_body *lg, struct log_find *find)
+{
+    if (lg->state != LOG_LIVE || find->offset >= lg->log.start_offset)
+        return find_finish(lg, find, LOG_CLOSED);
+    if (find->priv.mode == FIND_OFFSET)
+        return find_finish(lg, find, LOG_OUT_OF_RANGE);
+    find->offset = lg->log.start_offset;
+    find->priv.best = (struct log_range){0};
+    find->priv.best_timestamp = INT64_MIN;
+    return find_begin(lg, find);
+}
+
 /* true: answered */
 static bool find_walk(struct log_body *lg, struct log_find *find)
 {
@@ -288,7 +303,7 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
                       header.max_timestamp, lg->config.index_interval_bytes);
         find->priv.at += (uint32_t)size;
     }
-    return find_finish(lg, find, LOG_CLOSED);
+    return find_lost(lg, find);
 }
 
 static void find_on_read(struct io_op *op)
@@ -302,8 +317,10 @@ static void find_on_read(struct io_op *op)
     uint32_t wanted = find->priv.at - find->priv.buffer_position + BATCH_HEADER_SIZE;
     if (op->res < 0) {
         (void)find_finish(lg, find, LOG_OFFLINE);
-    } else if (gone || lg->ls->offline) {
-        (void)find_finish(lg, find, gone ? LOG_CLOSED : LOG_OFFLINE);
+    } else if (lg->ls->offline) {
+        (void)find_finish(lg, find, LOG_OFFLINE);
+    } else if (gone) {
+        (void)find_lost(lg, find);
     } else if (op->res < (int64_t)wanted) {
         (void)find_finish(lg, find, LOG_CORRUPT); /* the file is shorter than its log */
     } else {

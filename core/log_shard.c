@@ -104,6 +104,8 @@ static void log_shard_on_space(struct file_job *job)
                   "dir=%s free_bytes=%llu reserve_bytes=%llu produce=refused", ls->dir->path,
                   (unsigned long long)job->length,
                   (unsigned long long)ls->dir->options.reserve_bytes);
+    if (ls->full)
+        log_on_sweep_timer(ls->sh, &ls->sweep_timer); /* what lies below a start goes at once */
     if (was_full && !ls->full) {
         diag_info(ls->sh, "log.disk_has_room", "dir=%s free_bytes=%llu produce=accepted",
                   ls->dir->path, (unsigned long long)job->length);
@@ -214,6 +216,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     STAILQ_INIT(&ls->waiting);
     TAILQ_INIT(&ls->moved);
     TAILQ_INIT(&ls->changing);
+    TAILQ_INIT(&ls->sweeping);
     TAILQ_INIT(&ls->pins_waiting);
     TAILQ_INIT(&ls->finds_waiting);
     TAILQ_INIT(&ls->writes_free);
@@ -233,6 +236,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->checkpoint_timer =
         (struct timer){.fn = log_shard_on_checkpoint_timer, .name = "log.checkpoint"};
     ls->space_timer = (struct timer){.fn = log_shard_on_space_timer, .name = "log.space"};
+    ls->sweep_timer = (struct timer){.fn = log_on_sweep_timer, .name = "log.sweep"};
     if (options->reserve_bytes > 0)
         timer_set(sh, &ls->space_timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
     return ls;
@@ -282,6 +286,7 @@ static void log_shard_stopped(struct log_shard *ls)
     ls->stopped = true;
     timer_cancel(ls->sh, &ls->checkpoint_timer);
     timer_cancel(ls->sh, &ls->space_timer);
+    timer_cancel(ls->sh, &ls->sweep_timer);
     task_cancel(ls->sh, &ls->end_task);
     ls->stop_done(ls->stop_argument);
 }

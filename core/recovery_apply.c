@@ -234,8 +234,14 @@ static bool apply_log_start(struct apply *ap, const struct recovery_record *reco
     struct checkpoint_entry *entry = &ap->log->entry;
     struct bytes_in in = record->body;
     int64_t offset = take_i64(&in);
-    if (in.overrun || offset > entry->end_offset)
+    int64_t segment_base = take_i64(&in);
+    if (in.overrun || offset > entry->end_offset || segment_base > entry->end_offset)
         return apply_damaged(ap, record, "a log start behind the log's end");
+    if (segment_base > entry->end.segment_base) {
+        apply_roll(entry, segment_base);
+        entry->flushed = entry->end;
+        ap->log->anchors = (struct log_anchors){0, 0};
+    }
     entry->start_offset = max_i64(entry->start_offset, offset);
     epoch_truncate_start(&ap->log->epochs, entry->start_offset);
     ap->log->start_moved = true;
@@ -389,6 +395,38 @@ static bool settle_is_open(const struct recovery_log *log, int64_t base)
     return base == log->entry.end.segment_base;
 }
 
+/* Another segment begins behind this one and not behind the log's start: all of it is below. */
+static bool settle_is_below(const struct recovery_log *log, int64_t base)
+{
+    const struct checkpoint_entry *entry = &log->entry;
+    bool below = entry->end.segment_base > base && entry->end.segment_base <= entry->start_offset;
+    for (uint32_t i = 0; i < entry->open_count; i++)
+        below = below || (entry->open[i].segment_base > base &&
+                          entry->open[i].segment_base <= entry->start_offset);
+    for (uint32_t i = 0; i < log->segment_count; i++)
+        below =
+            below || (log->segments[i].base > base && log->segments[i].base <= entry->start_offset);
+    return below;
+}
+
+static void settle_unlink(const struct recovery *rc, const struct recovery_log *log, int64_t base)
+{
+    char *path = apply_path(log, base);
+    (void)!fs_unlink(rc->dir->fs, path); /* what stays behind is below the start next time, too */
+    mem_free(path);
+}
+
+/* A segment that the entry calls open. It may be gone: it lies below a start that was set since. */
+static bool settle_open(struct recovery *rc, struct recovery_log *log, const struct log_place *open)
+{
+    if (settle_is_below(log, open->segment_base)) {
+        settle_unlink(rc, log, open->segment_base);
+        return true;
+    }
+    settle_add(log, open->segment_base, open->position);
+    return settle_cut(rc, log, open->segment_base, open->position);
+}
+
 /* A file the lengths do not name: a sealed segment, or left over. */
 static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t base)
 {
@@ -426,11 +464,8 @@ static uint32_t settle_below(const struct recovery_log *log)
 static void settle_start(struct recovery *rc, struct recovery_log *log)
 {
     uint32_t drop = settle_below(log);
-    for (uint32_t i = 0; i < drop; i++) {
-        char *path = apply_path(log, log->segments[i].base);
-        (void)!fs_unlink(rc->dir->fs, path);
-        mem_free(path);
-    }
+    for (uint32_t i = 0; i < drop; i++)
+        settle_unlink(rc, log, log->segments[i].base);
     log->segment_count -= drop;
     memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
 }
@@ -491,10 +526,8 @@ bool recovery_settle(struct recovery *rc, struct recovery_log *log)
             good = settle_file(rc, log, base);
     }
     fs_list_free(&list);
-    for (uint32_t i = 0; good && i < entry->open_count; i++) {
-        good = settle_cut(rc, log, entry->open[i].segment_base, entry->open[i].position);
-        settle_add(log, entry->open[i].segment_base, entry->open[i].position);
-    }
+    for (uint32_t i = 0; good && i < entry->open_count; i++)
+        good = settle_open(rc, log, &entry->open[i]);
     good = good && settle_cut(rc, log, entry->end.segment_base, entry->end.position);
     settle_add(log, entry->end.segment_base, entry->end.position);
     if (good && result >= 0) {

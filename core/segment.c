@@ -32,6 +32,8 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
     segment->base = base;
     segment->end_offset = base;
     segment->file = -1;
+    segment->born_ms = io_wall_ms(lg->ls->io);
+    segment->first_timestamp = -1;
     segment->max_timestamp = INT64_MIN;
     segment->timestamps_known = true;
     TAILQ_INSERT_TAIL(&lg->segments, segment, link);
@@ -213,6 +215,8 @@ struct index_entry segment_index_find(const struct segment *segment, int64_t off
 void segment_noted(struct segment *segment, int64_t offset, uint32_t position, uint32_t length,
                    int64_t max_timestamp, uint32_t interval)
 {
+    if (position == 0)
+        segment->first_timestamp = max_timestamp;
     if (max_timestamp > segment->max_timestamp) {
         segment->max_timestamp = max_timestamp;
         segment->max_range = (struct log_range){.base_offset = offset,

@@ -128,8 +128,10 @@ static void writer_on_sealed(struct file_job *job)
     segment->index_count = 0;
     segment->index_size = 0;
     segment->index_asked = false;
-    job->lg->sealed_count++;
-    job->lg->sealed_bytes += segment->size;
+    if (!segment->below) {
+        job->lg->sealed_count++;
+        job->lg->sealed_bytes += segment->size;
+    }
     log_dirty(job->lg);
     log_shard_kick(job->ls);
 }
@@ -325,7 +327,7 @@ void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *en
     TAILQ_FOREACH (segment, &lg->segments, link) {
         if (segment->base >= lg->durable_segment->base)
             break;
-        if (segment->sealed)
+        if (segment->sealed || segment->below)
             continue;
         entry->open = mem_realloc(entry->open, (entry->open_count + 1) * sizeof(entry->open[0]));
         entry->open[entry->open_count++] =

@@ -172,12 +172,14 @@ static void put_change(struct recipe *re, struct fuzz_log *log, uint16_t kind)
     struct bytes_in *in = &re->in;
     uint8_t mask = take_u8(in);
     uint32_t length = JOURNAL_RECORD_HEADER + (kind == JOURNAL_TRUNCATE    ? 20
-                                               : kind == JOURNAL_LOG_START ? 8
+                                               : kind == JOURNAL_LOG_START ? 16
                                                                            : 0);
     if (!put_head(re, log, kind, length, mask & 15))
         return;
-    if (kind == JOURNAL_LOG_START)
+    if (kind == JOURNAL_LOG_START) {
         put_u64(&re->group, fuzz_number(in, mask, 4, (uint64_t)log->end_offset));
+        put_u64(&re->group, fuzz_number(in, mask, 5, (uint64_t)log->segment_base));
+    }
     if (kind != JOURNAL_TRUNCATE)
         return;
     log->end_offset = (int64_t)fuzz_number(in, mask, 4, (uint64_t)log->end_offset);

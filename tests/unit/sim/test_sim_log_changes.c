@@ -83,6 +83,9 @@ struct run {
     bool first; /* the check after the start */
     bool stopping;
     enum op_kind kind;
+    uint32_t parts; /* of the operation under way that are not done: a start may have an append
+                       beside it */
+    struct timer append_timer;
     struct log_append append;
     struct piece piece;
     uint8_t *bytes;
@@ -169,6 +172,8 @@ static void batch_bytes(const struct batch *batch, uint8_t *to)
 static void finish(struct run *run)
 {
     struct model *m = run->m;
+    if (--run->parts > 0)
+        return;
     static const char *const names[] = {"append", "truncate", "start", "delete",
                                         "verify", "time",     "latest"};
     tell(m, "%s done: %lld..%lld", names[run->kind], (long long)m->next.start,
@@ -232,9 +237,9 @@ static void on_change(struct log_change *change)
     const struct log *lg = run->lg;
     if (change->verdict != LOG_OK)
         wrong(m, "change %d: %s", run->kind, log_verdict_text(change->verdict));
-    else if (run->kind != DELETE &&
-             (lg->start_offset != m->next.start || lg->end_offset != m->next.end ||
-              lg->durable_offset != m->next.end))
+    else if (run->kind != DELETE && (lg->start_offset != m->next.start ||
+                                     (run->parts == 1 && (lg->end_offset != m->next.end ||
+                                                          lg->durable_offset != m->next.end))))
         wrong(m, "after change %d the log is %lld..%lld, not %lld..%lld", run->kind,
               (long long)lg->start_offset, (long long)lg->end_offset, (long long)m->next.start,
               (long long)m->next.end);
@@ -264,14 +269,28 @@ static void truncate(struct run *run)
     log_truncate(run->lg, &run->change, offset);
 }
 
+static void append_beside(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    append(container_of(timer, struct run, append_timer));
+}
+
+/* Often with an append before or after it, or while its record is on its way. */
 static void set_start(struct run *run)
 {
     struct model *m = run->m;
     int64_t room = m->next.end - m->next.start;
     m->next.start +=
-        (int64_t)rng_below(&m->rng, (uint64_t)(rng_one_in(&m->rng, 4) ? room : room / 4) + 1);
+        rng_one_in(&m->rng, 4) ? room : (int64_t)rng_below(&m->rng, (uint64_t)room / 4 + 1);
     run->change = (struct log_change){.done = on_change};
     log_start_set(run->lg, &run->change, m->next.start);
+    uint64_t beside = m->next.count < BATCHES_MAX - 1 ? rng_below(&m->rng, 3) : 0;
+    run->parts += beside > 0;
+    if (beside == 1)
+        append(run);
+    else if (beside == 2)
+        timer_set(run->sh, &run->append_timer,
+                  io_now_ns(run->sh->io) + rng_below(&m->rng, 300 * US));
 }
 
 static void remove_log(struct run *run)
@@ -417,6 +436,7 @@ static void begin(struct run *run, enum op_kind kind)
 {
     struct model *m = run->m;
     run->kind = kind;
+    run->parts = 1;
     m->next = m->now;
     m->open = true;
     tell(m, "  begin %d", (int)kind);
@@ -502,16 +522,25 @@ static void settle(struct run *run, const struct recovered_log *recovered)
                recovered->end_offset == m->now.end;
     bool new = m->open && m->next.exists &&recovered != NULL &&
                recovered->start_offset == m->next.start && recovered->end_offset == m->next.end;
+    bool half =
+        m->open && m->next.exists && recovered != NULL && m->now.exists &&
+        m->next.start > m->now.start && m->next.end > m->now.end &&
+        (recovered->start_offset == m->now.start || recovered->start_offset == m->next.start) &&
+        (recovered->end_offset == m->now.end || recovered->end_offset == m->next.end);
     bool none = recovered == NULL && (!m->now.exists || (m->open && !m->next.exists) ||
                                       m->now.count == 0); /* its birth may be lost with it */
-    if (!old && !new && !none)
+    if (!old && !new && !half && !none)
         wrong(m, "it is %lld..%lld, was %lld..%lld%s, may be %lld..%lld",
               recovered != NULL ? (long long)recovered->start_offset : -1LL,
               recovered != NULL ? (long long)recovered->end_offset : -1LL, (long long)m->now.start,
               (long long)m->now.end, m->now.exists ? "" : " (deleted)", (long long)m->next.start,
               (long long)m->next.end);
-    if (new && !old)
+    if (half && recovered->end_offset == m->now.end)
+        m->next = m->now;
+    if ((new || half) && !old) {
         m->now = m->next;
+        m->now.start = recovered->start_offset;
+    }
     m->now.exists = !none;
     m->open = false;
 }
@@ -524,6 +553,7 @@ static void start(struct shard *sh, void *prepared)
     sh->user = run;
     run->ls = log_shard_start(run->dir, sh);
     run->timer = (struct timer){.fn = step, .name = "script"};
+    run->append_timer = (struct timer){.fn = append_beside, .name = "append"};
     struct log_id id = id_of(m->now.generation);
     struct recovered_log *recovered = NULL;
     for (uint32_t i = 0; i < run->dir->recovered_count; i++) {
@@ -549,6 +579,7 @@ static void on_stopped(void *argument)
 {
     struct run *run = argument;
     timer_cancel(run->sh, &run->timer);
+    timer_cancel(run->sh, &run->append_timer);
     if (run->lg != NULL)
         log_free(run->lg);
     log_shard_free(run->ls);
@@ -666,8 +697,13 @@ static void run_seed(uint64_t seed, struct model *m)
                                           .journal_bytes = 65536U << rng_below(&m->rng, 3)};
     m->config = log_config_default;
     m->config.segment_bytes = 16384U << rng_below(&m->rng, 4);
+    m->config.delete_delay_ms = rng_one_in(&m->rng, 2) ? 0 : rng_below(&m->rng, 100);
+    m->config.roll_ms = rng_one_in(&m->rng, 3) ? (int64_t)rng_between(&m->rng, 1, 1000000)
+                                               : log_config_default.roll_ms;
     (void)!fs_mkdir(machine_fs(m->machine), "/data");
     (void)!fs_sync_dir(machine_fs(m->machine), "/");
+    if (rng_one_in(&m->rng, 3)) /* as a start leaves it that is killed at its first step */
+        (void)!fs_mkdir(machine_fs(m->machine), "/data/log");
     uint64_t lives = rng_between(&m->rng, 4, 9);
     for (uint64_t i = 0; i < lives && !m->failed; i++)
         life(m, i + 1 == lives);
