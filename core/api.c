@@ -40,6 +40,7 @@ static const struct api_entry api_entries[] = {
     [KEY_API_VERSIONS] = {.handle = api_api_versions},
     [KEY_CREATE_TOPICS] = {.handle = api_create_topics, .bulky = true},
     [KEY_DELETE_TOPICS] = {.handle = api_delete_topics},
+    [KEY_DELETE_RECORDS] = {.handle = api_delete_records},
     [KEY_INIT_PRODUCER_ID] = {.handle = api_init_producer_id},
     [KEY_OFFSET_FOR_LEADER_EPOCH] = {.handle = api_offset_for_leader_epoch},
     [KEY_DESCRIBE_CONFIGS] = {.handle = api_describe_configs, .bulky = true},

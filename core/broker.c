@@ -19,6 +19,7 @@
 #include "core/fetch_session.h"
 #include "core/groups.h"
 #include "core/producer_ids.h"
+#include "core/retention.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
@@ -258,6 +259,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
+    bs->retention = retention_start(bs);
     if (sh->id == CONTROL_SHARD) {
         broker->began_ns = io_now_ns(sh->io);
         listen_begin(bs);
@@ -298,10 +300,16 @@ static void on_partitions_stopped(void *user)
     log_shard_stop(bs->logs, on_logs_stopped, bs);
 }
 
-static void on_groups_stopped(void *user)
+static void on_retention_stopped(void *user)
 {
     struct broker_shard *bs = user;
     partitions_stop(bs, on_partitions_stopped, bs);
+}
+
+static void on_groups_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    retention_stop(bs->retention, on_retention_stopped, bs);
 }
 
 static void on_all_drained(struct shard *here, struct mail *mail)
@@ -375,6 +383,7 @@ void broker_close(struct broker *broker)
         inflater_fini(&bs->inflater);
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
+        retention_free(bs->retention);
         partition_table_fini(&bs->partitions);
         log_shard_free(bs->logs);
         net_shard_fini(&bs->net);

@@ -17,6 +17,7 @@
 struct controller;
 struct fetch_sessions;
 struct groups;
+struct retention;
 
 /* What one shard has. home: that shard; found by broker_shard_of(sh). */
 struct broker_shard {
@@ -39,7 +40,8 @@ struct broker_shard {
     struct inflater inflater;
     struct log_shard *logs;
     struct fetch_sessions *sessions;
-    struct groups *groups;             /* those that this shard coordinates */
+    struct groups *groups; /* those that this shard coordinates */
+    struct retention *retention;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
     struct mail mail;                  /* between this shard and the control shard */
     struct timer drain;                /* while stopping: how long answers may take */

@@ -102,9 +102,14 @@ static void wake_watches(struct partition *pt, bool all)
     struct partition_watch *next;
     for (watch = TAILQ_FIRST(&pt->watches); watch; watch = next) {
         next = TAILQ_NEXT(watch, link);
-        if (all || visible_to(pt, watch) > watch->offset)
+        if (all || visible_to(pt, watch) > watch->offset || watch->offset < pt->log->start_offset)
             wake(watch);
     }
+}
+
+void partition_start_moved(struct partition *pt)
+{
+    wake_watches(pt, false);
 }
 
 void partition_watch_add(struct partition *pt, struct partition_watch *watch)
@@ -149,6 +154,9 @@ static struct log_config log_config_of(const struct topic_conf *conf,
     struct log_config config = log_config_default;
     config.segment_bytes = (uint64_t)conf->segment_bytes;
     config.producer_expiration_ms = (uint64_t)broker->producer_id_expiration_ms;
+    config.roll_ms = conf->segment_ms;
+    config.roll_jitter_ms = conf->segment_jitter_ms;
+    config.delete_delay_ms = (uint64_t)conf->file_delete_delay_ms;
     return config;
 }
 

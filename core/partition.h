@@ -76,6 +76,9 @@ struct partition {
 void partition_pinned(struct partition *pt);
 void partition_unpinned(struct partition *pt);
 
+/* Its log start went up: those who wait below it are woken. */
+void partition_start_moved(struct partition *pt);
+
 void partition_watch_add(struct partition *pt, struct partition_watch *watch);
 void partition_watch_remove(struct partition_watch *watch); /* also when it is not watching */
 

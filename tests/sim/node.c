@@ -63,6 +63,7 @@ static bool life_conf(struct broker_life *life)
         {.name = "listeners", .value = listeners},
         {.name = "auto.create.topics.enable", .value = "false"},
         {.name = "offsets.topic.num.partitions", .value = "3"},
+        {.name = "log.retention.ms", .value = "-1"}, /* timestamps are tags */
         {.name = "max.incremental.fetch.session.cache.slots", .value = sessions},
     };
     const struct conf_input input = {

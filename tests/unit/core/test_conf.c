@@ -439,18 +439,18 @@ static void test_files_of_kafka(void **state)
     static const char zookeeper[] = "zookeeper.connect is set";
     static const char roles[] = "only a controller does not exist";
     static const struct shipped all[] = {
-        {"kafka-2.8-server", zookeeper, "", "", 0, 8, 2, 6, 1},
-        {"kafka-2.8-kraft-server", NULL, ":9092", "localhost:9092", 1, 14, 2, 6, 1},
-        {"kafka-2.8-kraft-broker", NULL, "localhost:9092", "localhost:9092", 1, 14, 2, 6, 1},
-        {"kafka-2.8-kraft-controller", roles, "", "", 1, 11, 2, 6, 0},
-        {"kafka-3.9-server", zookeeper, "", "", 0, 7, 2, 6, 1},
-        {"kafka-3.9-kraft-server", NULL, ":9092", "localhost:9092", 1, 14, 2, 6, 1},
-        {"kafka-3.9-kraft-reconfig-server", NULL, ":9092", "localhost:9092", 1, 14, 2, 6, 1},
-        {"kafka-3.9-kraft-broker", NULL, "localhost:9092", "localhost:9092", 2, 14, 2, 6, 1},
-        {"kafka-3.9-kraft-controller", roles, "", "", 1, 12, 2, 6, 0},
-        {"kafka-4.3-server", NULL, ":9092", "localhost:9092", 1, 14, 2, 8, 1},
-        {"kafka-4.3-broker", NULL, "localhost:9092", "localhost:9092", 2, 14, 2, 8, 1},
-        {"kafka-4.3-controller", roles, "", "", 1, 12, 2, 8, 0},
+        {"kafka-2.8-server", zookeeper, "", "", 0, 10, 0, 6, 1},
+        {"kafka-2.8-kraft-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
+        {"kafka-2.8-kraft-broker", NULL, "localhost:9092", "localhost:9092", 1, 16, 0, 6, 1},
+        {"kafka-2.8-kraft-controller", roles, "", "", 1, 13, 0, 6, 0},
+        {"kafka-3.9-server", zookeeper, "", "", 0, 9, 0, 6, 1},
+        {"kafka-3.9-kraft-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
+        {"kafka-3.9-kraft-reconfig-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
+        {"kafka-3.9-kraft-broker", NULL, "localhost:9092", "localhost:9092", 2, 16, 0, 6, 1},
+        {"kafka-3.9-kraft-controller", roles, "", "", 1, 14, 0, 6, 0},
+        {"kafka-4.3-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 8, 1},
+        {"kafka-4.3-broker", NULL, "localhost:9092", "localhost:9092", 2, 16, 0, 8, 1},
+        {"kafka-4.3-controller", roles, "", "", 1, 14, 0, 8, 0},
     };
     for (size_t i = 0; i < array_count(all); i++)
         check_shipped(&all[i]);

@@ -143,14 +143,15 @@ static void test_copy_is_independent(void **state)
 {
     (void)state;
     begin("");
-    assert_true(alter(OVERRIDE_SET, "retention.ms", "1"));
+    assert_true(alter(OVERRIDE_SET, "delete.retention.ms", "1"));
     struct overrides copy;
     overrides_copy(&copy, &overrides);
-    assert_true(alter(OVERRIDE_SET, "retention.ms", "2"));
+    assert_true(alter(OVERRIDE_SET, "delete.retention.ms", "2"));
     assert_string_equal(copy.item[0].value, "1");
     overrides_fini(&copy);
     char buffer[64];
-    assert_string_equal(overrides_planned(&overrides, buffer, sizeof(buffer)), "retention.ms");
+    assert_string_equal(overrides_planned(&overrides, buffer, sizeof(buffer)),
+                        "delete.retention.ms");
     finish();
 }
 
