@@ -214,6 +214,10 @@ static bool meta_read(struct log_dir *dir, struct log_error *error)
         result = fs_read(dir->fs, file, block, FS_BLOCK, 0);
         fs_close(dir->fs, file);
     }
+    /* The rename that brought it may have been the last act of a start that was killed: nothing may
+     * be durable in a directory whose meta is not. */
+    if (result >= 0)
+        result = fs_sync_dir(dir->fs, dir->path);
     bool good =
         result < 0 ? log_refuse_io(error, "read", path, result) : meta_decode(dir, block, error);
     mem_free(path);
