@@ -154,6 +154,10 @@ bool journal_read(struct journal_file *jf, struct fs *fs, const char *path,
             break;
         at += (uint64_t)max_i64(result, 0);
     }
+    /* A group that a killed process was writing is read here and may be in the drive's cache only.
+     * Files are removed and cut because of what it says, so a power loss may not take it back. */
+    if (result >= 0)
+        result = fs_sync(fs, jf->file);
     bool good = result < 0
                     ? log_refuse_io(error, "read", path, result)
                     : journal_superblock_find(jf->bytes, jf->size, path, directory, &jf->sb, error);
@@ -245,11 +249,7 @@ bool journal_renew(struct journal_file *jf, const uint8_t directory[16], uint64_
     jf->sb.length = jf->size;
     jf->sb.checkpoint_seq = checkpoint_seq;
     jf->sb.clean = false;
-    /* What was read may be in the drive's cache only (a process that was killed): it must be safe
-     * before the other superblock is overwritten, or a power loss could take both. */
-    int64_t result = fs_sync(jf->fs, jf->file);
-    if (result >= 0)
-        result = journal_put_superblock(jf, directory);
+    int64_t result = journal_put_superblock(jf, directory);
     if (result >= 0)
         result = journal_put_superblock(jf, directory);
     return result >= 0 || log_refuse_io(error, "write", jf->path, result);
