@@ -37,7 +37,8 @@
 struct partition_fact {
     uint64_t *tags; /* [tags_size] by base offset; 0: not known */
     uint32_t tags_size;
-    int64_t end; /* the end lies here or later: acknowledged, or told by anybody */
+    int64_t end;      /* the end lies here or later: acknowledged, or told by anybody */
+    int64_t reckoned; /* the reckoning has read up to here */
 };
 
 enum topic_state {
