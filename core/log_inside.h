@@ -8,6 +8,7 @@
  *   log_read.c    finding offsets and timestamps, pinning bytes
  *   tail.c        tail blocks: memory, lookup, eviction
  *   segment.c     segments, their sparse index, and file jobs on the helper thread
+ *   segment_cut.c a segment file is cut to its data
  *   writer.c      lazy writes from tail blocks to segments, and checkpoints
  *   log_shard.c   a shard's part of a directory: start, end of turn, failure, stop
  *
@@ -152,6 +153,7 @@ struct file_job {
     uint64_t length;
     int file;
     uint8_t identity[FS_BLOCK]; /* log.id as it must be */
+    bool mistake_no_copy;
     struct index_entry *index;
     uint32_t index_count;
     uint64_t allocated;
@@ -187,6 +189,7 @@ struct log_body {
     uint32_t pending;        /* in the shard's queue: not durable yet */
     uint8_t size_class;      /* of the next block */
     bool loading;            /* the tail's partial block is being read */
+    bool cutting;            /* one of its segments is */
     bool held;               /* scratch of the waiting list */
     uint64_t block_since_ns;
 
@@ -423,6 +426,8 @@ struct log_dir_private {
 struct recovered_segment {
     int64_t base;
     uint32_t size;
+    uint64_t length; /* of the file */
+    bool sealed;
 };
 
 struct recovered_state {
@@ -479,6 +484,7 @@ bool segment_ready(struct segment *segment, uint64_t length);
 void segment_use(struct segment *segment);
 void segment_unuse(struct segment *segment);
 void segment_close_all(struct log_shard *ls); /* every open file, in the background */
+/* One segment of a log at a time (lg->cutting). */
 void segment_seal(struct segment *segment, void (*done)(struct file_job *job));
 /* The batch at `position` is not what was written: told to the operator, and remembered. */
 void segment_damaged(struct segment *segment, uint32_t position, int64_t offset);
@@ -490,6 +496,7 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
 void file_job_start(struct file_job *job);
 void log_directory_path(char *to, size_t size, const char *root, const char *topic,
                         int32_t partition);
+#define SEGMENT_IDENTITY_MAGIC "MRLOGID1"
 void log_identity_encode(uint8_t block[FS_BLOCK], const uint8_t directory[16],
                          const struct log_id *id, uint32_t incarnation);
 
@@ -502,6 +509,20 @@ bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid
                         struct log_id *id, uint32_t *incarnation);
 /* Renames a directory away and removes it. Blocking. */
 int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag);
+
+/* segment_cut.c; both block */
+struct segment_cut {
+    const char *directory;
+    const uint8_t *identity; /* of its log.id */
+    int file;
+    int64_t base;
+    uint32_t length;
+    bool mistake_no_copy;
+};
+/* The file ends at its data, durably. */
+int64_t segment_cut(struct fs *fs, const struct segment_cut *what);
+/* At a start: the last block of a segment whose cut was cut off is there again. */
+int64_t segment_cut_undo(struct fs *fs, const char *directory, const uint8_t identity[FS_BLOCK]);
 
 /* writer.c */
 void writer_want(struct log_body *lg);

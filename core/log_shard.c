@@ -275,7 +275,7 @@ static bool log_shard_cut(struct log_shard *ls)
         if (lg->state == LOG_DEAD || segment->cut || segment->allocated <= segment->size)
             continue;
         busy = true;
-        if (segment->job == NULL && segment_ready(segment, 0))
+        if (segment->job == NULL && !lg->cutting && segment_ready(segment, 0))
             segment_seal(segment, log_shard_on_cut);
     }
     return busy;

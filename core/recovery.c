@@ -6,7 +6,7 @@
  *   2. all journals are walked; each record joins its log
  *   3. per log, records are applied in the order of their change numbers: physically to the segment
  *      files, logically to offsets, epochs and producers (core/recovery_apply.c)
- *   4. files are checked against the lengths that came out, cut to them and synced
+ *   4. files are checked against the lengths that came out, and synced
  *   5. D/checkpoint-start gets all logs as they are now (written aside, renamed); the shards'
  *      checkpoint files begin empty
  *   6. every journal begins a new generation
@@ -495,7 +495,8 @@ static void recovery_publish(struct recovery *rc)
         out->topic = mem_strdup(log->entry.topic);
         out->start_offset = log->entry.start_offset;
         out->end_offset = log->entry.end_offset;
-        out->size_bytes = log->entry.sealed_bytes + log->entry.end.position;
+        for (uint32_t n = 0; n < log->segment_count; n++)
+            out->size_bytes += log->segments[n].size;
         out->state = state;
         log->segments = NULL;
         log->epochs = (struct epoch_history){0};
@@ -590,10 +591,10 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
         bool last = i + 1 == state->segment_count;
         segment->size = state->segments[i].size;
         segment->written = segment->size;
-        segment->allocated = segment->size;
+        segment->allocated = state->segments[i].length;
         uint32_t anchor = last ? state->anchor : LOG_NO_ANCHOR;
         segment->anchors = (struct log_anchors){anchor, anchor};
-        segment->sealed = !last;
+        segment->sealed = state->segments[i].sealed;
         segment->closed = !last;
         segment->timestamps_known = segment->size == 0;
         segment->end_offset = last ? recovered->end_offset : state->segments[i + 1].base;
@@ -610,6 +611,8 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
     lg->producers = state->producers;
     state->epochs = (struct epoch_history){0};
     state->producers = (struct producer_state){0};
+    if (lg->sealed_count + 1 < state->segment_count)
+        writer_want(lg); /* it seals the others */
     mem_free(state->segments);
     mem_free(state);
     recovered->state = NULL;

@@ -7,6 +7,11 @@
  * have been rewritten after the entry was made, and torn by the crash. Records behind the entry do
  * both. Bytes go through the page cache here and are synced at the end; nothing is released from
  * the journals before.
+ *
+ * A block with acknowledged bytes is written only with what the journals still hold, or with the
+ * copy that a cut has made (core/segment_cut.c). So files are not cut to their data here: that
+ * would rewrite the last block, of which there may be no copy. They lose the whole blocks behind
+ * it, and the roll or the stop that comes next does the rest.
  */
 #include "core/recovery.h"
 
@@ -70,13 +75,18 @@ static bool apply_open(struct apply *ap, int64_t base, bool create)
     return result >= 0;
 }
 
+/* The directory is this log's, and none of its segments is half cut. */
 static bool apply_claim(struct apply *ap)
 {
     struct log_dir *dir = ap->rc->dir;
     struct recovery_log *log = ap->log;
     uint8_t *identity = mem_pages(FS_BLOCK);
+    int64_t result = 0;
     log_identity_encode(identity, dir->uuid, &log->id, log->incarnation);
-    int64_t result = log_directory_claim(ap->fs, dir->path, log->directory, identity);
+    if (log->record_count > 0)
+        result = log_directory_claim(ap->fs, dir->path, log->directory, identity);
+    if (result >= 0 && !dir->was_clean)
+        result = segment_cut_undo(ap->fs, log->directory, identity);
     mem_pages_free(identity, FS_BLOCK);
     if (result == -EBUSY)
         return log_refuse(ap->rc->error, LOG_ERROR_DAMAGED,
@@ -282,10 +292,10 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
         producer_state_fini(&log->producers);
         producer_state_init(&log->producers, rc->seed);
     }
-    if (log->record_count == 0)
-        return true;
-    qsort(log->records, log->record_count, sizeof(log->records[0]), record_order);
     bool good = apply_claim(&ap);
+    if (log->record_count == 0)
+        return good;
+    qsort(log->records, log->record_count, sizeof(log->records[0]), record_order);
     uint64_t next = log->records[0].change;
     if (good && next > log->change + 1)
         good = apply_damaged(&ap, &log->records[0], "records before it are missing");
@@ -339,12 +349,24 @@ static bool settle_check(struct recovery *rc, const struct recovery_log *log, in
                       (long long)scan.offset_from);
 }
 
-static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int64_t base,
-                       uint32_t size)
+static void settle_add(struct recovery_log *log, struct recovered_segment segment)
+{
+    log->segments = mem_realloc(log->segments, (log->segment_count + 1) * sizeof(log->segments[0]));
+    uint32_t at = log->segment_count++;
+    while (at > 0 && log->segments[at - 1].base > segment.base) {
+        log->segments[at] = log->segments[at - 1];
+        at--;
+    }
+    log->segments[at] = segment;
+}
+
+/* The file is as long as it must be, and not by whole blocks longer. */
+static bool settle_cut(struct recovery *rc, struct recovery_log *log, int64_t base, uint32_t size)
 {
     struct fs *fs = rc->dir->fs;
     char *path = apply_path(log, base);
     int64_t result = fs_open(fs, path, FS_WRITE);
+    uint64_t length = 0;
     bool good = true;
     if (result == -ENOENT && size == 0) {
         result = 0; /* nothing was ever written */
@@ -356,13 +378,14 @@ static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int6
     } else if (result >= 0) {
         int file = (int)result;
         result = fs_size(fs, file);
+        length = min_u64((uint64_t)max_i64(result, 0), round_up(size, FS_BLOCK));
         if (result >= 0 && result < (int64_t)size)
             good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
                               "%s is damaged: it ends at %lld, but %u bytes were acknowledged; "
                               "restore it from a replica or a copy",
                               path, (long long)result, size);
-        else if (result > (int64_t)size)
-            result = fs_truncate(fs, file, size);
+        else if (result > (int64_t)length)
+            result = fs_truncate(fs, file, length);
         if (good && result >= 0)
             result = fs_sync(fs, file);
         if (good && result >= 0 && base == log->entry.end.segment_base)
@@ -372,18 +395,8 @@ static bool settle_cut(struct recovery *rc, const struct recovery_log *log, int6
     if (good && result < 0)
         good = log_refuse_io(rc->error, "cut", path, result);
     mem_free(path);
+    settle_add(log, (struct recovered_segment){.base = base, .size = size, .length = length});
     return good;
-}
-
-static void settle_add(struct recovery_log *log, int64_t base, uint32_t size)
-{
-    log->segments = mem_realloc(log->segments, (log->segment_count + 1) * sizeof(log->segments[0]));
-    uint32_t at = log->segment_count++;
-    while (at > 0 && log->segments[at - 1].base > base) {
-        log->segments[at] = log->segments[at - 1];
-        at--;
-    }
-    log->segments[at] = (struct recovered_segment){.base = base, .size = size};
 }
 
 static bool settle_is_open(const struct recovery_log *log, int64_t base)
@@ -423,7 +436,6 @@ static bool settle_open(struct recovery *rc, struct recovery_log *log, const str
         settle_unlink(rc, log, open->segment_base);
         return true;
     }
-    settle_add(log, open->segment_base, open->position);
     return settle_cut(rc, log, open->segment_base, open->position);
 }
 
@@ -441,8 +453,10 @@ static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t b
             int file = (int)result;
             result = fs_size(fs, file);
             fs_close(fs, file);
+            uint32_t size = (uint32_t)min_i64(max_i64(result, 0), INT32_MAX);
             if (result >= 0)
-                settle_add(log, base, (uint32_t)min_i64(result, INT32_MAX));
+                settle_add(log, (struct recovered_segment){
+                                    .base = base, .size = size, .length = size, .sealed = true});
         }
     }
     bool good = result >= 0 || log_refuse_io(rc->error, "look at", path, result);
@@ -470,13 +484,34 @@ static void settle_start(struct recovery *rc, struct recovery_log *log)
     memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
 }
 
+/* The entry says what there is now. */
+static void settle_entry(struct recovery_log *log)
+{
+    struct checkpoint_entry *entry = &log->entry;
+    mem_free(entry->open);
+    entry->open = mem_zalloc(log->segment_count * sizeof(entry->open[0]));
+    entry->open_count = 0;
+    entry->sealed_count = 0;
+    entry->sealed_bytes = 0;
+    for (uint32_t i = 0; i + 1 < log->segment_count; i++) {
+        const struct recovered_segment *segment = &log->segments[i];
+        if (segment->sealed) {
+            entry->sealed_count++;
+            entry->sealed_bytes += segment->size;
+        } else {
+            entry->open[entry->open_count++] = (struct log_place){segment->base, segment->size};
+        }
+    }
+    entry->flushed = entry->end;
+}
+
 static bool settle_count(struct recovery *rc, struct recovery_log *log)
 {
     struct checkpoint_entry *entry = &log->entry;
     uint32_t sealed = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < log->segment_count; i++) {
-        if (settle_is_open(log, log->segments[i].base))
+        if (!log->segments[i].sealed)
             continue;
         sealed++;
         bytes += log->segments[i].size;
@@ -485,7 +520,7 @@ static bool settle_count(struct recovery *rc, struct recovery_log *log)
      * been lost. */
     uint32_t below = settle_below(log);
     for (uint32_t i = 0; i < below && sealed > entry->sealed_count; i++) {
-        if (settle_is_open(log, log->segments[i].base))
+        if (!log->segments[i].sealed)
             continue;
         sealed--;
         bytes -= log->segments[i].size;
@@ -498,17 +533,7 @@ static bool settle_count(struct recovery *rc, struct recovery_log *log)
                           (unsigned long long)entry->sealed_bytes, sealed,
                           (unsigned long long)bytes);
     settle_start(rc, log);
-    /* From here on all but the last are sealed. */
-    entry->sealed_count = 0;
-    entry->sealed_bytes = 0;
-    for (uint32_t i = 0; i + 1 < log->segment_count; i++) {
-        entry->sealed_count++;
-        entry->sealed_bytes += log->segments[i].size;
-    }
-    mem_free(entry->open);
-    entry->open = NULL;
-    entry->open_count = 0;
-    entry->flushed = entry->end;
+    settle_entry(log);
     return true;
 }
 
@@ -529,7 +554,6 @@ bool recovery_settle(struct recovery *rc, struct recovery_log *log)
     for (uint32_t i = 0; good && i < entry->open_count; i++)
         good = settle_open(rc, log, &entry->open[i]);
     good = good && settle_cut(rc, log, entry->end.segment_base, entry->end.position);
-    settle_add(log, entry->end.segment_base, entry->end.position);
     if (good && result >= 0) {
         result = fs_sync_dir(rc->dir->fs, log->directory);
         good = result >= 0 || log_refuse_io(rc->error, "sync", log->directory, result);

@@ -20,8 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define NAME_KEPT_ASIDE        200U /* bytes of a deleted log's name, of the 255 a name may have */
-#define SEGMENT_IDENTITY_MAGIC "MRLOGID1"
+#define NAME_KEPT_ASIDE 200U /* bytes of a deleted log's name, of the 255 a name may have */
 
 /* ---- life ---- */
 
@@ -455,10 +454,14 @@ static int64_t job_write_index(struct file_job *job)
 
 static int64_t job_seal(struct file_job *job)
 {
+    const struct segment_cut cut = {.directory = job->directory,
+                                    .identity = job->identity,
+                                    .file = job->file,
+                                    .base = job->base,
+                                    .length = (uint32_t)job->length,
+                                    .mistake_no_copy = job->mistake_no_copy};
     job->verb = "cut";
-    int64_t result = fs_truncate(job->fs, job->file, job->length);
-    if (result >= 0)
-        result = fs_sync(job->fs, job->file);
+    int64_t result = segment_cut(job->fs, &cut);
     if (result >= 0)
         result = job_write_index(job);
     if (result >= 0)
@@ -554,6 +557,8 @@ static void file_job_on_work(struct io_op *op)
     ls->jobs--;
     if (job->segment != NULL)
         job->segment->job = NULL;
+    if (job->kind == JOB_SEAL)
+        job->lg->cutting = false;
     job->done(job);
     if (job->segment != NULL)
         segment_reap(job->segment);
@@ -632,9 +637,11 @@ bool segment_ready(struct segment *segment, uint64_t length)
 
 void segment_seal(struct segment *segment, void (*done)(struct file_job *job))
 {
-    must(segment->file >= 0 && segment->job == NULL);
+    must(segment->file >= 0 && segment->job == NULL && !segment->lg->cutting);
     struct file_job *job = file_job_new(segment->lg->ls, JOB_SEAL, segment->lg, segment, done);
+    segment->lg->cutting = true;
     job->length = segment->size;
+    job->mistake_no_copy = io_mutation(segment->lg->ls->io, "segment.cut_without_copy");
     if (io_mutation(segment->lg->ls->io, "segment.cut_too_short"))
         job->length = round_down(segment->size, FS_BLOCK);
     job->index_count = segment->index_count;

@@ -133,7 +133,7 @@ static void writer_on_sealed(struct file_job *job)
         job->lg->sealed_bytes += segment->size;
     }
     log_dirty(job->lg);
-    log_shard_kick(job->ls);
+    writer_want(job->lg); /* the next one */
 }
 
 static void writer_seal(struct log_body *lg)
@@ -146,7 +146,7 @@ static void writer_seal(struct log_body *lg)
         if (segment->sealed || segment->job != NULL || segment->written < segment->size ||
             lg->syncing == segment)
             continue;
-        if (segment_ready(segment, 0))
+        if (!lg->cutting && segment_ready(segment, 0))
             segment_seal(segment, writer_on_sealed);
     }
 }

@@ -396,10 +396,12 @@ static void block_power_loss(struct node *node, struct block *block, bool cut_lo
             continue;
         sector_fate(image + s * SECTOR, block->seen ? block->seen + s * SECTOR : NULL, cut, dice);
     }
-    /* A truncation zeroes the rest of its last block in place. That may tear, and is taken not to
-     * lose the whole block: no second copy of those bytes is kept while a segment is cut. */
-    bool written = (block->dirty & ~block->cut) != 0;
-    if (written && rng_one_in(dice->rng, dice->block_lost_one_in))
+    /* A drive may write 4096 bytes where 512 were meant, and half of a physical sector is
+     * unreadable as a whole: so the bytes that did not change are lost with those that did. A
+     * truncation to the middle of a block is such a write, the file system zeroes the rest in
+     * place. Only a block that was cut whole is not touched while the truncation is not durable. */
+    bool rewritten = block->cut != SECTORS_ALL || !cut_lost;
+    if (rewritten && rng_one_in(dice->rng, dice->block_lost_one_in))
         memset(image, rng_one_in(dice->rng, 2) ? 0 : 0xdb, BLOCK);
     free(block->seen);
     block->seen = image;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The shipped broker, whole: it lives a few lives on one machine, each with one to three shards,
- * and each ends by a kill, a power loss or a clean stop, at any moment, inside a start too.
- * Clients on another machine write, read and administer all the while (actor.h) and connect again
- * whenever they are cut off. In the last life the faults stop, everybody comes to an end within
- * bounded time, all partitions are read from front to back, and the model is concluded (model.h).
+ * and each ends by a kill, a power loss or a clean stop, at any moment, inside a start or a stop
+ * too. Clients on another machine write, read and administer all the while (actor.h) and connect
+ * again whenever they are cut off. In the last life the faults stop, everybody comes to an end
+ * within bounded time, all partitions are read from front to back, and the model is concluded
+ * (model.h).
  */
 #include <errno.h>
 
@@ -147,10 +148,13 @@ static void sweep(struct play *play)
     m->resting = false;
 }
 
-static void life_stop(struct play *play)
+static void life_stop(struct play *play, bool disturbed)
 {
     struct node *node = &play->node;
+    struct rng *rng = world_rng(play->world);
     play->model.stops |= 1ULL << (play->model.life & 63);
+    if (disturbed && rng_one_in(rng, 3))
+        machine_crash_in_call(node->machine, CRASH_POWER, (uint32_t)rng_between(rng, 1, 60));
     node_stop(node);
     if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
         wrong(&play->model, "the broker does not stop");
@@ -171,7 +175,7 @@ static void life_end(struct play *play)
         if (rng_one_in(rng, 3))
             sweep(play);
         if (node_runs(&play->node))
-            life_stop(play);
+            life_stop(play, true);
         else
             play->model.life++;
         return;
@@ -222,7 +226,7 @@ static void last_life(struct play *play)
     if (!m->failed)
         model_conclude(m);
     if (!m->failed)
-        life_stop(play);
+        life_stop(play, false);
 }
 
 static bool broker_play(struct world *world, char *why, size_t why_size)
