@@ -207,11 +207,13 @@ struct log_find {
 /* true: the answer is there (the usual case: the place is in memory); false: done() comes later. */
 bool log_find(struct log *lg, struct log_find *find);
 
-/* The first batch at or above start_offset and below upto_offset whose max timestamp is >=
- * timestamp; range.length 0 when there is none. The batch is whole in the range. The record inside
- * it is the caller's to find (L2). `offset`, `bytes_max`, `one_at_least` are ignored. */
+/* The first batch at or above `offset` (raised to start_offset, which may lie inside a batch) and
+ * below upto_offset whose max timestamp is >= timestamp; range.length 0 when there is none. The
+ * batch is whole in the range. The record inside it is the caller's to find (L2). `bytes_max` and
+ * `one_at_least` are ignored. */
 bool log_find_timestamp(struct log *lg, struct log_find *find, int64_t timestamp);
-/* The batch with the largest max timestamp (ListOffsets -3): the first such one. */
+/* The batch with the largest max timestamp (ListOffsets -3): the first such one; `offset` is
+ * ignored, too. */
 bool log_find_timestamp_max(struct log *lg, struct log_find *find);
 
 /* ---- bytes for readers ---- */

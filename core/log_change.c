@@ -375,7 +375,8 @@ static void start_apply(struct log_body *lg, const struct log_change *change)
             continue;
         segment->below = true;
         segment->gone_ns = gone_ns;
-        log_discount_segment(lg, segment);
+        if (!io_mutation(lg->ls->io, "log.gone_segment_counted"))
+            log_discount_segment(lg, segment);
         if (!lg->sweeping)
             TAILQ_INSERT_TAIL(&lg->ls->sweeping, lg, sweep_link);
         lg->sweeping = true;
@@ -399,7 +400,11 @@ static void start_run(struct log_body *lg, struct log_change *change)
         lg->ls->counts.rolls++;
     }
     change->priv.record.base_offset = offset;
-    change->priv.record.last_offset = lg->active->base;
+    change->priv.record.last_offset = io_mutation(lg->ls->io, "log.start_hides_new_end")
+                                          ? lg->durable_segment->base
+                                          : lg->active->base;
+    if (io_mutation(lg->ls->io, "log.start_before_durable"))
+        lg->log.start_offset = offset;
     change->priv.step = CHANGE_QUEUED;
     log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
 }

@@ -435,7 +435,6 @@ bool log_find(struct log *lg, struct log_find *find)
 
 bool log_find_timestamp(struct log *lg, struct log_find *find, int64_t timestamp)
 {
-    find->offset = min_i64(lg->start_offset, min_i64(find->upto_offset, lg->durable_offset));
     find->offset = max_i64(find->offset, lg->start_offset);
     find->priv.timestamp = timestamp;
     return log_find_mode(lg, find, FIND_TIMESTAMP);

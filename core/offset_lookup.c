@@ -54,7 +54,8 @@ static void scan(void *argument)
     int64_t target = lookup->timestamp;
     if (lookup->question == OFFSET_MAX_TIMESTAMP && batch_header_read(&header, &batch))
         target = header.max_timestamp;
-    if (record_find_start(&find, &inflater, batch, target, 0, INFLATED_BYTES_MAX)) {
+    if (record_find_start(&find, &inflater, batch, target, lookup->priv.from_offset,
+                          INFLATED_BYTES_MAX)) {
         enum record_status status;
         do {
             status = record_find_step(&find, 16);
@@ -67,12 +68,26 @@ static void scan(void *argument)
     inflater_fini(&inflater);
 }
 
+static void find_time(struct offset_lookup *lookup);
+
+/* The log may begin inside the batch: what made it young enough may lie below the start. */
 static void on_scanned(struct io_op *op)
 {
     struct offset_lookup *lookup = container_of(op, struct offset_lookup, priv.work);
+    struct piece piece;
+    struct span batch = span_of(&piece, lookup->priv.batch, lookup->priv.find.range.length);
+    struct batch_header header;
+    bool cut = lookup->offset < 0 && lookup->question == OFFSET_OF_TIMESTAMP &&
+               batch_header_read(&header, &batch) && header.base_offset < lookup->priv.from_offset;
+    if (cut)
+        lookup->priv.from_offset = batch_last_offset(&header) + 1;
+    struct partition *pt = lookup->priv.pt;
     mem_free(lookup->priv.batch);
-    partition_unpinned(lookup->priv.pt);
-    finish(lookup);
+    if (cut)
+        find_time(lookup);
+    else
+        finish(lookup);
+    partition_unpinned(pt);
 }
 
 static void copy_next(struct offset_lookup *lookup);
@@ -147,11 +162,15 @@ static void on_found(struct log_find *find)
     found(container_of(find, struct offset_lookup, priv.find));
 }
 
-static void find_time(struct offset_lookup *lookup, int64_t upto_offset)
+static void find_time(struct offset_lookup *lookup)
 {
     struct log_find *find = &lookup->priv.find;
     struct log *log = lookup->priv.pt->log;
-    *find = (struct log_find){.upto_offset = upto_offset, .done = on_found};
+    if (!io_mutation(lookup->priv.pt->bs->sh->io, "offsets.time_below_start"))
+        lookup->priv.from_offset = max_i64(lookup->priv.from_offset, log->start_offset);
+    *find = (struct log_find){.offset = lookup->priv.from_offset,
+                              .upto_offset = lookup->priv.upto_offset,
+                              .done = on_found};
     bool now = lookup->question == OFFSET_MAX_TIMESTAMP
                    ? log_find_timestamp_max(log, find)
                    : log_find_timestamp(log, find, lookup->timestamp);
@@ -194,7 +213,9 @@ static void look_up(struct broker_shard *bs, struct offset_lookup *lookup)
         break;
     case OFFSET_MAX_TIMESTAMP:
     case OFFSET_OF_TIMESTAMP:
-        find_time(lookup, upto);
+        lookup->priv.from_offset = 0;
+        lookup->priv.upto_offset = upto;
+        find_time(lookup);
         return;
     }
     finish(lookup);

@@ -43,6 +43,8 @@ struct offset_lookup {
         struct mail mail;
         struct broker_shard *from;
         struct partition *pt;
+        int64_t from_offset; /* the answer lies between these */
+        int64_t upto_offset;
         struct log_find find;
         struct log_pin pin;
         struct log_check check;

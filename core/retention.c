@@ -157,11 +157,9 @@ static void look_at_clocks(struct retention *rt)
     if (gained_ms <= CLOCK_JUMP_MS)
         return;
     rt->rests_until_ns = clock_ns + CLOCK_JUMP_REST_MS * 1000000ULL;
-    diag_warn(
-        rt->bs->sh, "log.clock_jump",
-        "gained_ms=%lld retention_by_time=rests rests_ms=%d next_step=check the clock of this "
-        "machine",
-        (long long)gained_ms, CLOCK_JUMP_REST_MS);
+    diag_warn(rt->bs->sh, "log.clock_jump",
+              "gained_ms=%lld retention_by_time=rests rests_ms=%d next_step=%s",
+              (long long)gained_ms, CLOCK_JUMP_REST_MS, "look at the clock of this machine");
 }
 
 static void on_timer(struct shard *sh, struct timer *timer)

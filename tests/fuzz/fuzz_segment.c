@@ -344,7 +344,7 @@ static void ask(struct run *run)
         return;
     }
     const struct question *question = &run->re->questions[run->asked++];
-    run->find = (struct log_find){.offset = question->offset,
+    run->find = (struct log_find){.offset = question->kind == ASK_OFFSET ? question->offset : 0,
                                   .upto_offset = question->bytes_max & 4 ? question->bytes_max % 257
                                                                          : INT64_MAX,
                                   .bytes_max = question->bytes_max,

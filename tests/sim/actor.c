@@ -149,6 +149,8 @@ static void crowd_begin(struct shard *sh, void *prepared)
         actor_new(crowd, sh, &actor_consumer, i);
     actor_new(crowd, sh, &actor_admin, 0);
     actor_new(crowd, sh, &actor_reader, 0);
+    if (rng_one_in(&crowd->model->rng, 2))
+        actor_new(crowd, sh, &actor_trimmer, 0);
 }
 
 void crowd_start(struct crowd *crowd, struct machine *machine)

@@ -30,6 +30,7 @@ extern const struct actor_kind actor_producer;
 extern const struct actor_kind actor_consumer;
 extern const struct actor_kind actor_admin;
 extern const struct actor_kind actor_reader;
+extern const struct actor_kind actor_trimmer;
 
 struct actor {
     struct client client;

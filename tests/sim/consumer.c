@@ -17,7 +17,8 @@ struct position {
     int32_t partition;
     int64_t offset;
     int64_t told_offset; /* what the session has; -1: it does not know the partition */
-    int64_t end;         /* of the model, when asked */
+    int64_t start;       /* both of the model, when asked */
+    int64_t end;
 };
 
 struct consumer {
@@ -91,6 +92,7 @@ static void take_up(struct consumer *co)
                                .partition = partition,
                                .told_offset = -1};
     int64_t end = fact_of(place)->end;
+    place->offset = fact_of(place)->start;
     if (rng_one_in(rng, 2))
         place->offset = rng_one_in(rng, 2) ? end : (int64_t)rng_below(rng, (uint64_t)end + 1);
 }
@@ -136,18 +138,27 @@ static void partition_answered(struct consumer *co, struct position *at,
     struct model *m = co->actor.model;
     if (model_excuses(m, co->ask.life, answer->error_code))
         return;
+    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && at->offset < fact_of(at)->start_asked) {
+        at->topic = NULL;
+        session_end(co);
+        return;
+    }
     if (answer->error_code != ERR_NONE) {
         wrong(m, "consumer %u: %s-%d at %lld: %s", co->actor.number, at->topic->name, at->partition,
               (long long)at->offset, err_name(answer->error_code));
         return;
     }
     model_end(m, at->topic, at->partition, answer->high_watermark, at->end);
-    if (answer->last_stable_offset != answer->high_watermark || answer->log_start_offset > 0)
-        wrong(m, "%s-%d: stable up to %lld of %lld, from %lld", at->topic->name, at->partition,
-              (long long)answer->last_stable_offset, (long long)answer->high_watermark,
-              (long long)answer->log_start_offset);
+    if (answer->last_stable_offset != answer->high_watermark)
+        wrong(m, "%s-%d: stable up to %lld of %lld", at->topic->name, at->partition,
+              (long long)answer->last_stable_offset, (long long)answer->high_watermark);
+    if (answer->log_start_offset >= 0) /* version 5 */
+        model_start(m, at->topic, at->partition, answer->log_start_offset, at->start);
     if (answer->records.kind != RECORDS_SPAN || answer->records.span.len == 0)
         return;
+    if (at->offset < at->start)
+        wrong(m, "%s-%d: read at %lld, and it began at %lld", at->topic->name, at->partition,
+              (long long)at->offset, (long long)at->start);
     const struct span *span = &answer->records.span;
     must(span->piece->len - span->skip >= span->len);
     at->offset = model_read(m, at->topic, at->partition, at->offset,
@@ -180,7 +191,7 @@ static void wait_check(struct consumer *co)
     uint64_t now_ns = world_now_ns(m->world);
     for (uint32_t i = 0; i < POSITIONS_MAX && co->ask.life == m->life; i++) {
         const struct position *at = &co->positions[i];
-        if (!is_valid(at) || at->told_offset < 0)
+        if (!is_valid(at) || at->told_offset < fact_of(at)->start_asked)
             continue;
         const struct partition_fact *fact = fact_of(at);
         uint64_t tag = at->told_offset < fact->tags_size ? fact->tags[at->told_offset] : 0;
@@ -263,6 +274,7 @@ static void fetch(struct consumer *co)
         struct position *at = &co->positions[i];
         if (!at->topic)
             continue;
+        at->start = fact_of(at)->start;
         at->end = fact_of(at)->end;
         if (at->told_offset == at->offset)
             continue;

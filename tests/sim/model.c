@@ -32,6 +32,7 @@ bool model_excuses(const struct model *m, uint32_t life, int16_t error)
 void model_init(struct model *m, struct world *world, struct node *node)
 {
     *m = (struct model){.world = world, .node = node, .rng = rng_split(world_rng(world))};
+    m->forgets = node->retention_bytes >= 0;
     m->large_one_in = rng_one_in(&m->rng, 8) ? 6 : 40;
     m->attempts = calloc(ATTEMPTS_MAX, sizeof(*m->attempts));
     must(m->attempts != NULL);
@@ -68,6 +69,8 @@ void topic_state_set(struct model *m, struct topic_fact *topic, enum topic_state
 {
     if (state == topic->state)
         return;
+    for (uint32_t i = 0; i < PARTITIONS_MAX && state == TOPIC_ASKED && m->forgets; i++)
+        topic->partition[i].start_asked = INT64_MAX;
     if (state == TOPIC_GOING)
         attempts_forget(m, model_topic_index(m, topic));
     if (state == TOPIC_FREE) {
@@ -328,6 +331,20 @@ void model_end(struct model *m, struct topic_fact *topic, int32_t partition, int
     fact->end = max_i64(fact->end, end);
 }
 
+void model_start(struct model *m, struct topic_fact *topic, int32_t partition, int64_t start,
+                 int64_t at_least)
+{
+    struct partition_fact *fact = &topic->partition[partition];
+    if (start < at_least)
+        wrong(m, "%s-%d begins at %lld, and began at %lld", topic->name, partition,
+              (long long)start, (long long)at_least);
+    if (start > fact->start_asked)
+        wrong(m, "%s-%d begins at %lld, and nobody wanted it behind %lld", topic->name, partition,
+              (long long)start, (long long)fact->start_asked);
+    fact->start = max_i64(fact->start, start);
+    fact->end = max_i64(fact->end, start);
+}
+
 /* ---- the end ---- */
 
 struct producer_line {
@@ -347,7 +364,8 @@ static void line_check(struct model *m, struct producer_line *line, uint64_t tag
     if (line->tag != 0 && same && tag < line->tag)
         wrong(m, "%s: batch %llu lies after batch %llu of its producer", where,
               (unsigned long long)tag, (unsigned long long)line->tag);
-    if (attempt->idempotent && attempt->sequence != (same ? line->next_sequence : 0))
+    bool cut = line->tag == 0 && line->next_sequence < 0; /* its first ones were trimmed */
+    if (attempt->idempotent && !cut && attempt->sequence != (same ? line->next_sequence : 0))
         wrong(m, "%s: batch %llu with sequence %d, after %d of its producer", where,
               (unsigned long long)tag, attempt->sequence, same ? line->next_sequence : 0);
     *line = (struct producer_line){.tag = tag,
@@ -356,13 +374,27 @@ static void line_check(struct model *m, struct producer_line *line, uint64_t tag
                                    .next_sequence = attempt->sequence + attempt->count};
 }
 
+/* The log may begin inside a batch. */
+static int64_t first_offset(const struct model *m, const struct partition_fact *fact)
+{
+    for (int64_t offset = min_i64(fact->start, (int64_t)fact->tags_size - 1); offset >= 0;
+         offset--) {
+        if (fact->tags[offset] != 0)
+            return offset + m->attempts[fact->tags[offset]].count > fact->start ? offset
+                                                                                : fact->start;
+    }
+    return fact->start;
+}
+
 static void partition_conclude(struct model *m, const struct topic_fact *topic, uint32_t partition)
 {
     struct producer_line lines[PRODUCERS_MAX] = {0};
     const struct partition_fact *fact = &topic->partition[partition];
     char where[32];
     (void)snprintf(where, sizeof(where), "%s-%u", topic->name, partition);
-    for (int64_t offset = 0; offset < fact->end && !m->failed;) {
+    for (uint32_t i = 0; i < PRODUCERS_MAX && fact->start > 0; i++)
+        lines[i].next_sequence = -1;
+    for (int64_t offset = first_offset(m, fact); offset < fact->end && !m->failed;) {
         uint64_t tag = offset < fact->tags_size ? fact->tags[offset] : 0;
         if (tag == 0) {
             wrong(m, "%s: nothing was read at %lld", where, (long long)offset);

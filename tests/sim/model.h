@@ -14,6 +14,7 @@
  *   model_read         bytes, gaps, batches that nobody sent, a batch at two places, at another
  *                      place than acknowledged, another batch where one was seen
  *   model_end          the end of a partition went back behind what anybody was told
+ *   model_start        its start went back, or beyond what anybody has asked for
  *   model_topics_seen  a confirmed topic is missing, a deleted one is back
  *   model_conclude     acknowledged or seen and not there; order and gaps of each producer
  */
@@ -39,6 +40,9 @@ struct partition_fact {
     uint32_t tags_size;
     int64_t end;      /* the end lies here or later: acknowledged, or told by anybody */
     int64_t reckoned; /* the reckoning has read up to here */
+    /* The log's start lies between these: told by anybody, and asked for. */
+    int64_t start;
+    int64_t start_asked;
 };
 
 enum topic_state {
@@ -89,6 +93,7 @@ struct model {
     bool resting;        /* nothing new is asked for */
     bool sweeping;       /* but for the deletion of one topic */
     bool reckoning;      /* the last life is being read to its end */
+    bool forgets;        /* the broker may raise the start of any partition by itself */
     uint64_t operations; /* requests answered */
     uint64_t operations_max;
     uint32_t large_one_in; /* batches of many KiB */
@@ -136,5 +141,8 @@ int64_t model_read(struct model *m, struct topic_fact *topic, int32_t partition,
 /* Somebody was told this end; `at_least` is partition->end when he asked. */
 void model_end(struct model *m, struct topic_fact *topic, int32_t partition, int64_t end,
                int64_t at_least);
+/* The same for its start; `at_least` is partition->start. */
+void model_start(struct model *m, struct topic_fact *topic, int32_t partition, int64_t start,
+                 int64_t at_least);
 /* Is the whole of every partition known? Then checks it. */
 void model_conclude(struct model *m);

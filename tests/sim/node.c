@@ -25,6 +25,7 @@ void node_init(struct node *node, struct world *world, struct machine *machine)
     node->open_files_max = (uint32_t)rng_between(&node->rng, 2, 8);
     node->segment_bytes = 65536 << rng_below(&node->rng, 4);
     node->sessions_max = rng_one_in(&node->rng, 4) ? 2 : 100;
+    node->retention_bytes = rng_one_in(&node->rng, 5) ? (int64_t)rng_below(&node->rng, 200000) : -1;
 }
 
 static void on_ready(void *user)
@@ -54,9 +55,11 @@ static bool life_conf(struct broker_life *life)
     struct io_address address;
     char listeners[64];
     char sessions[16];
+    char bytes[24];
     machine_address(node->machine, NODE_PORT, &address);
     (void)snprintf(listeners, sizeof(listeners), "PLAINTEXT://%u.%u.%u.%u:%u", address.ip[12],
                    address.ip[13], address.ip[14], address.ip[15], address.port);
+    (void)snprintf(bytes, sizeof(bytes), "%lld", (long long)node->retention_bytes);
     (void)snprintf(sessions, sizeof(sessions), "%d", node->sessions_max);
     const struct conf_assignment flags[] = {
         {.name = "log.dirs", .value = "/data"},
@@ -64,6 +67,9 @@ static bool life_conf(struct broker_life *life)
         {.name = "auto.create.topics.enable", .value = "false"},
         {.name = "offsets.topic.num.partitions", .value = "3"},
         {.name = "log.retention.ms", .value = "-1"}, /* timestamps are tags */
+        {.name = "log.retention.bytes", .value = bytes},
+        {.name = "log.retention.check.interval.ms", .value = "20"},
+        {.name = "log.segment.delete.delay.ms", .value = "10"},
         {.name = "max.incremental.fetch.session.cache.slots", .value = sessions},
     };
     const struct conf_input input = {

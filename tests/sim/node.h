@@ -23,6 +23,7 @@ struct node {
     uint32_t open_files_max;
     int32_t segment_bytes;
     int32_t sessions_max;
+    int64_t retention_bytes; /* -1: nothing goes by itself */
 
     /* this life */
     struct process *process;

@@ -18,12 +18,14 @@ struct reader {
     uint32_t incarnation;
     int32_t partition;
     int64_t timestamp; /* asked for */
-    int64_t end;       /* of the model, when asked; in the reckoning where to read to */
+    int64_t start;     /* both of the model, when asked */
+    int64_t end;
 
     /* the reckoning */
     uint32_t next_topic;
     int32_t next_partition;
-    bool end_wanted; /* of this partition: to be asked for */
+    bool end_wanted; /* both of this partition: to be asked for */
+    bool start_wanted;
     bool done;
 };
 
@@ -56,13 +58,17 @@ static void time_check(struct reader *re, const struct list_offsets_response_par
     struct model *m = re->actor.model;
     const struct partition_fact *fact = fact_of(re);
     int64_t upto = answer->offset < 0 ? re->end : min_i64(answer->offset, re->end);
-    for (int64_t at = 0; at < upto; at++) {
+    for (int64_t at = fact->start_asked; at < upto; at++) {
         uint64_t tag = at < fact->tags_size ? fact->tags[at] : 0;
         if (tag != 0 && (int64_t)tag >= re->timestamp && m->attempts[tag].acked)
             wrong(m, "%s-%d: the first at time %lld is %lld, not %lld", re->topic->name,
                   re->partition, (long long)re->timestamp, (long long)at,
                   (long long)answer->offset);
     }
+    if (answer->offset >= 0 && answer->offset < re->start)
+        wrong(m, "%s-%d: time %lld is at %lld, and it began at %lld", re->topic->name,
+              re->partition, (long long)re->timestamp, (long long)answer->offset,
+              (long long)re->start);
     if (answer->offset >= 0 && answer->timestamp < re->timestamp)
         wrong(m, "%s-%d: time %lld at %lld for %lld", re->topic->name, re->partition,
               (long long)answer->timestamp, (long long)answer->offset, (long long)re->timestamp);
@@ -76,14 +82,18 @@ static void offset_check(struct reader *re, const struct list_offsets_response_p
     if (answer->error_code != ERR_NONE)
         wrong(m, "ListOffsets of %s-%d: %s", re->topic->name, re->partition,
               err_name(answer->error_code));
-    else if (re->timestamp == EARLIEST && answer->offset != 0)
-        wrong(m, "%s-%d begins at %lld", re->topic->name, re->partition, (long long)answer->offset);
+    else if (re->timestamp == EARLIEST)
+        model_start(m, re->topic, re->partition, answer->offset, re->start);
     else if (re->timestamp == LATEST)
         model_end(m, re->topic, re->partition, answer->offset, re->end);
     else if (re->timestamp >= 0)
         time_check(re, answer);
     if (m->reckoning && re->timestamp == LATEST)
         re->end_wanted = false;
+    if (m->reckoning && re->timestamp == EARLIEST) {
+        re->start_wanted = false;
+        fact_of(re)->reckoned = max_i64(fact_of(re)->reckoned, answer->offset);
+    }
 }
 
 static void on_offsets(struct client *c, struct client_call *call)
@@ -118,6 +128,7 @@ static void ask_offsets(struct reader *re, int64_t timestamp)
     topic.partitions_count = 1;
     partition.partition_index = re->partition;
     partition.timestamp = re->timestamp = timestamp;
+    re->start = fact_of(re)->start;
     re->end = fact_of(re)->end;
     re->under_way = true;
     struct wr *w = ask_begin(&re->actor, &re->ask, KEY_LIST_OFFSETS, version);
@@ -158,6 +169,10 @@ static void on_fetched(struct client *c, struct client_call *call)
     struct partition_fact *fact = fact_of(re);
     if (model_excuses(re->actor.model, re->ask.life, answer->error_code))
         return;
+    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && fact->reckoned < fact->start_asked) {
+        re->start_wanted = true; /* it begins later now */
+        return;
+    }
     if (answer->error_code != ERR_NONE) {
         wrong(re->actor.model, "reading %s-%d at %lld: %s", re->topic->name, re->partition,
               (long long)fact->reckoned, err_name(answer->error_code));
@@ -215,6 +230,7 @@ static bool next_partition(struct reader *re)
         re->incarnation = topic->incarnation;
         re->partition = re->next_partition++;
         re->end_wanted = true;
+        re->start_wanted = true;
         return true;
     }
     return false;
@@ -240,8 +256,10 @@ static bool unread_partition(struct reader *re)
 
 static void reckon(struct reader *re)
 {
-    if (re->end_wanted || next_partition(re))
+    if (re->end_wanted || (!re->start_wanted && next_partition(re)))
         ask_offsets(re, LATEST);
+    else if (re->start_wanted)
+        ask_offsets(re, EARLIEST);
     else if (unread_partition(re))
         read_on(re);
     else
