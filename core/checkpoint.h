@@ -26,7 +26,7 @@ struct log_place {
 };
 
 #define LOG_NO_ANCHOR   UINT32_MAX
-#define LOG_ANCHOR_STEP (64U << 10)
+#define LOG_ANCHOR_STEP (16U << 10)
 
 /* Two batches' places in a segment. The second takes the first one's place when the log has gone on
  * by a step behind it, so between one and two steps (and a batch) lie behind the first. */
@@ -44,6 +44,13 @@ static inline void log_anchors_move(struct log_anchors *anchors, uint32_t positi
         return;
     anchors->first = anchors->second;
     anchors->second = position;
+}
+
+/* The one from which a start reads on: a step or a batch that is longer than one lies behind it. */
+static inline uint32_t log_anchor_of(const struct log_anchors *anchors, uint32_t end)
+{
+    bool far = anchors->second <= end && end - anchors->second >= LOG_ANCHOR_STEP;
+    return far ? anchors->second : anchors->first;
 }
 
 /* The segment ends at `position` from now on. */

@@ -133,6 +133,34 @@ static void journal_file_init(struct journal_file *jf, struct fs *fs, const char
     jf->path = mem_strdup(path);
 }
 
+struct journal_reading {
+    struct journal_file *jf;
+    int64_t results[FS_WORKERS]; /* of the failure, if there is one */
+};
+
+static bool journal_read_chunk(void *argument, uint32_t worker, uint32_t index)
+{
+    struct journal_reading *reading = argument;
+    struct journal_file *jf = reading->jf;
+    uint64_t at = JOURNAL_AREA + (uint64_t)index * JOURNAL_CHUNK;
+    uint64_t bytes = min_u64(JOURNAL_CHUNK, jf->size - at);
+    int64_t result = fs_read(jf->fs, jf->file, jf->bytes + at, bytes, at);
+    reading->results[worker] = min_i64(result, 0);
+    return result >= 0;
+}
+
+static int64_t journal_read_area(struct journal_file *jf)
+{
+    struct journal_reading reading = {.jf = jf};
+    uint64_t area = jf->size - min_u64(JOURNAL_AREA, jf->size);
+    (void)fs_each(jf->fs, (uint32_t)(round_up(area, JOURNAL_CHUNK) / JOURNAL_CHUNK),
+                  journal_read_chunk, &reading);
+    int64_t result = 0;
+    for (uint32_t i = 0; i < FS_WORKERS; i++)
+        result = min_i64(result, reading.results[i]);
+    return result;
+}
+
 bool journal_read(struct journal_file *jf, struct fs *fs, const char *path,
                   const uint8_t directory[16], struct log_error *error)
 {
@@ -148,19 +176,18 @@ bool journal_read(struct journal_file *jf, struct fs *fs, const char *path,
     }
     jf->size = round_down((uint64_t)result, FS_BLOCK);
     jf->bytes = mem_pages(max_u64(jf->size, FS_BLOCK));
-    for (uint64_t at = 0; result >= 0 && at < jf->size;) {
-        result = fs_read(fs, jf->file, jf->bytes + at, min_u64(JOURNAL_CHUNK, jf->size - at), at);
-        if (result == 0)
-            break;
-        at += (uint64_t)max_i64(result, 0);
-    }
-    /* A group that a killed process was writing is read here and may be in the drive's cache only.
-     * Files are removed and cut because of what it says, so a power loss may not take it back. */
-    if (result >= 0)
-        result = fs_sync(fs, jf->file);
+    result = fs_read(fs, jf->file, jf->bytes, min_u64(JOURNAL_AREA, jf->size), 0);
     bool good = result < 0
                     ? log_refuse_io(error, "read", path, result)
                     : journal_superblock_find(jf->bytes, jf->size, path, directory, &jf->sb, error);
+    if (good && !jf->sb.clean)
+        result = journal_read_area(jf);
+    /* A group that a killed process was writing is read here and may be in the drive's cache only.
+     * Files are removed and cut because of what it says, so a power loss may not take it back. */
+    if (good && result >= 0)
+        result = fs_sync(fs, jf->file);
+    if (good && result < 0)
+        good = log_refuse_io(error, "read", path, result);
     if (!good)
         journal_file_close(jf);
     return good;

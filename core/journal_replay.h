@@ -53,7 +53,8 @@ bool journal_superblock_find(const uint8_t *bytes, uint64_t size, const char *pa
                              const uint8_t directory[16], struct journal_superblock *sb,
                              struct log_error *error);
 
-/* Reads the file whole. */
+/* Reads the file whole; of a journal that was stopped clean the superblocks alone, for there is
+ * nothing to replay. */
 bool journal_read(struct journal_file *jf, struct fs *fs, const char *path,
                   const uint8_t directory[16], struct log_error *error);
 void journal_forget(struct journal_file *jf); /* frees the bytes */

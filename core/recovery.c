@@ -6,7 +6,8 @@
  *   2. all journals are walked; each record joins its log
  *   3. per log, records are applied in the order of their change numbers: physically to the segment
  *      files, logically to offsets, epochs and producers (core/recovery_apply.c)
- *   4. files are checked against the lengths that came out, and synced
+ *   4. files are checked against the lengths that came out, and synced; 3 and 4 run for many logs
+ *      beside each other, because a log costs a few waits for the disk
  *   5. D/checkpoint-start gets all logs as they are now (written aside, renamed); the shards'
  *      checkpoint files begin empty
  *   6. every journal begins a new generation
@@ -44,6 +45,14 @@ static void recovery_slot(struct recovery *rc, uint32_t index)
     while (rc->slots[slot] != 0)
         slot = (slot + 1) & rc->slots_mask;
     rc->slots[slot] = index + 1;
+}
+
+static void recovery_fill_slots(struct recovery *rc)
+{
+    for (uint32_t i = 0; rc->size > 0 && i <= rc->slots_mask; i++)
+        rc->slots[i] = 0;
+    for (uint32_t i = 0; i < rc->count; i++)
+        recovery_slot(rc, i);
 }
 
 static struct recovery_log *recovery_log_of(struct recovery *rc, const struct log_id *id,
@@ -84,6 +93,36 @@ static void recovery_log_free(struct recovery_log *log)
     mem_free(log->directory);
     mem_free(log->segments);
     mem_free(log);
+}
+
+/* ---- many at a time ---- */
+
+typedef bool recovery_job(struct recovery *rc, struct recovery_worker *worker, uint32_t index);
+
+struct recovery_each {
+    struct recovery *rc;
+    recovery_job *job;
+};
+
+static bool recovery_on_each(void *argument, uint32_t number, uint32_t index)
+{
+    const struct recovery_each *each = argument;
+    struct recovery_worker *worker = &each->rc->workers[number];
+    worker->failed_at = index;
+    return each->job(each->rc, worker, index);
+}
+
+/* The error is that of the lowest index, whoever was first. */
+static bool recovery_each(struct recovery *rc, uint32_t count, recovery_job *job)
+{
+    struct recovery_each each = {.rc = rc, .job = job};
+    uint32_t failed = fs_each(rc->dir->fs, count, recovery_on_each, &each);
+    for (uint32_t i = 0; failed < count && i < FS_WORKERS; i++) {
+        const struct recovery_worker *worker = &rc->workers[i];
+        if (worker->failed_at == failed && worker->error.kind != LOG_ERROR_NONE)
+            *rc->error = worker->error;
+    }
+    return failed == count;
 }
 
 /* ---- 1: checkpoints ---- */
@@ -157,8 +196,9 @@ static int32_t name_number(const char *name, const char *prefix)
     return *end == '\0' && number < SHARDS_MAX ? (int32_t)number : -1;
 }
 
-static bool recovery_read_checkpoints(struct recovery *rc, const struct fs_list *list)
+static bool recovery_read_checkpoints(struct recovery *rc)
 {
+    const struct fs_list *list = &rc->list;
     for (uint32_t i = 0; i < list->count; i++) {
         const char *name = list->names[i];
         int32_t number = name_number(name, "checkpoint-");
@@ -226,8 +266,9 @@ static bool recovery_walk(struct recovery *rc, struct journal_file *jf, int32_t 
     return good;
 }
 
-static bool recovery_read_journals(struct recovery *rc, const struct fs_list *list)
+static bool recovery_read_journals(struct recovery *rc)
 {
+    const struct fs_list *list = &rc->list;
     rc->journals = mem_zalloc(SHARDS_MAX * sizeof(rc->journals[0]));
     rc->journal_count = SHARDS_MAX;
     for (uint32_t i = 0; i < SHARDS_MAX; i++)
@@ -273,10 +314,7 @@ static void recovery_drop_dead(struct recovery *rc)
             rc->logs[kept++] = rc->logs[i];
     }
     rc->count = kept;
-    for (uint32_t i = 0; rc->size > 0 && i <= rc->slots_mask; i++)
-        rc->slots[i] = 0;
-    for (uint32_t i = 0; i < kept; i++)
-        recovery_slot(rc, i);
+    recovery_fill_slots(rc);
 }
 
 /* A birth that only the journal knows: its entry begins the log. */
@@ -298,6 +336,28 @@ static bool recovery_take_births(struct recovery *rc)
     return true;
 }
 
+/* By name. Two of one name, where both are said to live, stand beside each other. */
+static int recovery_order(const void *a, const void *b)
+{
+    const struct recovery_log *x = *(struct recovery_log *const *)a;
+    const struct recovery_log *y = *(struct recovery_log *const *)b;
+    int order = strcmp(x->entry.topic, y->entry.topic);
+    if (order == 0 && x->id.partition != y->id.partition)
+        order = x->id.partition < y->id.partition ? -1 : 1;
+    if (order == 0)
+        order = memcmp(&x->id, &y->id, sizeof(x->id));
+    if (order == 0)
+        order = x->incarnation < y->incarnation ? -1 : 1;
+    return order;
+}
+
+static void recovery_sort(struct recovery *rc)
+{
+    if (rc->count > 1)
+        qsort(rc->logs, rc->count, sizeof(struct recovery_log *), recovery_order);
+    recovery_fill_slots(rc);
+}
+
 bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation)
 {
     if (rc->size == 0)
@@ -313,30 +373,51 @@ bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t
 
 /* Directories of deleted logs, and of logs that were never born durably: their paths may be wanted
  * by logs that live. */
-static bool recovery_clear_directories(struct recovery *rc, const struct fs_list *list)
+static bool recovery_clear_directory(struct recovery *rc, struct recovery_worker *worker,
+                                     uint32_t index)
 {
     struct log_dir *dir = rc->dir;
-    for (uint32_t i = 0; i < list->count; i++) {
-        char *path = log_dir_path(dir, list->names[i]);
-        size_t length = strlen(path);
-        struct log_id id;
-        uint32_t incarnation;
-        bool dead = length > 7 && strcmp(path + length - 7, "-delete") == 0;
-        if (!dead && log_directory_read(dir->fs, path, dir->uuid, &id, &incarnation))
-            dead = !recovery_lives(rc, &id, incarnation);
-        if (dead)
-            (void)log_directory_remove(dir->fs, dir->path, path, (uint32_t)rc->seed);
-        mem_free(path);
+    (void)worker;
+    char *path = log_dir_path(dir, rc->list.names[index]);
+    size_t length = strlen(path);
+    struct log_id id;
+    uint32_t incarnation;
+    bool dead = length > 7 && strcmp(path + length - 7, "-delete") == 0;
+    if (!dead && log_directory_read(dir->fs, path, dir->uuid, &id, &incarnation))
+        dead = !recovery_lives(rc, &id, incarnation);
+    if (dead)
+        (void)log_directory_remove(dir->fs, dir->path, path, (uint32_t)rc->seed);
+    mem_free(path);
+    return true;
+}
+
+static bool recovery_same_name(const struct recovery *rc, uint32_t a, uint32_t b)
+{
+    const struct recovery_log *x = rc->logs[a];
+    const struct recovery_log *y = rc->logs[b];
+    return x->id.partition == y->id.partition && strcmp(x->entry.topic, y->entry.topic) == 0;
+}
+
+/* Logs of one name have one directory, and come one after another. */
+static bool recovery_bring_back_name(struct recovery *rc, struct recovery_worker *worker,
+                                     uint32_t index)
+{
+    const struct log_dir_options *options = &rc->dir->options;
+    if (worker == &rc->workers[0] && options->on_progress != NULL)
+        options->on_progress(options->user, index, rc->count);
+    if (index > 0 && recovery_same_name(rc, index - 1, index))
+        return true;
+    for (uint32_t i = index; i < rc->count && recovery_same_name(rc, index, i); i++) {
+        if (!recovery_bring_back(rc, worker, rc->logs[i]))
+            return false;
     }
     return true;
 }
 
-static bool recovery_apply_all(struct recovery *rc)
+static bool recovery_bring_all_back(struct recovery *rc)
 {
-    for (uint32_t i = 0; i < rc->count; i++) {
-        if (!recovery_apply(rc, rc->logs[i]) || !recovery_settle(rc, rc->logs[i]))
-            return false;
-    }
+    if (!recovery_each(rc, rc->count, recovery_bring_back_name))
+        return false;
     int result = fs_sync_dir(rc->dir->fs, rc->dir->path);
     return result >= 0 || log_refuse_io(rc->error, "sync the directory", rc->dir->path, result);
 }
@@ -463,16 +544,6 @@ static bool recovery_start_journals(struct recovery *rc)
 
 /* ---- results ---- */
 
-static int recovery_order(const void *a, const void *b)
-{
-    const struct recovered_log *x = a;
-    const struct recovered_log *y = b;
-    int order = strcmp(x->topic, y->topic);
-    if (order != 0)
-        return order;
-    return x->id.partition < y->id.partition ? -1 : x->id.partition > y->id.partition;
-}
-
 static void recovery_publish(struct recovery *rc)
 {
     struct log_dir *dir = rc->dir;
@@ -502,7 +573,6 @@ static void recovery_publish(struct recovery *rc)
         log->epochs = (struct epoch_history){0};
         log->producers = (struct producer_state){0};
     }
-    qsort(dir->recovered, dir->recovered_count, sizeof(dir->recovered[0]), recovery_order);
 }
 
 static void recovered_fini(struct recovered_log *recovered)
@@ -542,6 +612,9 @@ static void recovery_fini(struct recovery *rc)
         else
             journal_forget(&rc->journals[i]);
     }
+    for (uint32_t i = 0; i < FS_WORKERS; i++)
+        mem_pages_free(rc->workers[i].buffer, RECOVERY_CHECK_READ);
+    fs_list_free(&rc->list);
     mem_free(rc->journals);
     mem_free(rc->logs);
     mem_free(rc->slots);
@@ -554,19 +627,20 @@ bool log_dir_recover(struct log_dir *dir, struct log_error *error)
     memcpy(&rc.seed, dir->options.new_uuid, sizeof(rc.seed));
     rc.mistake_forget_producers = fs_mutation(dir->fs, "recovery.forget_producers");
     dir->was_clean = true;
-    struct fs_list list = {0};
-    int result = fs_list(dir->fs, dir->path, &list);
+    int result = fs_list(dir->fs, dir->path, &rc.list);
     bool good = result >= 0 || log_refuse_io(error, "read the directory", dir->path, result);
-    good = good && recovery_read_checkpoints(&rc, &list) && recovery_read_journals(&rc, &list);
+    good = good && recovery_read_checkpoints(&rc) && recovery_read_journals(&rc);
     if (good)
         recovery_drop_dead(&rc);
-    good = good && recovery_take_births(&rc) && recovery_clear_directories(&rc, &list) &&
-           recovery_apply_all(&rc) && recovery_write_start(&rc) &&
+    good = good && recovery_take_births(&rc);
+    if (good)
+        recovery_sort(&rc);
+    good = good && recovery_each(&rc, rc.list.count, recovery_clear_directory) &&
+           recovery_bring_all_back(&rc) && recovery_write_start(&rc) &&
            recovery_start_checkpoints(&rc) && recovery_start_journals(&rc);
     if (good)
         recovery_publish(&rc);
     recovery_fini(&rc);
-    fs_list_free(&list);
     return good;
 }
 

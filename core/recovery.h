@@ -6,11 +6,13 @@
 
 #include "core/journal_replay.h"
 #include "core/log_inside.h"
+#include "io/fs.h"
 
 /* Bytes of segments that a start reads at most to check them, all logs together: what lies between
- * a log's anchor and its end (core/checkpoint.h), as long as there is room. 256 MiB take 0.1 to 0.3
+ * a log's anchor and its end (core/checkpoint.h), as long as there is room. 256 MiB take 0.1 to 0.8
  * seconds of a start; what is not checked here is checked when it is read. */
-#define RECOVERY_CHECK_MAX (256ULL << 20)
+#define RECOVERY_CHECK_MAX  (256ULL << 20)
+#define RECOVERY_CHECK_READ (256U << 10) /* at a time */
 
 char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
 void recovery_forget(struct log_dir *dir);                       /* what nobody adopted */
@@ -47,10 +49,18 @@ struct recovery_log {
     uint32_t segment_count;
 };
 
+/* Logs come back beside each other (fs_each): each worker has an error and memory of its own. */
+struct recovery_worker {
+    uint32_t failed_at; /* the index whose error this is */
+    struct log_error error;
+    uint8_t *buffer; /* RECOVERY_CHECK_READ bytes */
+};
+
 struct recovery {
     struct log_dir *dir;
     struct log_error *error;
-    struct recovery_log **logs;
+    struct fs_list list;        /* names in the directory */
+    struct recovery_log **logs; /* by name, once their names are known */
     uint32_t count;
     uint32_t size;
     uint32_t *slots; /* index + 1 */
@@ -59,7 +69,8 @@ struct recovery {
     uint32_t journal_count;
     uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
     uint64_t seed;
-    uint64_t checked_bytes; /* of segments, against RECOVERY_CHECK_MAX */
+    struct recovery_worker workers[FS_WORKERS];
+    uint64_t checked_bytes; /* of segments, against RECOVERY_CHECK_MAX; atomic */
     const char *path_now;   /* file being read */
     bool mistake_forget_producers;
 };
@@ -68,7 +79,7 @@ struct recovery {
 bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
 bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
 
-/* core/recovery_apply.c: one log's records, physically and logically; then its files checked, cut
- * and synced. */
-bool recovery_apply(struct recovery *rc, struct recovery_log *log);
-bool recovery_settle(struct recovery *rc, struct recovery_log *log);
+/* core/recovery_apply.c: one log's records, physically and logically; then its files are checked,
+ * cut and synced. */
+bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
+                         struct recovery_log *log);

@@ -21,16 +21,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECK_READ (256U << 10)
-
 /* ---- files ---- */
 
 struct apply {
     struct recovery *rc;
+    struct recovery_worker *worker;
+    struct log_error *error; /* the worker's */
     struct recovery_log *log;
     struct fs *fs;
     int file; /* of segment `base` */
     int64_t base;
+    bool changed; /* a file, or the names of files, since the last stop: to be synced */
 };
 
 static char *apply_path(const struct recovery_log *log, int64_t base)
@@ -56,7 +57,7 @@ static bool apply_close(struct apply *ap)
     int result = fs_sync(ap->fs, ap->file);
     fs_close(ap->fs, ap->file);
     ap->file = -1;
-    return result >= 0 || log_refuse_io(ap->rc->error, "sync", ap->log->directory, result);
+    return result >= 0 || log_refuse_io(ap->error, "sync", ap->log->directory, result);
 }
 
 static bool apply_open(struct apply *ap, int64_t base, bool create)
@@ -68,7 +69,7 @@ static bool apply_open(struct apply *ap, int64_t base, bool create)
     char *path = apply_path(ap->log, base);
     int result = fs_open(ap->fs, path, FS_WRITE | (create ? FS_CREATE : 0));
     if (result < 0)
-        (void)log_refuse_io(ap->rc->error, "open", path, result);
+        (void)log_refuse_io(ap->error, "open", path, result);
     mem_free(path);
     ap->file = result;
     ap->base = base;
@@ -80,6 +81,8 @@ static bool apply_claim(struct apply *ap)
 {
     struct log_dir *dir = ap->rc->dir;
     struct recovery_log *log = ap->log;
+    if (log->record_count == 0 && dir->was_clean)
+        return true;
     uint8_t *identity = mem_pages(FS_BLOCK);
     int64_t result = 0;
     log_identity_encode(identity, dir->uuid, &log->id, log->incarnation);
@@ -89,15 +92,15 @@ static bool apply_claim(struct apply *ap)
         result = segment_cut_undo(ap->fs, log->directory, identity);
     mem_pages_free(identity, FS_BLOCK);
     if (result == -EBUSY)
-        return log_refuse(ap->rc->error, LOG_ERROR_DAMAGED,
+        return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                           "%s is claimed by two logs; restore the directory from a copy",
                           log->directory);
-    return result >= 0 || log_refuse_io(ap->rc->error, "make", log->directory, result);
+    return result >= 0 || log_refuse_io(ap->error, "make", log->directory, result);
 }
 
 static bool apply_damaged(struct apply *ap, const struct recovery_record *record, const char *what)
 {
-    return log_refuse(ap->rc->error, LOG_ERROR_DAMAGED,
+    return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                       "%s is damaged at offset %llu: %s (%s-%d); restore the directory from a "
                       "replica or a copy",
                       record->path, (unsigned long long)record->position, what,
@@ -114,7 +117,7 @@ static bool apply_bytes(struct apply *ap, const struct journal_append *append, c
     if (!apply_open(ap, append->segment_base, true))
         return false;
     int64_t result = fs_write(ap->fs, ap->file, bytes, count, append->position);
-    return result >= 0 || log_refuse_io(ap->rc->error, "write", ap->log->directory, result);
+    return result >= 0 || log_refuse_io(ap->error, "write", ap->log->directory, result);
 }
 
 /* Bytes of a covered record that still belong to the log. */
@@ -208,7 +211,7 @@ static bool apply_drop_above(struct apply *ap, int64_t base)
         mem_free(path);
     }
     fs_list_free(&list);
-    return result >= 0 || log_refuse_io(ap->rc->error, "cut", ap->log->directory, result);
+    return result >= 0 || log_refuse_io(ap->error, "cut", ap->log->directory, result);
 }
 
 static bool apply_truncate(struct apply *ap, const struct recovery_record *record)
@@ -278,9 +281,10 @@ static int record_order(const void *a, const void *b)
     return x->change < y->change ? -1 : x->change > y->change;
 }
 
-bool recovery_apply(struct recovery *rc, struct recovery_log *log)
+static bool apply_records(struct apply *ap)
 {
-    struct apply ap = {.rc = rc, .log = log, .fs = rc->dir->fs, .file = -1};
+    const struct recovery *rc = ap->rc;
+    struct recovery_log *log = ap->log;
     size_t size = strlen(rc->dir->path) + LOG_TOPIC_MAX + 16;
     log->directory = mem_alloc(size);
     log_directory_path(log->directory, size, rc->dir->path, log->entry.topic, log->id.partition);
@@ -292,57 +296,66 @@ bool recovery_apply(struct recovery *rc, struct recovery_log *log)
         producer_state_fini(&log->producers);
         producer_state_init(&log->producers, rc->seed);
     }
-    bool good = apply_claim(&ap);
+    bool good = apply_claim(ap);
     if (log->record_count == 0)
         return good;
     qsort(log->records, log->record_count, sizeof(log->records[0]), record_order);
     uint64_t next = log->records[0].change;
     if (good && next > log->change + 1)
-        good = apply_damaged(&ap, &log->records[0], "records before it are missing");
+        good = apply_damaged(ap, &log->records[0], "records before it are missing");
     for (uint32_t i = 0; good && i < log->record_count; i++, next++) {
         const struct recovery_record *record = &log->records[i];
-        good = record->change == next ? apply_one(&ap, record)
-                                      : apply_damaged(&ap, record, "records before it are missing");
+        good = record->change == next ? apply_one(ap, record)
+                                      : apply_damaged(ap, record, "records before it are missing");
     }
     log->entry.change = max_u64(log->entry.change, next - 1);
-    log->entry.anchor = log->anchors.first;
-    return apply_close(&ap) && good;
+    log->entry.anchor = log_anchor_of(&log->anchors, log->entry.end.position);
+    return apply_close(ap) && good;
 }
 
 /* ---- settling: files as long as they must be, and no others ---- */
 
-/* The batches behind the anchor of the last segment, whose end is the log's. */
-static bool settle_check(struct recovery *rc, const struct recovery_log *log, int file,
-                         const char *path)
+/* Is there still room in what all logs together may read? */
+static bool settle_may_check(struct recovery *rc, uint32_t bytes)
 {
+    return __atomic_add_fetch(&rc->checked_bytes, bytes, __ATOMIC_RELAXED) <= RECOVERY_CHECK_MAX;
+}
+
+/* The batches behind the anchor of the last segment, whose end is the log's. Whole blocks are read,
+ * past the page cache. */
+static bool settle_check(struct apply *ap, int file, const char *path)
+{
+    const struct recovery_log *log = ap->log;
     const struct checkpoint_entry *entry = &log->entry;
-    uint32_t at = entry->anchor;
-    uint32_t end = entry->end.position;
-    if (at >= end || rc->checked_bytes + (end - at) > RECOVERY_CHECK_MAX)
+    uint64_t at = entry->anchor;
+    uint64_t end = entry->end.position;
+    if (at >= end || !settle_may_check(ap->rc, (uint32_t)(end - at)))
         return true;
-    rc->checked_bytes += end - at;
     struct batch_scan scan;
     batch_scan_start(&scan, entry->end.segment_base);
     scan.offset_upto = entry->end_offset;
     /* Empty although there are batches: the log's start is at its end. */
     if (log->epochs.count > 0)
         scan.epoch_upto = epoch_latest(&log->epochs);
-    uint8_t *buffer = mem_pages(CHECK_READ);
+    if (ap->worker->buffer == NULL)
+        ap->worker->buffer = mem_pages(RECOVERY_CHECK_READ);
     int64_t result = 0;
     bool good = true;
     while (good && at < end) {
-        result = fs_read(rc->dir->fs, file, buffer, min_u64(CHECK_READ, end - at), at);
-        if (result <= 0)
+        uint64_t from = round_down(at, FS_BLOCK);
+        uint64_t bytes = min_u64(RECOVERY_CHECK_READ, round_up(end, FS_BLOCK) - from);
+        result = fs_read(ap->fs, file, ap->worker->buffer, bytes, from);
+        uint64_t upto = min_u64(end, from + (uint64_t)max_i64(result, 0));
+        if (upto <= at)
             break;
-        good = batch_scan_feed(&scan, buffer, (size_t)result);
-        at += (uint32_t)result;
+        good = batch_scan_feed(&scan, ap->worker->buffer + (at - from), upto - at);
+        at = upto;
     }
-    mem_pages_free(buffer, CHECK_READ);
     if (result < 0)
-        return log_refuse_io(rc->error, "read", path, result);
+        return log_refuse_io(ap->error, "read", path, result);
     if (good && batch_scan_is_whole(&scan) && scan.offset_from == entry->end_offset)
         return true;
-    return log_refuse(rc->error, LOG_ERROR_DAMAGED,
+    return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                       "%s is damaged at offset %llu: the batch there, at or above log offset %lld, "
                       "does not match its checksum; restore the directory from a replica or a copy",
                       path, (unsigned long long)entry->anchor + scan.batch_at,
@@ -360,43 +373,53 @@ static void settle_add(struct recovery_log *log, struct recovered_segment segmen
     log->segments[at] = segment;
 }
 
-/* The file is as long as it must be, and not by whole blocks longer. */
-static bool settle_cut(struct recovery *rc, struct recovery_log *log, int64_t base, uint32_t size)
+/* The file is as long as it must be, and not by whole blocks longer: *length. Synced, where it is
+ * not so since a clean stop. */
+static int64_t settle_size(struct apply *ap, int file, const char *path, uint32_t size,
+                           uint64_t *length)
 {
-    struct fs *fs = rc->dir->fs;
-    char *path = apply_path(log, base);
-    int64_t result = fs_open(fs, path, FS_WRITE);
+    int64_t result = fs_size(ap->fs, file);
+    if (result >= 0 && result < (int64_t)size) {
+        (void)log_refuse(ap->error, LOG_ERROR_DAMAGED,
+                         "%s is damaged: it ends at %lld, but %u bytes were acknowledged; restore "
+                         "it from a replica or a copy",
+                         path, (long long)result, size);
+        return -EIO;
+    }
+    *length = min_u64((uint64_t)max_i64(result, 0), round_up(size, FS_BLOCK));
+    bool cut = result > (int64_t)*length;
+    if (cut)
+        result = fs_truncate(ap->fs, file, *length);
+    if (result >= 0 && (cut || ap->changed))
+        result = fs_sync(ap->fs, file);
+    return result;
+}
+
+static bool settle_cut(struct apply *ap, int64_t base, uint32_t size)
+{
+    char *path = apply_path(ap->log, base);
+    int64_t result = fs_open(ap->fs, path, FS_WRITE | FS_DIRECT);
     uint64_t length = 0;
     bool good = true;
     if (result == -ENOENT && size == 0) {
         result = 0; /* nothing was ever written */
     } else if (result == -ENOENT) {
-        good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
+        good = log_refuse(ap->error, LOG_ERROR_DAMAGED,
                           "%s is missing, but %u bytes of it were acknowledged; restore it from a "
                           "replica or a copy",
                           path, size);
     } else if (result >= 0) {
         int file = (int)result;
-        result = fs_size(fs, file);
-        length = min_u64((uint64_t)max_i64(result, 0), round_up(size, FS_BLOCK));
-        if (result >= 0 && result < (int64_t)size)
-            good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
-                              "%s is damaged: it ends at %lld, but %u bytes were acknowledged; "
-                              "restore it from a replica or a copy",
-                              path, (long long)result, size);
-        else if (result > (int64_t)length)
-            result = fs_truncate(fs, file, length);
-        if (good && result >= 0)
-            result = fs_sync(fs, file);
-        if (good && result >= 0 && base == log->entry.end.segment_base)
-            good = settle_check(rc, log, file, path);
-        fs_close(fs, file);
+        result = settle_size(ap, file, path, size, &length);
+        if (result >= 0 && base == ap->log->entry.end.segment_base)
+            good = settle_check(ap, file, path);
+        fs_close(ap->fs, file);
     }
-    if (good && result < 0)
-        good = log_refuse_io(rc->error, "cut", path, result);
+    if (good && result < 0 && ap->error->kind == LOG_ERROR_NONE)
+        (void)log_refuse_io(ap->error, "cut", path, result);
     mem_free(path);
-    settle_add(log, (struct recovered_segment){.base = base, .size = size, .length = length});
-    return good;
+    settle_add(ap->log, (struct recovered_segment){.base = base, .size = size, .length = length});
+    return good && result >= 0;
 }
 
 static bool settle_is_open(const struct recovery_log *log, int64_t base)
@@ -422,31 +445,34 @@ static bool settle_is_below(const struct recovery_log *log, int64_t base)
     return below;
 }
 
-static void settle_unlink(const struct recovery *rc, const struct recovery_log *log, int64_t base)
+static void settle_unlink(struct apply *ap, int64_t base)
 {
-    char *path = apply_path(log, base);
-    (void)!fs_unlink(rc->dir->fs, path); /* what stays behind is below the start next time, too */
+    char *path = apply_path(ap->log, base);
+    ap->changed = true;
+    (void)!fs_unlink(ap->fs, path); /* what stays behind is below the start next time, too */
     mem_free(path);
 }
 
 /* A segment that the entry calls open. It may be gone: it lies below a start that was set since. */
-static bool settle_open(struct recovery *rc, struct recovery_log *log, const struct log_place *open)
+static bool settle_open(struct apply *ap, const struct log_place *open)
 {
-    if (settle_is_below(log, open->segment_base)) {
-        settle_unlink(rc, log, open->segment_base);
+    if (settle_is_below(ap->log, open->segment_base)) {
+        settle_unlink(ap, open->segment_base);
         return true;
     }
-    return settle_cut(rc, log, open->segment_base, open->position);
+    return settle_cut(ap, open->segment_base, open->position);
 }
 
 /* A file the lengths do not name: a sealed segment, or left over. */
-static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t base)
+static bool settle_file(struct apply *ap, int64_t base)
 {
-    struct fs *fs = rc->dir->fs;
+    struct fs *fs = ap->fs;
+    struct recovery_log *log = ap->log;
     char *path = apply_path(log, base);
     int64_t result;
     if (base > log->entry.end.segment_base) {
         result = fs_unlink(fs, path);
+        ap->changed = true;
     } else {
         result = fs_open(fs, path, FS_READ);
         if (result >= 0) {
@@ -459,7 +485,7 @@ static bool settle_file(struct recovery *rc, struct recovery_log *log, int64_t b
                                     .base = base, .size = size, .length = size, .sealed = true});
         }
     }
-    bool good = result >= 0 || log_refuse_io(rc->error, "look at", path, result);
+    bool good = result >= 0 || log_refuse_io(ap->error, "look at", path, result);
     mem_free(path);
     return good;
 }
@@ -475,11 +501,12 @@ static uint32_t settle_below(const struct recovery_log *log)
 }
 
 /* They go. */
-static void settle_start(struct recovery *rc, struct recovery_log *log)
+static void settle_start(struct apply *ap)
 {
+    struct recovery_log *log = ap->log;
     uint32_t drop = settle_below(log);
     for (uint32_t i = 0; i < drop; i++)
-        settle_unlink(rc, log, log->segments[i].base);
+        settle_unlink(ap, log->segments[i].base);
     log->segment_count -= drop;
     memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
 }
@@ -505,8 +532,9 @@ static void settle_entry(struct recovery_log *log)
     entry->flushed = entry->end;
 }
 
-static bool settle_count(struct recovery *rc, struct recovery_log *log)
+static bool settle_count(struct apply *ap)
 {
+    struct recovery_log *log = ap->log;
     struct checkpoint_entry *entry = &log->entry;
     uint32_t sealed = 0;
     uint64_t bytes = 0;
@@ -526,37 +554,52 @@ static bool settle_count(struct recovery *rc, struct recovery_log *log)
         bytes -= log->segments[i].size;
     }
     if (!log->start_moved && (sealed != entry->sealed_count || bytes != entry->sealed_bytes))
-        return log_refuse(rc->error, LOG_ERROR_DAMAGED,
+        return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                           "%s is damaged: it should hold %u closed segments of %llu bytes, and "
                           "holds %u of %llu; restore it from a replica or a copy",
                           log->directory, entry->sealed_count,
                           (unsigned long long)entry->sealed_bytes, sealed,
                           (unsigned long long)bytes);
-    settle_start(rc, log);
+    settle_start(ap);
     settle_entry(log);
     return true;
 }
 
-bool recovery_settle(struct recovery *rc, struct recovery_log *log)
+static bool settle(struct apply *ap)
 {
-    struct checkpoint_entry *entry = &log->entry;
+    struct recovery_log *log = ap->log;
+    const struct checkpoint_entry *entry = &log->entry;
     struct fs_list list = {0};
-    int result = fs_list(rc->dir->fs, log->directory, &list);
+    int result = fs_list(ap->fs, log->directory, &list);
     if (result < 0 && result != -ENOENT)
-        return log_refuse_io(rc->error, "read the directory", log->directory, result);
+        return log_refuse_io(ap->error, "read the directory", log->directory, result);
     bool good = true;
     for (uint32_t i = 0; good && i < list.count; i++) {
         int64_t base = segment_name_base(list.names[i]);
         if (base >= 0 && !settle_is_open(log, base))
-            good = settle_file(rc, log, base);
+            good = settle_file(ap, base);
     }
     fs_list_free(&list);
     for (uint32_t i = 0; good && i < entry->open_count; i++)
-        good = settle_open(rc, log, &entry->open[i]);
-    good = good && settle_cut(rc, log, entry->end.segment_base, entry->end.position);
-    if (good && result >= 0) {
-        result = fs_sync_dir(rc->dir->fs, log->directory);
-        good = result >= 0 || log_refuse_io(rc->error, "sync", log->directory, result);
+        good = settle_open(ap, &entry->open[i]);
+    good = good && settle_cut(ap, entry->end.segment_base, entry->end.position);
+    if (good && result >= 0 && ap->changed) {
+        result = fs_sync_dir(ap->fs, log->directory);
+        good = result >= 0 || log_refuse_io(ap->error, "sync", log->directory, result);
     }
-    return good && settle_count(rc, log);
+    return good && settle_count(ap);
+}
+
+bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
+                         struct recovery_log *log)
+{
+    struct apply ap = {.rc = rc,
+                       .worker = worker,
+                       .error = &worker->error,
+                       .log = log,
+                       .fs = rc->dir->fs,
+                       .file = -1,
+                       /* A clean stop has synced everything, and nothing was written since. */
+                       .changed = !rc->dir->was_clean};
+    return apply_records(&ap) && settle(&ap);
 }

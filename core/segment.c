@@ -316,7 +316,7 @@ bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid
                         struct log_id *id, uint32_t *incarnation)
 {
     char *path = path_in(directory, "log.id");
-    uint8_t *block = mem_pages(FS_BLOCK);
+    uint8_t block[FS_BLOCK];
     int file = fs_open(fs, path, FS_READ);
     bool good = false;
     if (file >= 0) {
@@ -332,7 +332,6 @@ bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid
             *incarnation = take_u32(&own);
         }
     }
-    mem_pages_free(block, FS_BLOCK);
     mem_free(path);
     return good;
 }

@@ -314,7 +314,7 @@ void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *en
         .flushed = {lg->flushed_segment->base, lg->flushed_position},
         .sealed_count = lg->sealed_count,
         .sealed_bytes = lg->sealed_bytes,
-        .anchor = lg->durable_segment->anchors.first,
+        .anchor = log_anchor_of(&lg->durable_segment->anchors, lg->durable_position),
         .epochs = (struct epoch_history *)(uintptr_t)&lg->epochs,
         .producers = (struct producer_state *)(uintptr_t)&lg->producers,
     };

@@ -280,6 +280,19 @@ int fs_allocate(struct fs *fs, int file, uint64_t offset, uint64_t len)
     return 0;
 }
 
+/* One worker, from anywhere on. As in the real world nothing above a failure is begun after it. */
+uint32_t fs_each(struct fs *fs, uint32_t count, fs_each_fn *fn, void *argument)
+{
+    uint32_t from = count > 0 ? (uint32_t)rng_below(&fs->rng, count) : 0;
+    uint32_t failed = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = (from + i) % count;
+        if (index < failed && !fn(argument, 0, index))
+            failed = index;
+    }
+    return failed;
+}
+
 /* ---- names ---- */
 
 int fs_rename(struct fs *fs, const char *from, const char *to)

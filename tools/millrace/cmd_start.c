@@ -28,7 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPIN_NS 30000U
+#define SPIN_NS     30000U
+#define PROGRESS_NS 1000000000U
 
 static uint64_t now_ns(void)
 {
@@ -55,6 +56,18 @@ static void on_ready(void *user)
     }
     printf("ready in %lu ms  kafka%s  data %s  durability durable\n",
            (unsigned long)((now_ns() - st->began_ns) / 1000000U), text, st->broker->dir->path);
+    (void)fflush(stdout);
+}
+
+/* Many logs, or a long journal: who waits for more than a second learns for what. */
+static void on_progress(void *user, uint32_t done, uint32_t count)
+{
+    struct start *st = user;
+    uint64_t at_ns = now_ns();
+    if (at_ns - max_u64(st->began_ns, st->told_ns) < PROGRESS_NS)
+        return;
+    st->told_ns = at_ns;
+    printf("checking logs: %u of %u\n", done, count);
     (void)fflush(stdout);
 }
 
@@ -168,6 +181,7 @@ static int open_broker(struct start *st)
         .plan = st->plan,
         .shard_count = st->shard_count,
         .pid = (uint32_t)getpid(),
+        .on_progress = on_progress,
         .on_ready = on_ready,
         .on_failed = on_failed,
         .on_stopped = on_stopped,

@@ -42,6 +42,7 @@ struct start {
     bool stopped;              /* the broker is */
     pthread_barrier_t all_ran; /* every shard, and nobody asks for counters any more */
     uint64_t began_ns;
+    uint64_t told_ns; /* when progress was printed last */
     int exit_code;
     bool ended; /* atomic: said by shard 0, read by the thread that waits for signals */
 };

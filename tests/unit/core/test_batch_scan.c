@@ -95,6 +95,9 @@ static void anchors_stay_near_the_end(void **state)
         assert_true(at < LOG_ANCHOR_STEP || at - anchors.first >= LOG_ANCHOR_STEP - 1000);
         assert_int_equal(anchors.first % 1000, 0);
     }
+    assert_int_equal(log_anchor_of(&anchors, anchors.second + LOG_ANCHOR_STEP), anchors.second);
+    assert_int_equal(log_anchor_of(&anchors, anchors.second + LOG_ANCHOR_STEP - 1), anchors.first);
+    assert_int_equal(log_anchor_of(&anchors, anchors.second - 1), anchors.first);
     log_anchors_cut(&anchors, anchors.second);
     assert_true(anchors.first < anchors.second);
     log_anchors_cut(&anchors, anchors.first + 1);

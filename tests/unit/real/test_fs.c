@@ -135,6 +135,42 @@ static void test_lock(void **state)
     assert_int_equal(fs_unlink(fs, in_root("lock")), 0);
 }
 
+enum { EACH = 1000 };
+
+struct each_seen {
+    uint8_t times[EACH];
+    bool busy[FS_WORKERS];
+    uint32_t bad_from; /* from here on every third fails */
+};
+
+static bool each_look(void *argument, uint32_t worker, uint32_t index)
+{
+    struct each_seen *seen = argument;
+    must(worker < FS_WORKERS && !seen->busy[worker]);
+    seen->busy[worker] = true;
+    seen->times[index]++;
+    usleep(10);
+    seen->busy[worker] = false;
+    return index < seen->bad_from || index % 3 != 0;
+}
+
+static void test_each(void **state)
+{
+    (void)state;
+    static const uint32_t bad_from[] = {EACH, 0, 500, 997};
+    for (size_t i = 0; i < array_count(bad_from); i++) {
+        struct each_seen seen = {.bad_from = bad_from[i]};
+        uint32_t failed = (bad_from[i] + 2) / 3 * 3;
+        uint32_t count = failed > EACH ? EACH : failed;
+        assert_int_equal(fs_each(fs, EACH, each_look, &seen), count);
+        for (uint32_t index = 0; index < count; index++)
+            assert_int_equal(seen.times[index], 1);
+        for (uint32_t index = count; index < EACH; index++)
+            assert_true(seen.times[index] <= 1);
+    }
+    assert_int_equal(fs_each(fs, 0, each_look, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +179,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_direct, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_names, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_lock, root_open, root_close),
+        cmocka_unit_test_setup_teardown(test_each, root_open, root_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
