@@ -45,6 +45,7 @@ static const struct api_entry api_entries[] = {
     [KEY_OFFSET_FOR_LEADER_EPOCH] = {.handle = api_offset_for_leader_epoch},
     [KEY_DESCRIBE_CONFIGS] = {.handle = api_describe_configs, .bulky = true},
     [KEY_ALTER_CONFIGS] = {.handle = api_alter_configs},
+    [KEY_DESCRIBE_LOG_DIRS] = {.handle = api_describe_log_dirs, .bulky = true},
     [KEY_CREATE_PARTITIONS] = {.handle = api_create_partitions},
     [KEY_INCREMENTAL_ALTER_CONFIGS] = {.handle = api_incremental_alter_configs},
     [KEY_DESCRIBE_CLUSTER] = {.handle = api_describe_cluster},

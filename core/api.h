@@ -84,4 +84,5 @@ api_handler api_describe_groups, api_list_groups, api_delete_groups;
 /* Its connection ends: a JoinGroup or SyncGroup that waits for other members is called back. */
 void api_group_cancel(struct request *q);
 api_handler api_create_topics, api_delete_topics, api_create_partitions, api_delete_records;
+api_handler api_describe_log_dirs;
 api_handler api_describe_configs, api_alter_configs, api_incremental_alter_configs;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka's own command-line tools out of the jars of each release, and its log dumper on our segment files."""
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,8 @@ MAIN = {
     'topics': {'2.8.2': 'kafka.admin.TopicCommand', '': 'org.apache.kafka.tools.TopicCommand'},
     'configs': {'': 'kafka.admin.ConfigCommand'},
     'get-offsets': {'2.8.2': 'kafka.tools.GetOffsetShell', '': 'org.apache.kafka.tools.GetOffsetShell'},
+    'delete-records': {'2.8.2': 'kafka.admin.DeleteRecordsCommand', '': 'org.apache.kafka.tools.DeleteRecordsCommand'},
+    'log-dirs': {'2.8.2': 'kafka.admin.LogDirsCommand', '': 'org.apache.kafka.tools.LogDirsCommand'},
     'console-producer': {'4.3.1': 'org.apache.kafka.tools.ConsoleProducer', '': 'kafka.tools.ConsoleProducer'},
     'console-consumer': {'2.8.2': 'kafka.tools.ConsoleConsumer',
                          '': 'org.apache.kafka.tools.consumer.ConsoleConsumer'},
@@ -100,8 +103,38 @@ class Tools:
         check(self.version == '2.8.2' or all(batch['producer_id'] >= 0 for batch in found), 'not idempotent')
 
 
+    def delete_records(self):
+        topic = make_topic(self.run, self.run.topic('trim'), 2)
+        self.on_broker('console-producer', '--topic', topic, data='\n'.join(map(str, range(1000))) + '\n')
+        ends = [end_of(self.run, topic, partition) for partition in range(2)]
+        partition = 0 if ends[0] else 1
+        for asked, start in ((ends[partition] // 2,) * 2, (-1, ends[partition])):
+            text = self.delete(topic, partition, asked)
+            check(f'low_watermark: {start}' in text, f'to {asked}: {text}')
+            text = self.on_broker('get-offsets', '--topic', topic, '--time', '-2')
+            check(f'{topic}:{partition}:{start}' in text.split(), text)
+        text = self.delete(topic, partition, ends[partition] + 1)
+        check('OffsetOutOfRange' in text, text)
+
+    def delete(self, topic, partition, offset):
+        path = os.path.join(BUILD, f'delete-{self.version}.json')
+        with open(path, 'w') as file:
+            json.dump({'version': 1, 'partitions': [{'topic': topic, 'partition': partition, 'offset': offset}]}, file)
+        return self.on_broker('delete-records', '--offset-json-file', path)
+
+    def log_dirs(self):
+        topic = make_topic(self.run, self.run.topic('dirs'), 3)
+        self.on_broker('console-producer', '--topic', topic, data='x' * 50_000 + '\n')
+        text = self.on_broker('log-dirs', '--describe', '--topic-list', topic)
+        told = json.loads(next(line for line in text.splitlines() if line.startswith('{')))
+        (directory,) = told['brokers'][0]['logDirs']
+        sizes = {each['partition']: each['size'] for each in directory['partitions']}
+        check(sorted(sizes) == [f'{topic}-{partition}' for partition in range(3)], str(sizes))
+        check(50_000 < sum(sizes.values()) < 51_000 and directory['error'] is None, text)
+
+
 CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
-         ('perf-test', Tools.perf_test)]
+         ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('log-dirs', Tools.log_dirs)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
 COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'
