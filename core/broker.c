@@ -318,6 +318,7 @@ static void on_all_drained(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct broker_shard *bs = broker_shard_of(here);
+    log_shard_hurry(bs->logs);
     groups_stop(bs->groups, on_groups_stopped, bs);
 }
 

@@ -659,7 +659,9 @@ void log_fail_all(struct log_shard *ls)
         }
     }
     log_retry_waiting(ls);
-    TAILQ_FOREACH (lg, &ls->logs, all_link) {
+    struct log_body *next;
+    for (lg = TAILQ_FIRST(&ls->logs); lg != NULL; lg = next) {
+        next = TAILQ_NEXT(lg, all_link); /* a deletion that ends frees its log */
         if (!TAILQ_EMPTY(&lg->changes))
             log_change_run(lg);
     }

@@ -345,6 +345,10 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh);
  * journal is marked clean; then done(argument). Appends from now on end with LOG_CLOSED. Also right
  * for an offline directory: then it only waits for what is in flight. */
 void log_shard_stop(struct log_shard *ls, void (*done)(void *argument), void *argument);
+/* A stop is on its way, changes of logs are still being waited for. From now on, and in the stop
+ * itself, ten seconds in which nothing was written, flushed or removed are the end of patience: the
+ * shard goes offline, everything ends, and the next start recovers from the journal. */
+void log_shard_hurry(struct log_shard *ls);
 void log_shard_free(struct log_shard *ls); /* after stop is done and its logs are freed */
 
 /* From any thread: each is right, together they are about the same moment. */

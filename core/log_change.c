@@ -7,6 +7,8 @@
  */
 #include "core/log_inside.h"
 
+#include <errno.h>
+
 #define DELETE_DELAY_MS_MAX (1ULL << 40) /* decades: longer than anything runs */
 
 enum change_step {
@@ -441,15 +443,27 @@ int64_t log_start_by_range(const struct log *log, const struct log_range *range)
 
 static void delete_on_removed(struct file_job *job)
 {
-    /* A directory that stays behind is removed by the next start. */
     struct log_body *lg = job->lg;
     struct log_change *change = TAILQ_FIRST(&lg->changes);
+    if (job->result == -ENOSPC && !lg->ls->stopping) {
+        log_directory_later(lg);
+        return;
+    }
+    /* A directory that stays would keep out the next log of this name. During a stop there is none,
+     * and the next start removes it. */
+    if (job->result < 0 && job->result != -ENOSPC)
+        log_shard_fail(job->ls, job->verb, job->directory, job->result);
     job->lg = NULL; /* the log may be freed inside done() */
     lg->users--;
     if (lg->change_listed)
         TAILQ_REMOVE(&lg->ls->changing, lg, change_link);
     lg->change_listed = false;
     change_finish(lg, change, LOG_OK);
+}
+
+void log_remove_directory(struct log_body *lg)
+{
+    file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
 }
 
 /* Noted at the very moment it is durable: the checkpoint that releases its record may be the one
@@ -479,7 +493,7 @@ static void delete_run(struct log_body *lg, struct log_change *change)
         log_end(lg);
     writer_forget(lg);
     log_sweep_forget(lg);
-    file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
+    log_remove_directory(lg);
 }
 
 /* ---- driving ---- */

@@ -38,6 +38,8 @@
 #define CHECKPOINT_AFTER_NS 5000000000ULL
 #define SPACE_CHECK_NS      1000000000ULL
 #define SWEEP_AGAIN_NS      1000000000ULL /* a segment below the start was in use */
+#define DIRECTORY_AGAIN_NS  100000000ULL  /* a log's directory was another one's, or would not go */
+#define STOP_STALL_NS       10000000000ULL
 #define SEGMENT_STEP_MIN    (256U << 10)
 #define SEGMENT_STEP_MAX    (64U << 20)
 #define SEGMENT_INDEX_MAX   2048U
@@ -190,6 +192,7 @@ struct log_body {
     uint8_t size_class;      /* of the next block */
     bool loading;            /* the tail's partial block is being read */
     bool cutting;            /* one of its segments is */
+    bool directory_waits;    /* to be made or removed when the directory timer comes */
     bool held;               /* scratch of the waiting list */
     uint64_t block_since_ns;
 
@@ -380,6 +383,7 @@ struct log_shard {
     struct task end_task;
     struct timer checkpoint_timer;
     struct timer space_timer;
+    struct timer directory_timer;
     bool full; /* free space is below the reserve */
     bool space_asked;
     bool pressure; /* appends wait for memory */
@@ -391,6 +395,9 @@ struct log_shard {
 
     bool stopping;
     bool stopped;
+    uint64_t moves; /* what was written, flushed, removed ...: a stop goes on while this grows */
+    uint64_t moves_seen;
+    struct timer stall_timer;
     bool cutting; /* the last checkpoint is done, files are being cut */
     void (*stop_done)(void *argument);
     void *stop_argument;
@@ -510,6 +517,10 @@ bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid
 /* Renames a directory away and removes it. Blocking. */
 int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag);
 
+/* The directory timer comes for the log. */
+void log_directory_later(struct log_body *lg);
+void log_on_directory_timer(struct shard *sh, struct timer *timer);
+
 /* segment_cut.c; both block */
 struct segment_cut {
     const char *directory;
@@ -550,6 +561,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
                               const struct log_config *config);
 
 /* log_change.c */
+void log_remove_directory(struct log_body *lg);
 void log_change_durable(struct log_body *lg, struct log_append *record);
 void log_change_run(struct log_body *lg);
 void log_on_sweep_timer(struct shard *sh, struct timer *timer);

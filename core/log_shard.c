@@ -169,14 +169,34 @@ void log_shard_fail(struct log_shard *ls, const char *verb, const char *path, in
     log_shard_go_offline(ls, error.text);
 }
 
+static void log_shard_on_stall_timer(struct shard *sh, struct timer *timer)
+{
+    struct log_shard *ls = container_of(timer, struct log_shard, stall_timer);
+    if (ls->moves == ls->moves_seen && !ls->offline) {
+        diag_warn(sh, "log.stop_stalled", "dir=%s stalled_ms=%llu next_start=recovers",
+                  ls->dir->path, STOP_STALL_NS / 1000000);
+        log_shard_go_offline(ls, "the stop did not come on");
+    }
+    log_shard_hurry(ls);
+}
+
+void log_shard_hurry(struct log_shard *ls)
+{
+    ls->moves_seen = ls->moves;
+    timer_set(ls->sh, &ls->stall_timer, io_now_ns(ls->io) + STOP_STALL_NS);
+}
+
 static void log_shard_on_commit(struct journal *journal, uint64_t seq)
 {
-    log_on_commit(journal->user, seq);
+    struct log_shard *ls = journal->user;
+    ls->moves++;
+    log_on_commit(ls, seq);
 }
 
 static void log_shard_on_release(struct journal *journal)
 {
     struct log_shard *ls = journal->user;
+    ls->moves++;
     checkpoint_on_release(ls);
     log_shard_progress(ls);
 }
@@ -237,6 +257,8 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
         (struct timer){.fn = log_shard_on_checkpoint_timer, .name = "log.checkpoint"};
     ls->space_timer = (struct timer){.fn = log_shard_on_space_timer, .name = "log.space"};
     ls->sweep_timer = (struct timer){.fn = log_on_sweep_timer, .name = "log.sweep"};
+    ls->directory_timer = (struct timer){.fn = log_on_directory_timer, .name = "log.directory"};
+    ls->stall_timer = (struct timer){.fn = log_shard_on_stall_timer, .name = "log.stall"};
     if (options->reserve_bytes > 0)
         timer_set(sh, &ls->space_timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
     return ls;
@@ -287,6 +309,8 @@ static void log_shard_stopped(struct log_shard *ls)
     timer_cancel(ls->sh, &ls->checkpoint_timer);
     timer_cancel(ls->sh, &ls->space_timer);
     timer_cancel(ls->sh, &ls->sweep_timer);
+    timer_cancel(ls->sh, &ls->directory_timer);
+    timer_cancel(ls->sh, &ls->stall_timer);
     task_cancel(ls->sh, &ls->end_task);
     ls->stop_done(ls->stop_argument);
 }
@@ -340,6 +364,7 @@ void log_shard_stop(struct log_shard *ls, void (*done)(void *argument), void *ar
     ls->stopping = true;
     ls->stop_done = done;
     ls->stop_argument = argument;
+    log_shard_hurry(ls);
     log_shard_kick(ls);
 }
 

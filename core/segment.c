@@ -6,7 +6,7 @@
  *
  * Whose directory is it? A topic that is deleted and made again has the same path but another id,
  * and the old directory may still be on its way out on another shard. So each holds a file log.id,
- * and a job that finds another log's says so and tries again later.
+ * and a job that finds another log's says so; the directory timer tries again.
  *
  * The index in memory is sparse and bounded: at SEGMENT_INDEX_MAX entries every other one goes and
  * the interval doubles. It is filled by appends and by readers that walk where it knows nothing,
@@ -558,6 +558,7 @@ static void file_job_on_work(struct io_op *op)
         job->segment->job = NULL;
     if (job->kind == JOB_SEAL)
         job->lg->cutting = false;
+    ls->moves += job->kind != JOB_SPACE && job->result >= 0;
     job->done(job);
     if (job->segment != NULL)
         segment_reap(job->segment);
@@ -575,6 +576,34 @@ void file_job_start(struct file_job *job)
     job->ls->jobs++;
     job->op.done = file_job_on_work;
     io_work(job->ls->io, &job->op, file_job_work, job);
+}
+
+/* ---- directories that are not free yet, or would not go ---- */
+
+void log_directory_later(struct log_body *lg)
+{
+    struct log_shard *ls = lg->ls;
+    lg->directory_waits = true;
+    if (!timer_is_set(&ls->directory_timer) && !ls->offline)
+        timer_set(ls->sh, &ls->directory_timer, io_now_ns(ls->io) + DIRECTORY_AGAIN_NS);
+}
+
+void log_on_directory_timer(struct shard *sh, struct timer *timer)
+{
+    struct log_shard *ls = container_of(timer, struct log_shard, directory_timer);
+    struct log_body *lg;
+    (void)sh;
+    TAILQ_FOREACH (lg, &ls->logs, all_link) {
+        if (!lg->directory_waits || ls->offline)
+            continue;
+        lg->directory_waits = false;
+        if (lg->state == LOG_DEAD)
+            log_remove_directory(lg);
+        else
+            writer_want(lg);
+    }
+    ls->reads_again = true;
+    log_shard_kick(ls);
 }
 
 /* ---- opening and extending ---- */
@@ -604,12 +633,16 @@ static void segment_on_open(struct file_job *job)
         segment_limit_files(ls, segment);
     }
     segment->allocated = max_u64(segment->allocated, job->allocated);
+    if (job->result == -EBUSY) {
+        log_directory_later(job->lg);
+        return;
+    }
     if (job->result == -ENOSPC) {
         ls->full = true; /* the space timer tries again */
-    } else if (job->result < 0 && job->result != -EBUSY) {
+    } else if (job->result < 0) {
         log_shard_fail(ls, job->verb, job->directory, job->result);
         return;
-    } else if (job->result >= 0) {
+    } else {
         writer_want(job->lg);
     }
     ls->reads_again = true;
@@ -621,7 +654,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
     if (segment->file >= 0 && segment->allocated >= length)
         return true;
     struct log_body *lg = segment->lg;
-    if (segment->job != NULL || lg->ls->offline)
+    if (segment->job != NULL || lg->directory_waits || lg->ls->offline)
         return false;
     struct file_job *job = file_job_new(lg->ls, JOB_OPEN, lg, segment, segment_on_open);
     if (length > 0) {

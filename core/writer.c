@@ -172,6 +172,7 @@ static void writer_on_write(struct io_op *op)
         log_shard_progress(ls);
         return;
     }
+    ls->moves++;
     segment->written = write->upto;
     segment->dirty = true;
     ls->counts.segment_writes++;
@@ -421,6 +422,7 @@ static void checkpoint_on_sync(struct io_op *op)
         log_shard_progress(lg->ls);
         return;
     }
+    lg->ls->moves++;
     checkpoint_sync_next(lg);
 }
 
