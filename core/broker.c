@@ -59,6 +59,7 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
         .reserve_bytes = DISK_RESERVE_BYTES,
         .open_files_max = options->open_files_max ? options->open_files_max : OPEN_FILES_PER_SHARD,
         .journal_bytes = options->journal_bytes,
+        .bypass_bytes = options->bypass_bytes,
         .on_progress = options->on_progress,
         .user = options->user,
     };

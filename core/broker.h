@@ -55,6 +55,7 @@ struct broker_options {
     uint32_t pid;
     uint64_t seed[2];        /* for the identities of a fresh directory */
     uint64_t journal_bytes;  /* first length of a journal; 0: the default */
+    uint32_t bypass_bytes;   /* appends of so much bypass the journal; 0: the default */
     uint32_t open_files_max; /* segment files open at a time, per shard; 0: the default */
     /* NULL, or told by broker_open() how far it is with the logs, on the thread that called it. */
     void (*on_progress)(void *user, uint32_t done, uint32_t count);

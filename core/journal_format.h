@@ -44,7 +44,9 @@
  *     log_start   offset i64
  *     delete      nothing
  *     checkpoint  an entry as in the checkpoint file: a log that is born
- *     extent      reserved for appends that bypass the journal
+ *     extent      an append whose whole blocks went to the segment directly (core/bypass.c): as
+ *                 append, then inner_position u32, inner_bytes u32, inner_crc u32, zero u32, and of
+ *                 the bytes those before and those behind the inner ones
  *
  * `change` counts a log's records over its whole life and over all journals. Replay applies them in
  * this order, misses none, and knows by it what a checkpoint already covers.
@@ -61,6 +63,7 @@
 #define JOURNAL_GROUP_HEADER  64U
 #define JOURNAL_RECORD_HEADER 40U
 #define JOURNAL_APPEND_HEADER (JOURNAL_RECORD_HEADER + 88U)
+#define JOURNAL_EXTENT_HEADER (JOURNAL_APPEND_HEADER + 16U)
 #define JOURNAL_GROUP_MAX     (1U << 20)
 
 enum journal_kind {
@@ -120,7 +123,28 @@ struct journal_append {
     int32_t last_sequence;
     int32_t leader_epoch;
     int16_t producer_epoch;
+    uint64_t committed; /* the log's changes up to it were durable when this was written */
 };
+
+/* An extent record: of [append.position, append.position + append.bytes) the inner bytes are in the
+ * segment file, whole blocks with this CRC, and the others follow in the record. */
+struct journal_extent {
+    struct journal_append append;
+    uint32_t inner_position;
+    uint32_t inner_bytes;
+    uint32_t inner_crc;
+};
+
+/* Bytes before the inner ones, and behind them. */
+static inline uint32_t journal_extent_head(const struct journal_extent *extent)
+{
+    return extent->inner_position - extent->append.position;
+}
+
+static inline uint32_t journal_extent_tail(const struct journal_extent *extent)
+{
+    return extent->append.bytes - journal_extent_head(extent) - extent->inner_bytes;
+}
 
 static inline void journal_superblock_encode(const struct journal_superblock *sb,
                                              const uint8_t directory[16], uint8_t block[FS_BLOCK])
@@ -228,12 +252,10 @@ static inline void journal_append_encode(const struct journal_append *append, st
     put_i32(out, append->leader_epoch);
     put_i16(out, append->producer_epoch);
     put_u16(out, 0);
-    put_u32(out, 0);
-    put_u32(out, 0);
+    put_u64(out, append->committed);
 }
 
-/* False when it does not fit the record; *in stands at the bytes afterwards. */
-static inline bool journal_append_decode(struct journal_append *append, struct bytes_in *in)
+static inline bool journal_summary_decode(struct journal_append *append, struct bytes_in *in)
 {
     append->segment_base = take_i64(in);
     append->position = take_u32(in);
@@ -250,10 +272,42 @@ static inline bool journal_append_decode(struct journal_append *append, struct b
     append->last_sequence = take_i32(in);
     append->leader_epoch = take_i32(in);
     append->producer_epoch = take_i16(in);
-    (void)take_bytes(in, 10);
-    return !in->overrun && append->bytes == (size_t)(in->end - in->at) &&
-           append->segment_base >= 0 && append->position + (uint64_t)append->bytes <= INT32_MAX &&
+    (void)take_u16(in);
+    append->committed = take_u64(in);
+    return !in->overrun && append->segment_base >= 0 &&
+           append->position + (uint64_t)append->bytes <= INT32_MAX &&
            append->batch_position <= append->position + append->bytes &&
            (!append->last || (append->base_offset >= append->segment_base &&
                               append->last_offset >= append->base_offset));
+}
+
+/* False when it does not fit the record; *in stands at the bytes afterwards. */
+static inline bool journal_append_decode(struct journal_append *append, struct bytes_in *in)
+{
+    return journal_summary_decode(append, in) && append->bytes == (size_t)(in->end - in->at);
+}
+
+static inline void journal_extent_encode(const struct journal_extent *extent, struct bytes_out *out)
+{
+    journal_append_encode(&extent->append, out);
+    put_u32(out, extent->inner_position);
+    put_u32(out, extent->inner_bytes);
+    put_u32(out, extent->inner_crc);
+    put_u32(out, 0);
+}
+
+/* Likewise; *in stands at the bytes before the inner ones, and those behind follow. */
+static inline bool journal_extent_decode(struct journal_extent *extent, struct bytes_in *in)
+{
+    const struct journal_append *append = &extent->append;
+    if (!journal_summary_decode(&extent->append, in))
+        return false;
+    extent->inner_position = take_u32(in);
+    extent->inner_bytes = take_u32(in);
+    extent->inner_crc = take_u32(in);
+    (void)take_u32(in);
+    uint64_t inner_end = (uint64_t)extent->inner_position + extent->inner_bytes;
+    return !in->overrun && append->last && extent->inner_position >= append->position &&
+           inner_end <= (uint64_t)append->position + append->bytes &&
+           (uint64_t)append->bytes - extent->inner_bytes == (size_t)(in->end - in->at);
 }

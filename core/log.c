@@ -52,6 +52,11 @@ const char *log_verdict_text(enum log_verdict verdict)
     return "unknown";
 }
 
+static bool is_append(const struct log_append *op)
+{
+    return op->priv.kind == JOURNAL_APPEND || op->priv.kind == JOURNAL_EXTENT;
+}
+
 /* ---- the journal's side ---- */
 
 void log_dirty(struct log_body *lg)
@@ -91,17 +96,10 @@ static void append_fragment_note(struct log_shard *ls, struct log_body *lg,
                                   .change = lg->change};
 }
 
-/* Copies bytes [from, to) of a batch and their record into the open group. */
-static void append_record(struct log_body *lg, struct log_append *op, uint32_t from, uint32_t to,
-                          uint8_t *at, uint32_t crc)
+void log_append_summary(const struct log_body *lg, const struct log_append *op, uint32_t from,
+                        uint32_t to, struct journal_append *append)
 {
-    struct log_shard *ls = lg->ls;
-    const struct journal_record record = {.kind = JOURNAL_APPEND,
-                                          .version = 1,
-                                          .id = lg->log.id,
-                                          .incarnation = lg->incarnation,
-                                          .change = ++lg->change};
-    const struct journal_append append = {
+    *append = (struct journal_append){
         .segment_base = op->priv.segment->base,
         .position = from,
         .bytes = to - from,
@@ -117,7 +115,22 @@ static void append_record(struct log_body *lg, struct log_append *op, uint32_t f
         .last_sequence = op->priv.last_sequence,
         .leader_epoch = op->priv.leader_epoch,
         .producer_epoch = op->priv.producer_epoch,
+        .committed = lg->flushed_change,
     };
+}
+
+/* Copies bytes [from, to) of a batch and their record into the open group. */
+static void append_record(struct log_body *lg, struct log_append *op, uint32_t from, uint32_t to,
+                          uint8_t *at, uint32_t crc)
+{
+    struct log_shard *ls = lg->ls;
+    const struct journal_record record = {.kind = JOURNAL_APPEND,
+                                          .version = 1,
+                                          .id = lg->log.id,
+                                          .incarnation = lg->incarnation,
+                                          .change = ++lg->change};
+    struct journal_append append;
+    log_append_summary(lg, op, from, to, &append);
     uint32_t length = JOURNAL_APPEND_HEADER + append.bytes;
     struct bytes_out out = bytes_out_of(at, JOURNAL_APPEND_HEADER);
     journal_record_encode(&record, length, &out);
@@ -202,14 +215,25 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
     return true;
 }
 
+static bool log_journal_record(struct log_body *lg, struct log_append *op)
+{
+    if (op->priv.kind == LOG_NO_RECORD ||
+        (op->priv.kind == JOURNAL_EXTENT && io_mutation(lg->ls->io, "bypass.no_record"))) {
+        op->priv.seq = lg->ls->last_seq;
+        op->priv.change = lg->change;
+        return true;
+    }
+    if (op->priv.kind == JOURNAL_EXTENT)
+        return bypass_journal(lg, op, log_needs_prefix(lg));
+    return op->priv.kind == JOURNAL_APPEND ? append_journal(lg, op) : change_journal(lg, op);
+}
+
 /* One record, or a piece of one, from the front of the log's line; false: no room now. */
 static bool log_journal_one(struct log_body *lg)
 {
     struct log_shard *ls = lg->ls;
     struct log_append *op = STAILQ_FIRST(&lg->unjournaled);
-    if (op->priv.kind == LOG_NO_RECORD)
-        op->priv.seq = ls->last_seq;
-    else if (!(op->priv.kind == JOURNAL_APPEND ? append_journal(lg, op) : change_journal(lg, op)))
+    if (!log_journal_record(lg, op))
         return false;
     ls->last_seq = op->priv.seq;
     if (op->priv.kind == JOURNAL_APPEND && op->priv.journaled < op->priv.end)
@@ -236,6 +260,7 @@ static void log_enqueue(struct log_body *lg, struct log_append *op, uint8_t kind
 {
     struct log_shard *ls = lg->ls;
     op->priv.kind = kind;
+    op->priv.unwritten = kind == JOURNAL_EXTENT && op->priv.unwritten;
     lg->pending++;
     bool room = TAILQ_EMPTY(&ls->journaling); /* else the first in turn has found none */
     if (STAILQ_EMPTY(&lg->unjournaled))
@@ -275,20 +300,21 @@ static void append_commit(struct log_body *lg, struct log_append *op)
     lg->durable_position = op->priv.end;
     lg->log.durable_offset = op->last_offset + 1;
     log_flushed(lg, op->priv.segment, op->priv.end, op->priv.change);
+    if (op->priv.kind == JOURNAL_EXTENT)
+        tail_written(lg, op->priv.segment); /* it may have been there before it was flushed */
     if (!lg->moved) {
         lg->moved = true;
         TAILQ_INSERT_TAIL(&ls->moved, lg, moved_link);
     }
 }
 
-static void log_commit_one(struct log_shard *ls, struct log_append *op)
+static void log_commit_one(struct log_append *op)
 {
     struct log_body *lg = log_body_of(op->priv.lg);
-    STAILQ_REMOVE_HEAD(&ls->queue, priv.link);
     lg->pending--;
-    if (op->priv.kind == JOURNAL_APPEND)
+    if (is_append(op))
         append_commit(lg, op);
-    if (op->priv.kind == JOURNAL_APPEND || op->priv.kind == LOG_NO_RECORD) {
+    if (is_append(op) || op->priv.kind == LOG_NO_RECORD) {
         op->verdict = LOG_OK;
         op->done(op);
     } else {
@@ -300,20 +326,50 @@ static void log_commit_one(struct log_shard *ls, struct log_append *op)
         log_change_run(lg);
 }
 
-void log_on_commit(struct log_shard *ls, uint64_t seq)
+/* Appends that are durable in the journal, in its order: those to be answered now go to `due`, the
+ * others behind the direct write that they wait for. */
+static void commit_sort(struct log_shard *ls, uint64_t seq, struct log_appends *due)
+{
+    struct log_append *op;
+    while ((op = STAILQ_FIRST(&ls->queue)) != NULL && op->priv.seq <= seq) {
+        struct log_body *lg = log_body_of(op->priv.lg);
+        STAILQ_REMOVE_HEAD(&ls->queue, priv.link);
+        bool overtakes = io_mutation(ls->io, "bypass.ack_out_of_order");
+        if (op->priv.unwritten || (!STAILQ_EMPTY(&lg->behind) && !overtakes))
+            STAILQ_INSERT_TAIL(&lg->behind, op, priv.link);
+        else
+            STAILQ_INSERT_TAIL(due, op, priv.link);
+    }
+}
+
+static void fragment_flushed(const struct log_fragment *fragment)
+{
+    log_flushed(fragment->lg, fragment->segment, fragment->position, fragment->change);
+}
+
+/* Is it behind a direct write that is not done? */
+static bool fragment_is_behind(const struct log_fragment *fragment)
+{
+    const struct log_append *first = STAILQ_FIRST(&fragment->lg->behind);
+    return first != NULL && first->priv.change < fragment->change;
+}
+
+static void commit_fragments(struct log_shard *ls, uint64_t seq)
 {
     uint32_t done = 0;
     while (done < ls->fragment_count && ls->fragments[done].seq <= seq) {
         const struct log_fragment *fragment = &ls->fragments[done++];
-        log_flushed(fragment->lg, fragment->segment, fragment->position, fragment->change);
+        if (fragment_is_behind(fragment) && !io_mutation(ls->io, "bypass.fragment_overtakes"))
+            fragment->lg->fragment_behind = *fragment; /* of several the last one tells all */
+        else
+            fragment_flushed(fragment);
     }
     ls->fragment_count -= done;
     memmove(ls->fragments, ls->fragments + done, ls->fragment_count * sizeof(ls->fragments[0]));
+}
 
-    struct log_append *op;
-    while ((op = STAILQ_FIRST(&ls->queue)) != NULL && op->priv.seq <= seq)
-        log_commit_one(ls, op);
-
+static void commit_end(struct log_shard *ls)
+{
     struct log_body *lg;
     while ((lg = TAILQ_FIRST(&ls->moved)) != NULL) {
         TAILQ_REMOVE(&ls->moved, lg, moved_link);
@@ -325,6 +381,33 @@ void log_on_commit(struct log_shard *ls, uint64_t seq)
     if (ls->step == CHECKPOINT_MARKED)
         checkpoint_run(ls);
     log_shard_progress(ls);
+}
+
+void log_on_commit(struct log_shard *ls, uint64_t seq)
+{
+    struct log_appends due = STAILQ_HEAD_INITIALIZER(due);
+    struct log_append *op;
+    commit_sort(ls, seq, &due);
+    commit_fragments(ls, seq);
+    while ((op = STAILQ_FIRST(&due)) != NULL) {
+        STAILQ_REMOVE_HEAD(&due, priv.link);
+        log_commit_one(op);
+    }
+    commit_end(ls);
+}
+
+void log_commit_behind(struct log_body *lg)
+{
+    struct log_append *op;
+    while ((op = STAILQ_FIRST(&lg->behind)) != NULL && !op->priv.unwritten) {
+        STAILQ_REMOVE_HEAD(&lg->behind, priv.link);
+        log_commit_one(op);
+    }
+    if (lg->fragment_behind.change != 0 && !fragment_is_behind(&lg->fragment_behind)) {
+        fragment_flushed(&lg->fragment_behind);
+        lg->fragment_behind.change = 0;
+    }
+    commit_end(lg->ls);
 }
 
 /* ---- append ---- */
@@ -478,7 +561,7 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
     ls->counts.appends++;
     ls->counts.appended_bytes += len;
     ls->counts.copied_bytes += len;
-    log_enqueue(lg, op, JOURNAL_APPEND);
+    log_enqueue(lg, op, bypass_take(lg, op) ? JOURNAL_EXTENT : JOURNAL_APPEND);
 }
 
 /* Copies and proves the batch; `bytes` is its header, patched. */
@@ -641,17 +724,24 @@ void log_retry_waiting(struct log_shard *ls)
 void log_fail_all(struct log_shard *ls)
 {
     struct log_body *lg;
+    struct log_appends failed = STAILQ_HEAD_INITIALIZER(failed);
+    TAILQ_FOREACH (lg, &ls->logs, all_link) {
+        STAILQ_CONCAT(&failed, &lg->behind);
+        lg->fragment_behind.change = 0;
+    }
+    STAILQ_CONCAT(&failed, &ls->queue);
     while ((lg = TAILQ_FIRST(&ls->journaling)) != NULL) {
         TAILQ_REMOVE(&ls->journaling, lg, journal_link);
-        STAILQ_CONCAT(&ls->queue, &lg->unjournaled);
+        STAILQ_CONCAT(&failed, &lg->unjournaled);
     }
     ls->fragment_count = 0;
+    bypass_fail(ls);
     struct log_append *op;
-    while ((op = STAILQ_FIRST(&ls->queue)) != NULL) {
-        STAILQ_REMOVE_HEAD(&ls->queue, priv.link);
+    while ((op = STAILQ_FIRST(&failed)) != NULL) {
+        STAILQ_REMOVE_HEAD(&failed, priv.link);
         lg = log_body_of(op->priv.lg);
         lg->pending--;
-        if (op->priv.kind == JOURNAL_APPEND || op->priv.kind == LOG_NO_RECORD) {
+        if (is_append(op) || op->priv.kind == LOG_NO_RECORD) {
             op->verdict = LOG_OFFLINE;
             op->done(op);
         } else {

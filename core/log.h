@@ -139,6 +139,7 @@ struct log_append {
         uint32_t end;
         uint32_t journaled; /* copied to groups up to here */
         uint8_t kind;
+        bool unwritten; /* its direct write to the segment is under way */
         int32_t leader_epoch;
         int64_t max_timestamp;
         int64_t now_ms;
@@ -322,8 +323,10 @@ struct log_counts {
     uint64_t groups;       /* journal groups written = commits */
     uint64_t group_bytes;  /* with padding */
     uint64_t groups_in_flight_max;
-    uint64_t segment_writes;
+    uint64_t segment_writes; /* lazy ones */
     uint64_t segment_bytes;
+    uint64_t bypass_writes; /* direct ones, of appends that bypass the journal */
+    uint64_t bypass_bytes;
     uint64_t checkpoints;
     uint64_t checkpoint_ns_last;
     uint64_t rolls;

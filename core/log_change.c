@@ -38,6 +38,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
     TAILQ_INIT(&lg->blocks);
     TAILQ_INIT(&lg->changes);
     STAILQ_INIT(&lg->unjournaled);
+    STAILQ_INIT(&lg->behind);
     log_marks_clear(lg);
     TAILQ_INSERT_TAIL(&ls->logs, lg, all_link);
     ls->log_count++;
@@ -201,6 +202,11 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     int64_t offset = record->base_offset;
     struct segment *segment = segment_by_base(lg, record->last_offset);
     uint32_t position = record->priv.end;
+    lg->active = segment;
+    lg->flushed_segment = segment;
+    lg->durable_segment = segment;
+    lg->flushed_position = position;
+    lg->durable_position = position;
     struct segment *last;
     while ((last = TAILQ_LAST(&lg->segments, segments)) != segment) {
         log_discount_segment(lg, last);
@@ -219,6 +225,7 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     if (position == 0)
         segment->first_timestamp = -1;
     segment->written = (uint32_t)min_u64(segment->written, position);
+    bypass_cut(segment, position);
     log_anchors_cut(&segment->anchors, position);
     mem_free(segment->damage);
     segment->damage = NULL;
@@ -230,11 +237,6 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
         segment->max_timestamp = INT64_MIN;
         segment->max_range = (struct log_range){0};
     }
-    lg->active = segment;
-    lg->flushed_segment = segment;
-    lg->durable_segment = segment;
-    lg->flushed_position = position;
-    lg->durable_position = position;
     if (lg->in_checkpoint && lg->target.segment_base >= segment->base)
         lg->target = (struct log_place){segment->base, position};
     lg->prefix_number = 0; /* the next append rewrites the block at the new end */

@@ -271,6 +271,8 @@ struct log_dir *log_dir_open(const struct log_dir_options *options, struct log_e
     dir->node_id = -1;
     if (dir->options.journal_bytes == 0)
         dir->options.journal_bytes = JOURNAL_START;
+    if (dir->options.bypass_bytes == 0)
+        dir->options.bypass_bytes = BYPASS_BYTES;
     if (dir->options.open_files_max == 0)
         dir->options.open_files_max = 256;
     dir->priv = mem_zalloc(sizeof(*dir->priv));

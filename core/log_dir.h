@@ -35,6 +35,7 @@ struct log_dir_options {
     uint64_t reserve_bytes;  /* free disk space below which appends answer LOG_FULL */
     uint32_t open_files_max; /* segment files open at a time, per shard */
     uint64_t journal_bytes;  /* first length of a journal; 0: 1 MiB */
+    uint32_t bypass_bytes;   /* appends of so much bypass the journal; 0: BYPASS_BYTES */
     /* NULL, or told now and then by log_dir_recover how far it is: of how many logs. */
     void (*on_progress)(void *user, uint32_t done, uint32_t count);
     void *user;

@@ -10,14 +10,16 @@
  *   segment.c     segments, their sparse index, and file jobs on the helper thread
  *   segment_cut.c a segment file is cut to its data
  *   writer.c      lazy writes from tail blocks to segments, and checkpoints
+ *   bypass.c      large appends: direct writes to segments, which their acknowledgements wait for
  *   log_shard.c   a shard's part of a directory: start, end of turn, failure, stop
  *
  * A log's bytes go through four ends, each at or behind the one before:
  *
  *   appended  (active segment, its size)     in the tail buffer
- *   flushed   (place, change)                durable in the journal, fragments of batches included
- *   durable   (place, log.durable_offset)    whole batches that are flushed: acknowledged
- *   written   (per segment)                  in the segment file; only flushed bytes get there
+ *   flushed   (place, change)                durable: in the journal, fragments of batches
+ * included, or (bypassed) in the segment durable   (place, log.durable_offset)    whole batches
+ * that are flushed: acknowledged written   (per segment)                  in the segment file,
+ * without a hole; of what is not flushed only bypassed bytes get there
  *
  * The rule that keeps acknowledged bytes safe while their last block is rewritten: the first record
  * of a log after a checkpoint began starts at the block boundary, so the journal holds the block's
@@ -44,6 +46,9 @@
 #define SEGMENT_STEP_MAX    (64U << 20)
 #define SEGMENT_INDEX_MAX   2048U
 #define LOG_MARKS           4U
+#define BYPASS_BYTES        (64U << 10) /* appends of so much and more bypass the journal */
+#define BYPASS_PIECE        (1U << 20)
+#define BYPASS_PIECES       16U
 #define LOG_NO_RECORD       0U /* kind of a duplicate in the queue: it waits and writes nothing */
 /* A fragment fills its group or has 64 KiB: at most 16 in each of the journal's buffers. */
 #define LOG_FRAGMENTS (17U * JOURNAL_BUFFERS)
@@ -90,6 +95,21 @@ struct segment_damage {
     uint32_t count;
 };
 
+/* Whole blocks of an append, on their way to its segment file or there already: core/bypass.c. */
+struct bypass {
+    TAILQ_ENTRY(bypass) link; /* the segment's, until `written` has passed it */
+    TAILQ_ENTRY(bypass) line_link;
+    struct segment *segment;
+    struct log_append *op; /* waits for it; NULL: it is answered */
+    uint32_t from;
+    uint32_t upto;
+    uint32_t next;   /* asked for up to here */
+    uint32_t pieces; /* in flight */
+    bool done;
+};
+
+TAILQ_HEAD(bypasses, bypass);
+
 struct segment {
     TAILQ_ENTRY(segment) link;      /* log's segments, by base */
     TAILQ_ENTRY(segment) file_link; /* shard's open files, least recently used first */
@@ -98,6 +118,8 @@ struct segment {
     int64_t end_offset; /* after the last batch in it */
     uint32_t size;      /* appended bytes */
     uint32_t written;   /* in the file: FS_BLOCK multiple, or all that a checkpoint wrote */
+    uint32_t issued;    /* the end of what is written, or on its way to the file, holes included */
+    struct bypasses ahead; /* at or behind `written`, by position */
     struct log_anchors anchors;
     uint64_t allocated;   /* length of the file as far as we took space */
     int file;             /* -1: not open */
@@ -174,6 +196,15 @@ struct log_mark {
 
 STAILQ_HEAD(log_appends, log_append);
 
+/* A part of a batch that is in a group: when the group is durable, so is this place. */
+struct log_fragment {
+    uint64_t seq;
+    struct log_body *lg;
+    struct segment *segment;
+    uint32_t position;
+    uint64_t change;
+};
+
 struct log_body {
     struct log log;
     struct log_shard *ls;
@@ -214,6 +245,10 @@ struct log_body {
     /* journal */
     struct log_appends unjournaled; /* its line */
     TAILQ_ENTRY(log_body) journal_link;
+    /* Durable in the journal, but not committed: the first one's direct write is under way. And the
+     * last fragment that is behind such a one, change 0: none. */
+    struct log_appends behind;
+    struct log_fragment fragment_behind;
 
     /* writer */
     TAILQ_ENTRY(log_body) write_link;
@@ -282,6 +317,14 @@ struct segment_write {
     TAILQ_ENTRY(segment_write) link;
 };
 
+struct bypass_piece {
+    struct io_op op;
+    struct log_shard *ls;
+    struct bypass *bypass;
+    uint32_t bytes;
+    TAILQ_ENTRY(bypass_piece) link;
+};
+
 struct checkpoint_batch {
     struct record_append append;
     struct log_shard *ls;
@@ -301,15 +344,6 @@ struct checkpoint_tombstones {
 TAILQ_HEAD(checkpoint_batches, checkpoint_batch);
 TAILQ_HEAD(log_pins, log_pin);
 TAILQ_HEAD(log_finds, log_find);
-
-/* A part of a batch that is in a group: when the group is durable, so is this place. */
-struct log_fragment {
-    uint64_t seq;
-    struct log_body *lg;
-    struct segment *segment;
-    uint32_t position;
-    uint64_t change;
-};
 
 struct log_shard {
     struct log_dir *dir;
@@ -361,6 +395,13 @@ struct log_shard {
     struct segments files;
     uint32_t file_count;
     uint32_t jobs;
+
+    /* bypass */
+    struct bypass_piece pieces[BYPASS_PIECES];
+    TAILQ_HEAD(, bypass_piece) pieces_free;
+    uint64_t pieces_bytes;          /* in flight */
+    struct bypasses bypass_line;    /* with bytes to be asked for, by line_link */
+    struct bypasses bypass_flights; /* with all of them in flight, by line_link */
 
     /* checkpoint */
     enum checkpoint_step step;
@@ -465,6 +506,11 @@ bool tail_holds(const struct log_body *lg, const struct segment *segment, uint32
                 uint32_t len);
 void tail_copy_out(const struct log_body *lg, const struct segment *segment, uint32_t from,
                    void *to, uint32_t len);
+uint32_t tail_crc(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                  uint32_t len);
+/* The vectors of whole blocks [from, upto), as many as there is room for; *reached says how far. */
+unsigned tail_gather(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                     uint32_t upto, struct iovec iov[], unsigned count_max, uint32_t *reached);
 /* The block that holds the batch's start; begins at the newest. */
 void tail_get(struct tail_block *block);
 void tail_put(struct log_shard *ls, struct tail_block *block);
@@ -549,9 +595,33 @@ bool checkpoint_busy(const struct log_shard *ls);
 void checkpoint_note(struct log_body *lg);
 void checkpoint_fini(struct log_shard *ls);
 
+/* What runs in WRITING may have come to its end. */
+void checkpoint_log_written(struct log_body *lg);
+
+/* bypass.c */
+/* Does this append, new at the end of its segment, bypass the journal? Then its write is on its
+ * way. */
+bool bypass_take(struct log_body *lg, struct log_append *op);
+/* Its extent record goes to the open group; false: no group takes it now. */
+bool bypass_journal(struct log_body *lg, struct log_append *op, bool prefix);
+void bypass_run(struct log_shard *ls); /* at the end of a turn */
+bool bypass_busy(const struct log_shard *ls);
+/* Is a direct write under way whose record is in group `seq` or before it? */
+bool bypass_waits(const struct log_shard *ls, uint64_t seq);
+/* Where the lazy writer must stop; UINT32_MAX: nowhere. */
+uint32_t bypass_wall(const struct segment *segment);
+void bypass_absorb(struct segment *segment);                 /* `written` has moved */
+void bypass_cut(struct segment *segment, uint32_t position); /* the segment ends there */
+void bypass_fail(struct log_shard *ls);                      /* nobody waits any more */
+
 /* log.c */
 void log_journal_fill(struct log_shard *ls);
 void log_on_commit(struct log_shard *ls, uint64_t seq);
+/* What a record of bytes [from, to) of an append says. */
+void log_append_summary(const struct log_body *lg, const struct log_append *op, uint32_t from,
+                        uint32_t to, struct journal_append *append);
+/* A direct write of the log is done: what stands behind it. */
+void log_commit_behind(struct log_body *lg);
 /* A record that is no append joins the queue; log_change_durable() when it is durable. */
 void log_queue_record(struct log_body *lg, struct log_append *record, uint8_t kind);
 void log_dirty(struct log_body *lg);

@@ -71,6 +71,7 @@ static void log_shard_at_end(struct shard *sh, struct task *task)
     ls->pressure = ls->waiting_memory > 0;
     if (ls->step != CHECKPOINT_IDLE)
         checkpoint_run(ls);
+    bypass_run(ls);
     writer_run(ls);
     if (ls->step == CHECKPOINT_WRITING)
         checkpoint_run(ls);
@@ -246,7 +247,14 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     TAILQ_INIT(&ls->checkpointing);
     TAILQ_INIT(&ls->to_sync);
     TAILQ_INIT(&ls->batches);
+    TAILQ_INIT(&ls->pieces_free);
+    TAILQ_INIT(&ls->bypass_line);
+    TAILQ_INIT(&ls->bypass_flights);
     tail_init(ls);
+    for (unsigned i = 0; i < BYPASS_PIECES; i++) {
+        ls->pieces[i].ls = ls;
+        TAILQ_INSERT_TAIL(&ls->pieces_free, &ls->pieces[i], link);
+    }
     for (unsigned i = 0; i < WRITE_SLOTS; i++) {
         ls->writes[i].ls = ls;
         ls->writes[i].page = mem_pages(FS_BLOCK);
@@ -273,8 +281,8 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
 static bool log_shard_in_flight(const struct log_shard *ls)
 {
     return ls->journal.in_flight > 0 || ls->journal.sb_busy || ls->journal.growing ||
-           ls->writes_busy > 0 || ls->syncs > 0 || ls->jobs > 0 || ls->checkpoints.busy ||
-           ls->rewriting || ls->batches_pending > 0;
+           ls->writes_busy > 0 || bypass_busy(ls) || ls->syncs > 0 || ls->jobs > 0 ||
+           ls->checkpoints.busy || ls->rewriting || ls->batches_pending > 0;
 }
 
 static void log_shard_on_cut(struct file_job *job)
@@ -324,7 +332,7 @@ static bool log_shard_has_notes(const struct log_shard *ls)
 static void log_shard_stop_clean(struct log_shard *ls)
 {
     if (!STAILQ_EMPTY(&ls->queue) || !TAILQ_EMPTY(&ls->journaling) || !STAILQ_EMPTY(&ls->ready) ||
-        !STAILQ_EMPTY(&ls->waiting) || !journal_idle(&ls->journal))
+        !STAILQ_EMPTY(&ls->waiting) || !journal_idle(&ls->journal) || bypass_busy(ls))
         return;
     if (!TAILQ_EMPTY(&ls->dirty) || log_shard_has_notes(ls) || ls->step != CHECKPOINT_IDLE) {
         if (ls->step == CHECKPOINT_IDLE)

@@ -217,8 +217,7 @@ static bool recovery_on_record(void *argument, const struct journal_record *reco
                                struct bytes_in body, uint64_t position, struct log_error *error)
 {
     struct recovery *rc = argument;
-    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_CHECKPOINT ||
-        record->kind == JOURNAL_EXTENT || record->version != 1)
+    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_CHECKPOINT || record->version != 1)
         return log_refuse(error, LOG_ERROR_NEWER,
                           "%s holds a record of kind %u version %u at offset %llu that this "
                           "version cannot read; start the version that wrote it and stop it "
@@ -665,6 +664,7 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
         bool last = i + 1 == state->segment_count;
         segment->size = state->segments[i].size;
         segment->written = segment->size;
+        segment->issued = segment->size;
         segment->allocated = state->segments[i].length;
         uint32_t anchor = last ? state->anchor : LOG_NO_ANCHOR;
         segment->anchors = (struct log_anchors){anchor, anchor};

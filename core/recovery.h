@@ -24,6 +24,8 @@ struct recovery_record {
     struct bytes_in body;
     const char *path; /* of its journal, for sentences */
     uint64_t position;
+    bool committed;       /* a later record says so */
+    struct log_place cut; /* what stands here or behind it a later truncation has dropped */
 };
 
 /* A log while it is brought back: what the newest entry says, then record by record onwards. */

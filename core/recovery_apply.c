@@ -12,6 +12,11 @@
  * copy that a cut has made (core/segment_cut.c). So files are not cut to their data here: that
  * would rewrite the last block, of which there may be no copy. They lose the whole blocks behind
  * it, and the roll or the stop that comes next does the rest.
+ *
+ * Of an extent (core/bypass.c) the journal has no second copy: its bytes are in the segment, or it
+ * was never acknowledged, and neither was what follows; there the log ends. So nothing may be put
+ * over them that came before: bytes that a later truncation dropped are left alone, since what was
+ * appended after it may have gone to their place directly.
  */
 #include "core/recovery.h"
 
@@ -32,6 +37,7 @@ struct apply {
     int file; /* of segment `base` */
     int64_t base;
     bool changed; /* a file, or the names of files, since the last stop: to be synced */
+    bool ended;   /* an extent was not whole */
 };
 
 static char *apply_path(const struct recovery_log *log, int64_t base)
@@ -40,6 +46,14 @@ static char *apply_path(const struct recovery_log *log, int64_t base)
     char *path = mem_alloc(size);
     (void)snprintf(path, size, "%s/%020lld.log", log->directory, (long long)base);
     return path;
+}
+
+/* RECOVERY_CHECK_READ bytes. */
+static uint8_t *apply_buffer(const struct apply *ap)
+{
+    if (ap->worker->buffer == NULL)
+        ap->worker->buffer = mem_pages(RECOVERY_CHECK_READ);
+    return ap->worker->buffer;
 }
 
 /* The base that a segment file's name says, -1 for other names. */
@@ -109,37 +123,43 @@ static bool apply_damaged(struct apply *ap, const struct recovery_record *record
 
 /* ---- append ---- */
 
-static bool apply_bytes(struct apply *ap, const struct journal_append *append, const uint8_t *bytes,
-                        uint32_t count)
-{
-    if (count == 0)
-        return true;
-    if (!apply_open(ap, append->segment_base, true))
-        return false;
-    int64_t result = fs_write(ap->fs, ap->file, bytes, count, append->position);
-    return result >= 0 || log_refuse_io(ap->error, "write", ap->log->directory, result);
-}
-
-/* Bytes of a covered record that still belong to the log. */
-static bool apply_covered(struct apply *ap, const struct journal_append *append,
-                          const uint8_t *bytes)
+/* How far a record's bytes in this segment still belong to the log. */
+static uint32_t apply_limit(const struct apply *ap, const struct recovery_record *record,
+                            int64_t base)
 {
     const struct checkpoint_entry *entry = &ap->log->entry;
     uint32_t limit = 0;
-    if (append->segment_base == ap->log->covered.segment_base) {
+    if (record->change > ap->log->change) {
+        limit = UINT32_MAX;
+    } else if (base == ap->log->covered.segment_base) {
         limit = ap->log->covered.position;
-    } else if (append->segment_base == ap->log->covered_end.segment_base) {
+    } else if (base == ap->log->covered_end.segment_base) {
         limit = ap->log->covered_end.position; /* a batch that rolled was partly journaled */
     } else {
         for (uint32_t i = 0; i < entry->open_count; i++) {
-            if (entry->open[i].segment_base == append->segment_base)
+            if (entry->open[i].segment_base == base)
                 limit = entry->open[i].position;
         }
     }
-    if (append->position >= limit)
+    if (fs_mutation(ap->fs, "recovery.dropped_bytes_again"))
+        return limit;
+    if (base > record->cut.segment_base)
+        return 0;
+    return base < record->cut.segment_base || limit < record->cut.position ? limit
+                                                                           : record->cut.position;
+}
+
+static bool apply_bytes(struct apply *ap, const struct recovery_record *record, int64_t base,
+                        uint32_t position, const uint8_t *bytes, uint32_t count)
+{
+    uint32_t limit = apply_limit(ap, record, base);
+    if (position >= limit || count == 0)
         return true;
-    uint32_t count = limit - append->position;
-    return apply_bytes(ap, append, bytes, count < append->bytes ? count : append->bytes);
+    count = (uint32_t)min_u64(count, limit - position);
+    if (!apply_open(ap, base, true))
+        return false;
+    int64_t result = fs_write(ap->fs, ap->file, bytes, count, position);
+    return result >= 0 || log_refuse_io(ap->error, "write", ap->log->directory, result);
 }
 
 static void apply_roll(struct checkpoint_entry *entry, int64_t base)
@@ -149,53 +169,153 @@ static void apply_roll(struct checkpoint_entry *entry, int64_t base)
     entry->end = (struct log_place){.segment_base = base, .position = 0};
 }
 
-static bool apply_append(struct apply *ap, const struct recovery_record *record)
+/* Does it begin where the log ends? */
+static bool apply_follows(const struct apply *ap, const struct journal_append *append)
 {
-    struct recovery_log *log = ap->log;
+    const struct checkpoint_entry *entry = &ap->log->entry;
+    if (append->segment_base == entry->end.segment_base)
+        return append->batch_position == entry->end.position;
+    return append->segment_base > entry->end.segment_base &&
+           append->segment_base >= entry->end_offset && append->batch_position == 0;
+}
+
+/* The batch is whole: offsets, epochs and producers move. False: its offsets are taken. */
+static bool apply_batch(struct recovery_log *log, const struct journal_append *append)
+{
     struct checkpoint_entry *entry = &log->entry;
-    struct bytes_in in = record->body;
-    struct journal_append append;
-    if (!journal_append_decode(&append, &in))
-        return apply_damaged(ap, record, "an append that does not fit its record");
-    if (record->change <= log->change)
-        return apply_covered(ap, &append, in.at);
-    bool rolls = append.segment_base > entry->end.segment_base;
-    if (append.segment_base < entry->end.segment_base ||
-        (rolls && (append.segment_base < entry->end_offset || append.batch_position != 0)) ||
-        (!rolls && append.batch_position != entry->end.position))
-        return apply_damaged(ap, record, "an append that does not follow the log's end");
-    if (!apply_bytes(ap, &append, in.at, append.bytes))
-        return false;
-    entry->flushed = (struct log_place){append.segment_base, append.position + append.bytes};
-    if (!append.last)
-        return true;
-    if (rolls) {
-        apply_roll(entry, append.segment_base);
+    if (append->segment_base > entry->end.segment_base) {
+        apply_roll(entry, append->segment_base);
         log->anchors = (struct log_anchors){0, 0};
     }
-    log_anchors_move(&log->anchors, append.batch_position);
-    if (append.base_offset < entry->end_offset)
-        return apply_damaged(ap, record, "an append whose offsets are taken already");
-    entry->end.position = append.position + append.bytes;
-    entry->end_offset = append.last_offset + 1;
-    epoch_assign(&log->epochs, append.leader_epoch, append.base_offset);
-    if (append.producer_id >= 0 && append.base_sequence >= 0) {
-        const struct producer_batch batch = {.base_sequence = append.base_sequence,
-                                             .last_sequence = append.last_sequence,
-                                             .base_offset = append.base_offset,
-                                             .last_offset = append.last_offset,
-                                             .timestamp = append.max_timestamp};
-        producer_absorb(&log->producers, append.producer_id, append.producer_epoch, &batch,
-                        append.now_ms, log_config_default.producer_ids_max);
+    log_anchors_move(&log->anchors, append->batch_position);
+    if (append->base_offset < entry->end_offset)
+        return false;
+    entry->end.position = append->position + append->bytes;
+    entry->end_offset = append->last_offset + 1;
+    epoch_assign(&log->epochs, append->leader_epoch, append->base_offset);
+    if (append->producer_id >= 0 && append->base_sequence >= 0) {
+        const struct producer_batch batch = {.base_sequence = append->base_sequence,
+                                             .last_sequence = append->last_sequence,
+                                             .base_offset = append->base_offset,
+                                             .last_offset = append->last_offset,
+                                             .timestamp = append->max_timestamp};
+        producer_absorb(&log->producers, append->producer_id, append->producer_epoch, &batch,
+                        append->now_ms, log_config_default.producer_ids_max);
     }
     return true;
 }
 
+static bool apply_append(struct apply *ap, const struct recovery_record *record)
+{
+    struct bytes_in in = record->body;
+    struct journal_append append;
+    if (!journal_append_decode(&append, &in))
+        return apply_damaged(ap, record, "an append that does not fit its record");
+    bool covered = record->change <= ap->log->change;
+    if (!covered && !apply_follows(ap, &append))
+        return apply_damaged(ap, record, "an append that does not follow the log's end");
+    if (!apply_bytes(ap, record, append.segment_base, append.position, in.at, append.bytes))
+        return false;
+    if (covered)
+        return true;
+    ap->log->entry.flushed =
+        (struct log_place){append.segment_base, append.position + append.bytes};
+    if (append.last && !apply_batch(ap->log, &append))
+        return apply_damaged(ap, record, "an append whose offsets are taken already");
+    return true;
+}
+
+/* ---- extent ---- */
+
+/* Are the inner bytes in the segment? */
+static int64_t extent_check(struct apply *ap, const struct journal_extent *extent, bool *whole)
+{
+    char *path = apply_path(ap->log, extent->append.segment_base);
+    int64_t result = fs_open(ap->fs, path, FS_READ);
+    mem_free(path);
+    *whole = false;
+    if (result < 0)
+        return result == -ENOENT ? 0 : result;
+    int file = (int)result;
+    uint8_t *buffer = apply_buffer(ap);
+    uint32_t crc = 0;
+    uint32_t at = 0;
+    while (at < extent->inner_bytes) {
+        uint64_t bytes = min_u64(RECOVERY_CHECK_READ, extent->inner_bytes - at);
+        result = fs_read(ap->fs, file, buffer, bytes, extent->inner_position + at);
+        if (result <= 0)
+            break;
+        crc = crc32c(crc, buffer, (size_t)result);
+        at += (uint32_t)result;
+    }
+    fs_close(ap->fs, file);
+    *whole = at == extent->inner_bytes && crc == extent->inner_crc;
+    return min_i64(result, 0);
+}
+
+static bool apply_edges(struct apply *ap, const struct recovery_record *record,
+                        const struct journal_extent *extent, const uint8_t *bytes)
+{
+    const struct journal_append *append = &extent->append;
+    uint32_t head = journal_extent_head(extent);
+    uint32_t tail = journal_extent_tail(extent);
+    return apply_bytes(ap, record, append->segment_base, append->position, bytes, head) &&
+           apply_bytes(ap, record, append->segment_base, append->position + append->bytes - tail,
+                       bytes + head, tail);
+}
+
+static bool apply_extent(struct apply *ap, const struct recovery_record *record)
+{
+    struct bytes_in in = record->body;
+    struct journal_extent extent;
+    if (!journal_extent_decode(&extent, &in))
+        return apply_damaged(ap, record, "an extent that does not fit its record");
+    const struct journal_append *append = &extent.append;
+    if (record->change <= ap->log->change)
+        return apply_edges(ap, record, &extent, in.at);
+    if (!apply_follows(ap, append))
+        return apply_damaged(ap, record, "an extent that does not follow the log's end");
+    if (!record->committed && !fs_mutation(ap->fs, "recovery.extent_not_checked")) {
+        bool whole;
+        int64_t result = extent_check(ap, &extent, &whole);
+        if (result < 0)
+            return log_refuse_io(ap->error, "read", ap->log->directory, result);
+        ap->ended = !whole;
+        if (ap->ended)
+            return true;
+    }
+    if (!apply_edges(ap, record, &extent, in.at))
+        return false;
+    ap->log->entry.flushed =
+        (struct log_place){append->segment_base, append->position + append->bytes};
+    return apply_batch(ap->log, append) ||
+           apply_damaged(ap, record, "an extent whose offsets are taken already");
+}
+
 /* ---- other kinds ---- */
+
+/* Does an extent behind this truncation lie in this segment? Then the file is a new one. */
+static bool apply_is_new(const struct apply *ap, const struct recovery_record *truncation,
+                         int64_t base)
+{
+    const struct recovery_log *log = ap->log;
+    const struct recovery_record *record = truncation + 1;
+    if (fs_mutation(ap->fs, "recovery.new_segment_dropped"))
+        return false;
+    for (; record < log->records + log->record_count; record++) {
+        struct bytes_in in = record->body;
+        struct journal_extent extent;
+        if (record->kind == JOURNAL_EXTENT && journal_extent_decode(&extent, &in) &&
+            extent.append.segment_base == base)
+            return true;
+    }
+    return false;
+}
 
 /* Files of segments that a truncation dropped. What comes after it in the journal is put in place
  * again, and may begin segments before, between or under these names. */
-static bool apply_drop_above(struct apply *ap, int64_t base)
+static bool apply_drop_above(struct apply *ap, const struct recovery_record *truncation,
+                             int64_t base)
 {
     struct fs *fs = ap->fs;
     struct fs_list list = {0};
@@ -204,7 +324,7 @@ static bool apply_drop_above(struct apply *ap, int64_t base)
     int64_t result = fs_list(fs, ap->log->directory, &list);
     for (uint32_t i = 0; result >= 0 && i < list.count; i++) {
         int64_t found = segment_name_base(list.names[i]);
-        if (found <= base)
+        if (found <= base || apply_is_new(ap, truncation, found))
             continue;
         char *path = apply_path(ap->log, found);
         result = fs_unlink(fs, path);
@@ -239,7 +359,7 @@ static bool apply_truncate(struct apply *ap, const struct recovery_record *recor
     epoch_truncate_end(&log->epochs, offset);
     producer_truncate(&log->producers, offset);
     log->start_moved = true; /* how many files there are is not what the entry counted */
-    return apply_drop_above(ap, place.segment_base);
+    return apply_drop_above(ap, record, place.segment_base);
 }
 
 static bool apply_log_start(struct apply *ap, const struct recovery_record *record)
@@ -265,6 +385,8 @@ static bool apply_one(struct apply *ap, const struct recovery_record *record)
 {
     if (record->kind == JOURNAL_APPEND)
         return apply_append(ap, record);
+    if (record->kind == JOURNAL_EXTENT)
+        return apply_extent(ap, record);
     if (record->change <= ap->log->change)
         return true;
     if (record->kind == JOURNAL_TRUNCATE)
@@ -279,6 +401,35 @@ static int record_order(const void *a, const void *b)
     const struct recovery_record *x = a;
     const struct recovery_record *y = b;
     return x->change < y->change ? -1 : x->change > y->change;
+}
+
+/* What later records tell about earlier ones. Truncations begin when everything before them is
+ * committed. */
+static void apply_look_back(struct recovery_log *log)
+{
+    struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};
+    uint64_t committed = 0;
+    for (uint32_t i = log->record_count; i-- > 0;) {
+        struct recovery_record *record = &log->records[i];
+        struct bytes_in in = record->body;
+        struct journal_append append;
+        record->cut = cut;
+        record->committed = record->change <= committed;
+        if (record->kind == JOURNAL_APPEND || record->kind == JOURNAL_EXTENT) {
+            if (journal_summary_decode(&append, &in))
+                committed = max_u64(committed, append.committed);
+            continue;
+        }
+        if (record->kind != JOURNAL_TRUNCATE)
+            continue;
+        committed = max_u64(committed, record->change);
+        (void)take_i64(&in);
+        struct log_place place = {.segment_base = take_i64(&in)};
+        place.position = take_u32(&in);
+        if (place.segment_base < cut.segment_base ||
+            (place.segment_base == cut.segment_base && place.position < cut.position))
+            cut = place;
+    }
 }
 
 static bool apply_records(struct apply *ap)
@@ -300,13 +451,16 @@ static bool apply_records(struct apply *ap)
     if (log->record_count == 0)
         return good;
     qsort(log->records, log->record_count, sizeof(log->records[0]), record_order);
+    apply_look_back(log);
     uint64_t next = log->records[0].change;
     if (good && next > log->change + 1)
         good = apply_damaged(ap, &log->records[0], "records before it are missing");
     for (uint32_t i = 0; good && i < log->record_count; i++, next++) {
         const struct recovery_record *record = &log->records[i];
-        good = record->change == next ? apply_one(ap, record)
-                                      : apply_damaged(ap, record, "records before it are missing");
+        if (record->change != next)
+            good = apply_damaged(ap, record, "records before it are missing");
+        else if (!ap->ended)
+            good = apply_one(ap, record);
     }
     log->entry.change = max_u64(log->entry.change, next - 1);
     log->entry.anchor = log_anchor_of(&log->anchors, log->entry.end.position);
@@ -337,18 +491,17 @@ static bool settle_check(struct apply *ap, int file, const char *path)
     /* Empty although there are batches: the log's start is at its end. */
     if (log->epochs.count > 0)
         scan.epoch_upto = epoch_latest(&log->epochs);
-    if (ap->worker->buffer == NULL)
-        ap->worker->buffer = mem_pages(RECOVERY_CHECK_READ);
+    uint8_t *buffer = apply_buffer(ap);
     int64_t result = 0;
     bool good = true;
     while (good && at < end) {
         uint64_t from = round_down(at, FS_BLOCK);
         uint64_t bytes = min_u64(RECOVERY_CHECK_READ, round_up(end, FS_BLOCK) - from);
-        result = fs_read(ap->fs, file, ap->worker->buffer, bytes, from);
+        result = fs_read(ap->fs, file, buffer, bytes, from);
         uint64_t upto = min_u64(end, from + (uint64_t)max_i64(result, 0));
         if (upto <= at)
             break;
-        good = batch_scan_feed(&scan, ap->worker->buffer + (at - from), upto - at);
+        good = batch_scan_feed(&scan, buffer + (at - from), upto - at);
         at = upto;
     }
     if (result < 0)

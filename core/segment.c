@@ -35,12 +35,14 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
     segment->first_timestamp = -1;
     segment->max_timestamp = INT64_MIN;
     segment->timestamps_known = true;
+    TAILQ_INIT(&segment->ahead);
     TAILQ_INSERT_TAIL(&lg->segments, segment, link);
     return segment;
 }
 
 static void segment_free(struct segment *segment)
 {
+    bypass_cut(segment, 0);
     mem_free(segment->index);
     mem_free(segment->damage);
     mem_free(segment);
@@ -419,6 +421,9 @@ static int64_t job_open(struct file_job *job)
     if (job->length > job->allocated) {
         uint64_t from = round_down(job->allocated, FS_BLOCK);
         result = fs_allocate(job->fs, job->file, from, job->length - from);
+        /* The new length is saved here, so that no durable write within it has to. */
+        if (result >= 0)
+            result = fs_sync(job->fs, job->file);
         if (result >= 0)
             job->allocated = job->length;
     }

@@ -82,11 +82,24 @@ void tail_drop(struct log_shard *ls, struct tail_block *block)
     tail_put(ls, block);
 }
 
+/* What bypasses the journal may be in the file before its record was made from these bytes. */
+static bool tail_flushed(const struct tail_block *block)
+{
+    const struct log_body *lg = block->lg;
+    if (io_mutation(lg->ls->io, "bypass.evicted_too_early"))
+        return true;
+    return block->segment != lg->flushed_segment
+               ? block->segment->base < lg->flushed_segment->base
+               : block->position + block->used <= lg->flushed_position;
+}
+
 /* May its memory be taken? All its bytes are in the file, and nothing is about to be added. */
 static bool tail_evictable(const struct tail_block *block)
 {
     const struct segment *segment = block->segment;
     must(segment != NULL);
+    if (!tail_flushed(block))
+        return false;
     if (segment->written >= block->position + block->size)
         return true;
     if (segment->written < block->position + block->used || segment->written != segment->size)
@@ -373,6 +386,39 @@ void tail_copy_out(const struct log_body *lg, const struct segment *segment, uin
         len -= run;
         block = TAILQ_NEXT(block, link);
     }
+}
+
+uint32_t tail_crc(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                  uint32_t len)
+{
+    const struct tail_block *block = tail_find(lg, segment, from);
+    uint32_t crc = 0;
+    while (len > 0) {
+        must(block != NULL && block->segment == segment && from >= block->position);
+        uint32_t run = (uint32_t)min_u64(len, block->position + block->size - from);
+        crc = crc32c(crc, block->data + (from - block->position), run);
+        from += run;
+        len -= run;
+        block = TAILQ_NEXT(block, link);
+    }
+    return crc;
+}
+
+unsigned tail_gather(const struct log_body *lg, const struct segment *segment, uint32_t from,
+                     uint32_t upto, struct iovec iov[], unsigned count_max, uint32_t *reached)
+{
+    unsigned count = 0;
+    const struct tail_block *block = tail_find(lg, segment, from);
+    while (from < upto && count < count_max) {
+        must(block != NULL && block->segment == segment && from >= block->position);
+        uint32_t run = (uint32_t)min_u64(upto - from, block->position + block->size - from);
+        iov[count++] =
+            (struct iovec){.iov_base = block->data + (from - block->position), .iov_len = run};
+        from += run;
+        block = TAILQ_NEXT(block, link);
+    }
+    *reached = from;
+    return count;
 }
 
 /* ---- going ---- */

@@ -6,6 +6,8 @@
  * rolled, when memory is short, or when a checkpoint runs. At the end of a turn, writes of up to
  * 256 KiB start straight from the tail blocks: at most WRITE_SLOTS per shard, one per log. Only
  * flushed bytes and, unless a checkpoint or a roll asks for the end, only whole blocks are written.
+ * Where large appends went to the file directly (core/bypass.c), what is before them is written as
+ * soon as it is flushed, and up to their wall only.
  * A partial block goes out from a page of its own, zero padded, because the tail block behind it is
  * being appended to.
  */
@@ -38,17 +40,19 @@ static bool writer_plan_segment(const struct log_body *lg, struct segment *segme
                                 struct write_plan *plan)
 {
     uint32_t limit = writer_limit(lg, segment);
-    if (segment->sealed || segment->written >= limit)
+    uint32_t wall = bypass_wall(segment);
+    if (segment->sealed || segment->written >= limit || segment->written >= wall)
         return false;
     uint32_t from = (uint32_t)round_down(segment->written, FS_BLOCK);
-    uint32_t whole = (uint32_t)round_down(limit, FS_BLOCK);
+    uint32_t whole = (uint32_t)min_u64(round_down(limit, FS_BLOCK), wall);
     uint32_t upto = 0;
     if (segment->closed && limit == segment->size)
         upto = limit;
     else if (writer_target(lg, segment) > segment->written)
         upto = (uint32_t)max_u64(whole, writer_target(lg, segment));
-    else if (whole > from && (whole - from >= TAIL_WRITE_MIN || lg->ls->pressure))
+    else if (whole > from && (whole - from >= TAIL_WRITE_MIN || whole == wall || lg->ls->pressure))
         upto = whole;
+    upto = (uint32_t)min_u64(upto, wall);
     if (upto > from + TAIL_WRITE_MAX)
         upto = from + TAIL_WRITE_MAX;
     *plan = (struct write_plan){.segment = segment, .from = from, .upto = upto};
@@ -105,7 +109,8 @@ void writer_on_flushed(struct log_body *lg)
     if (lg->write_queued || lg->writing)
         return;
     const struct segment *segment = lg->flushed_segment;
-    if (segment != lg->active || lg->flushed_position - segment->written >= TAIL_WRITE_MIN)
+    uint64_t enough = min_u64(segment->written + (uint64_t)TAIL_WRITE_MIN, bypass_wall(segment));
+    if (segment != lg->active || lg->flushed_position >= enough)
         writer_want(lg);
 }
 
@@ -153,8 +158,6 @@ static void writer_seal(struct log_body *lg)
 
 /* ---- writing ---- */
 
-static void checkpoint_log_written(struct log_body *lg);
-
 static void writer_on_write(struct io_op *op)
 {
     struct segment_write *write = container_of(op, struct segment_write, op);
@@ -174,6 +177,7 @@ static void writer_on_write(struct io_op *op)
     }
     ls->moves++;
     segment->written = write->upto;
+    bypass_absorb(segment);
     segment->dirty = true;
     ls->counts.segment_writes++;
     ls->counts.segment_bytes += (uint64_t)op->res;
@@ -190,20 +194,10 @@ static void writer_on_write(struct io_op *op)
 static unsigned writer_gather(const struct log_body *lg, const struct write_plan *plan,
                               struct iovec *iov, uint8_t *page, uint32_t *upto)
 {
-    unsigned count = 0;
-    uint32_t at = plan->from;
     uint32_t whole = (uint32_t)round_down(plan->upto, FS_BLOCK);
-    struct tail_block *block = tail_find(lg, plan->segment, at);
-    while (at < whole && count < IO_VECTORS_MAX - 1) {
-        must(block != NULL && block->segment == plan->segment);
-        uint32_t run = (uint32_t)min_u64(whole - at, block->position + block->size - at);
-        iov[count++] =
-            (struct iovec){.iov_base = block->data + (at - block->position), .iov_len = run};
-        at += run;
-        block = TAILQ_NEXT(block, link);
-    }
-    *upto = at;
-    if (at < whole || whole == plan->upto)
+    unsigned count =
+        tail_gather(lg, plan->segment, plan->from, whole, iov, IO_VECTORS_MAX - 1, upto);
+    if (*upto < whole || whole == plan->upto)
         return count;
     memset(page, 0, FS_BLOCK);
     tail_copy_out(lg, plan->segment, whole, page, plan->upto - whole);
@@ -223,6 +217,8 @@ static void writer_start(struct log_body *lg, const struct write_plan *plan)
     struct iovec iov[IO_VECTORS_MAX];
     unsigned count = writer_gather(lg, plan, iov, write->page, &write->upto);
     write->bytes = (uint32_t)round_up(write->upto, FS_BLOCK) - plan->from;
+    if (plan->segment->issued < write->upto)
+        plan->segment->issued = write->upto;
     ls->writes_bytes += write->bytes;
     lg->writing = true;
     lg->users++;
@@ -451,7 +447,7 @@ static void checkpoint_sync_next(struct log_body *lg)
 }
 
 /* Called whenever a log may have reached its target. */
-static void checkpoint_log_written(struct log_body *lg)
+void checkpoint_log_written(struct log_body *lg)
 {
     struct log_shard *ls = lg->ls;
     if (!lg->in_checkpoint || lg->syncing != NULL || lg->reached || !checkpoint_reached(lg))
@@ -617,7 +613,8 @@ void checkpoint_run(struct log_shard *ls)
 {
     if (ls->offline)
         return;
-    if (ls->step == CHECKPOINT_MARKED && ls->journal.acked_seq >= ls->mark_seq) {
+    if (ls->step == CHECKPOINT_MARKED && ls->journal.acked_seq >= ls->mark_seq &&
+        !bypass_waits(ls, ls->mark_seq)) {
         ls->step = CHECKPOINT_WRITING;
         checkpoint_take_logs(ls);
     }

@@ -26,6 +26,9 @@ void node_init(struct node *node, struct world *world, struct machine *machine)
     node->segment_bytes = 65536 << rng_below(&node->rng, 4);
     node->sessions_max = rng_one_in(&node->rng, 4) ? 2 : 100;
     node->retention_bytes = rng_one_in(&node->rng, 5) ? (int64_t)rng_below(&node->rng, 200000) : -1;
+    /* Two of three let appends of a few blocks bypass the journal. */
+    node->bypass_bytes =
+        rng_one_in(&node->rng, 3) ? 0 : (uint32_t)rng_between(&node->rng, 1, 16000);
 }
 
 static void on_ready(void *user)
@@ -107,6 +110,7 @@ static void *life_prepare(struct fs *fs, void *argument, bool *failed)
         .seed = {rng_next(&node->rng), rng_next(&node->rng)},
         .journal_bytes = node->journal_bytes,
         .open_files_max = node->open_files_max,
+        .bypass_bytes = node->bypass_bytes,
         .on_ready = on_ready,
         .on_failed = on_failed,
         .on_stopped = on_stopped,

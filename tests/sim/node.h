@@ -21,6 +21,7 @@ struct node {
     uint64_t cold_bytes;
     uint64_t journal_bytes;
     uint32_t open_files_max;
+    uint32_t bypass_bytes;
     int32_t segment_bytes;
     int32_t sessions_max;
     int64_t retention_bytes; /* -1: nothing goes by itself */

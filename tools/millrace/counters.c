@@ -58,10 +58,12 @@ static void print_log(const struct log_shard *ls, uint16_t id)
     diag_info(NULL, "counters.journal",
               "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
               " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
-              " segment_bytes=%" PRIu64 " rolls=%" PRIu64,
+              " segment_bytes=%" PRIu64 " bypass_writes=%" PRIu64 " bypass_bytes=%" PRIu64
+              " rolls=%" PRIu64,
               id, counts.groups, counts.group_bytes, counts.groups_in_flight_max,
               counts.checkpoints, counts.journal_bytes, counts.journal_used_bytes,
-              counts.segment_writes, counts.segment_bytes, counts.rolls);
+              counts.segment_writes, counts.segment_bytes, counts.bypass_writes,
+              counts.bypass_bytes, counts.rolls);
 }
 
 static void print_requests(const struct broker_shard *bs, uint16_t id)

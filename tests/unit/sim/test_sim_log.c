@@ -77,6 +77,7 @@ struct model {
     uint16_t shards;
     struct log_dir_options options;
     struct log_config config;
+    uint32_t large_of_20; /* batches of 9,000 to 60,000 bytes */
     bool failed;
     char why[256];
     char start_error[700];
@@ -278,7 +279,7 @@ static uint32_t size_draw(struct model *m)
     uint64_t kind = rng_below(&m->rng, 20);
     if (kind < 14)
         return (uint32_t)rng_between(&m->rng, 70, 2000);
-    if (kind < 19)
+    if (kind < 20 - m->large_of_20)
         return (uint32_t)rng_between(&m->rng, 2000, 9000);
     return (uint32_t)rng_between(&m->rng, 9000, 60000);
 }
@@ -659,6 +660,13 @@ static void model_init(struct model *m, uint64_t seed)
                                           .cold_bytes = 1U << 20,
                                           .open_files_max = (uint32_t)rng_between(&m->rng, 2, 8),
                                           .journal_bytes = 65536U << rng_below(&m->rng, 4)};
+    /* Two of three let appends of a few blocks and more bypass the journal, and send many. */
+    struct rng rng = {.state = seed * 31 + 7};
+    m->large_of_20 = 1;
+    if (!rng_one_in(&rng, 3)) {
+        m->options.bypass_bytes = (uint32_t)rng_between(&rng, 1, 16000);
+        m->large_of_20 = (uint32_t)rng_between(&rng, 1, 4);
+    }
     m->config = log_config_default;
     m->config.segment_bytes = 65536U << rng_below(&m->rng, 4);
 }
@@ -873,16 +881,23 @@ static void mistakes_are_found(void **state)
         uint64_t from;
     } mistakes[] = {
         {"journal.ack_before_flush", 1},
-        {"journal.no_dsync", 2},
+        {"bypass.ack_before_write", 36},
+        {"bypass.no_dsync", 11},
+        {"bypass.no_record", 1},
+        {"bypass.shared_block_rewritten", 63},
+        {"bypass.checkpoint_does_not_wait", 36},
+        {"bypass.ack_out_of_order", 1},
+        {"recovery.extent_not_checked", 36},
+        {"journal.no_dsync", 1},
         {"journal.ack_out_of_order", 1},
-        {"journal.release_before_superblock", 7},
+        {"journal.release_before_superblock", 42},
         {"recovery.skip_group", 1},
-        {"recovery.any_generation", 31},
-        {"recovery.no_crc", 1},
-        {"recovery.forget_producers", 2},
-        {"log.duplicate_answered_early", 3},
-        {"log.no_prefix_copy", 3},
-        {"writer.unflushed_bytes", 79},
+        {"recovery.any_generation", 122},
+        {"recovery.no_crc", 2},
+        {"recovery.forget_producers", 1},
+        {"log.duplicate_answered_early", 1},
+        {"log.no_prefix_copy", 38},
+        {"writer.unflushed_bytes", 5},
         {"checkpoint.release_before_sync", 1},
         {"checkpoint.wrong_end", 1},
     };

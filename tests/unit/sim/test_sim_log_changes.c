@@ -15,7 +15,8 @@
  *   - a log that was deleted does not come back, and its name is free for
  * another one
  *
- * SIM_LOG_CHANGES_SEEDS and SIM_LOG_CHANGES_FIRST choose other runs.
+ * And the test bites: each deliberate mistake about truncations is found. SIM_LOG_CHANGES_SEEDS,
+ * SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
  */
 #include "core/log_dir.h"
 #include "io/mem.h"
@@ -29,11 +30,12 @@
 
 #include <cmocka.h>
 
-#define BATCHES_MAX 4000U
-#define PRODUCER    7
-#define US          1000U
-#define MS          1000000U
-#define S           1000000000ULL
+#define BATCHES_MAX   4000U
+#define PRODUCER      7
+#define MISTAKE_SEEDS 400U
+#define US            1000U
+#define MS            1000000U
+#define S             1000000000ULL
 
 struct batch {
     int64_t base;
@@ -676,10 +678,12 @@ static void life(struct model *m, bool undisturbed)
         life_end(m, process);
 }
 
-static void run_seed(uint64_t seed, struct model *m)
+static void run_seed(uint64_t seed, struct model *m, const char *mistake)
 {
     struct world_options options;
     world_options_rough(&options, seed);
+    options.mutation = mistake;
+    m->failed = false;
     memset(&m->now, 0, sizeof(m->now));
     m->next = m->now;
     m->open = false;
@@ -700,6 +704,9 @@ static void run_seed(uint64_t seed, struct model *m)
     m->config.delete_delay_ms = rng_one_in(&m->rng, 2) ? 0 : rng_below(&m->rng, 100);
     m->config.roll_ms = rng_one_in(&m->rng, 3) ? (int64_t)rng_between(&m->rng, 1, 1000000)
                                                : log_config_default.roll_ms;
+    struct rng rng = {.state = seed * 31 + 7};
+    if (!rng_one_in(&rng, 3))
+        m->options.bypass_bytes = (uint32_t)rng_between(&rng, 1, 9000);
     (void)!fs_mkdir(machine_fs(m->machine), "/data");
     (void)!fs_sync_dir(machine_fs(m->machine), "/");
     if (rng_one_in(&m->rng, 3)) /* as a start leaves it that is killed at its first step */
@@ -719,7 +726,7 @@ static void changes_hold(void **state)
     uint64_t seeds = seeds_text != NULL ? strtoull(seeds_text, NULL, 10) : 25;
     struct model *m = calloc(1, sizeof(*m));
     for (uint64_t seed = first; seed < first + seeds; seed++) {
-        run_seed(seed, m);
+        run_seed(seed, m, getenv("SIM_LOG_CHANGES_MISTAKE"));
         if (m->failed)
             fail_msg("seed %llu, life %u: %s", (unsigned long long)seed, m->lives, m->why);
     }
@@ -734,8 +741,34 @@ static void changes_hold(void **state)
     free(m);
 }
 
+static void mistakes_are_found(void **state)
+{
+    (void)state;
+    /* `from`: a seed that finds it. */
+    static const struct {
+        const char *name;
+        uint64_t from;
+    } mistakes[] = {
+        {"recovery.dropped_bytes_again", 54},
+        {"recovery.new_segment_dropped", 74},
+    };
+    struct model *m = calloc(1, sizeof(*m));
+    for (unsigned i = 0; i < array_count(mistakes); i++) {
+        uint64_t seed = mistakes[i].from;
+        do
+            run_seed(seed, m, mistakes[i].name);
+        while (!m->failed && seed++ < mistakes[i].from + MISTAKE_SEEDS);
+        printf("%s: seed %llu: %s\n", mistakes[i].name, (unsigned long long)seed, m->why);
+        assert_true(m->failed);
+    }
+    free(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(changes_hold)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changes_hold),
+        cmocka_unit_test(mistakes_are_found),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
