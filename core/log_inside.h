@@ -36,7 +36,9 @@
 
 #define TAIL_WRITE_MIN      (128U << 10) /* lazy write when so much is flushed and unwritten */
 #define TAIL_WRITE_MAX      (256U << 10)
+#define TAIL_WRITE_PACED    (64U << 10) /* while there is time */
 #define WRITE_SLOTS         16U
+#define WRITE_REST          4U /* times what a write took, while there is time */
 #define CHECKPOINT_AFTER_NS 5000000000ULL
 #define SPACE_CHECK_NS      1000000000ULL
 #define SWEEP_AGAIN_NS      1000000000ULL /* a segment below the start was in use */
@@ -313,6 +315,7 @@ struct segment_write {
     struct segment *segment;
     uint32_t upto;
     uint32_t bytes;
+    uint64_t began_ns;
     uint8_t *page; /* for the partial last block */
     TAILQ_ENTRY(segment_write) link;
 };
@@ -388,7 +391,9 @@ struct log_shard {
     struct segment_write writes[WRITE_SLOTS];
     TAILQ_HEAD(, segment_write) writes_free;
     uint32_t writes_busy;
-    uint64_t writes_bytes; /* in flight */
+    uint64_t writes_bytes;        /* in flight */
+    bool has_time;                /* the last checkpoint began because of time, not of space */
+    uint64_t write_not_before_ns; /* the next one, while there is time */
     struct log_bodies write_queue;
     struct log_bodies dirty;
     uint64_t dirty_since_ns;
@@ -423,6 +428,7 @@ struct log_shard {
 
     struct task end_task;
     struct timer checkpoint_timer;
+    struct timer write_timer;
     struct timer space_timer;
     struct timer directory_timer;
     bool full; /* free space is below the reserve */

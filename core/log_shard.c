@@ -92,6 +92,13 @@ static void log_shard_on_checkpoint_timer(struct shard *sh, struct timer *timer)
     checkpoint_want(ls);
 }
 
+/* The writer goes on. */
+static void log_shard_on_write_timer(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    log_shard_kick(container_of(timer, struct log_shard, write_timer));
+}
+
 /* ---- free space ---- */
 
 static void log_shard_on_space(struct file_job *job)
@@ -263,6 +270,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->end_task = (struct task){.fn = log_shard_at_end, .name = "log.end_of_turn"};
     ls->checkpoint_timer =
         (struct timer){.fn = log_shard_on_checkpoint_timer, .name = "log.checkpoint"};
+    ls->write_timer = (struct timer){.fn = log_shard_on_write_timer, .name = "log.write"};
     ls->space_timer = (struct timer){.fn = log_shard_on_space_timer, .name = "log.space"};
     ls->sweep_timer = (struct timer){.fn = log_on_sweep_timer, .name = "log.sweep"};
     ls->directory_timer = (struct timer){.fn = log_on_directory_timer, .name = "log.directory"};
@@ -316,6 +324,7 @@ static void log_shard_stopped(struct log_shard *ls)
     ls->stopped = true;
     timer_cancel(ls->sh, &ls->checkpoint_timer);
     timer_cancel(ls->sh, &ls->space_timer);
+    timer_cancel(ls->sh, &ls->write_timer);
     timer_cancel(ls->sh, &ls->sweep_timer);
     timer_cancel(ls->sh, &ls->directory_timer);
     timer_cancel(ls->sh, &ls->stall_timer);

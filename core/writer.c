@@ -13,6 +13,41 @@
  */
 #include "core/log_inside.h"
 
+/* ---- how much at a time ----
+ *
+ * What is written here stands in front of the next commit, in the disk's queue and in its next
+ * flush. While commits come slowly enough that time, not space, ends a checkpoint's period, they go
+ * first: one short write at a time, and the disk rests from them four times as long as it took; one
+ * flush at a time. (2,000 batches a second: of what took longer than a millisecond two thirds stood
+ * behind writes and flushes that all began at once.) Under load the same would let the journal run
+ * half full and then hold everybody up; there it is as much as the disk takes in a millisecond.
+ */
+
+/* Is space or memory wanted, so that what is written here may get in the way of commits? */
+static bool writer_hurries(const struct log_shard *ls)
+{
+    uint64_t area = ls->journal.length - JOURNAL_AREA;
+    return ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3;
+}
+
+/* Of the journal's space. */
+static bool writer_half_full(const struct log_shard *ls)
+{
+    return ls->journal.used > (ls->journal.length - JOURNAL_AREA) / 2;
+}
+
+static bool writer_has_time(const struct log_shard *ls)
+{
+    return ls->has_time && !writer_half_full(ls) && !writer_hurries(ls);
+}
+
+static uint32_t writer_length_max(const struct log_shard *ls)
+{
+    return writer_has_time(ls) ? TAIL_WRITE_PACED : TAIL_WRITE_MAX;
+}
+
+/* ---- planning ---- */
+
 struct write_plan {
     struct segment *segment;
     uint32_t from;
@@ -52,9 +87,7 @@ static bool writer_plan_segment(const struct log_body *lg, struct segment *segme
         upto = (uint32_t)max_u64(whole, writer_target(lg, segment));
     else if (whole > from && (whole - from >= TAIL_WRITE_MIN || whole == wall || lg->ls->pressure))
         upto = whole;
-    upto = (uint32_t)min_u64(upto, wall);
-    if (upto > from + TAIL_WRITE_MAX)
-        upto = from + TAIL_WRITE_MAX;
+    upto = (uint32_t)min_u64(upto, min_u64(wall, from + writer_length_max(lg->ls)));
     *plan = (struct write_plan){.segment = segment, .from = from, .upto = upto};
     return upto > segment->written;
 }
@@ -166,6 +199,8 @@ static void writer_on_write(struct io_op *op)
     struct segment *segment = write->segment;
     ls->writes_busy--;
     ls->writes_bytes -= write->bytes;
+    uint64_t now_ns = io_now_ns(ls->io);
+    ls->write_not_before_ns = now_ns + WRITE_REST * (now_ns - write->began_ns);
     TAILQ_INSERT_HEAD(&ls->writes_free, write, link);
     lg->writing = false;
     log_unuse(lg);
@@ -223,24 +258,24 @@ static void writer_start(struct log_body *lg, const struct write_plan *plan)
     lg->writing = true;
     lg->users++;
     segment_use(plan->segment);
+    write->began_ns = io_now_ns(ls->io);
     write->op.done = writer_on_write;
     io_write(ls->io, &write->op, plan->segment->file, iov, count, plan->from, false);
 }
 
-/* Is space or memory wanted, so that what is written here may get in the way of commits? */
-static bool writer_hurries(const struct log_shard *ls)
+/* Bytes under way at most. */
+static uint64_t writer_share(const struct log_shard *ls)
 {
-    uint64_t area = ls->journal.length - JOURNAL_AREA;
-    return ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3;
+    if (writer_hurries(ls))
+        return UINT64_MAX;
+    if (!writer_has_time(ls))
+        return max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms);
+    return io_now_ns(ls->io) < ls->write_not_before_ns ? 0 : 1;
 }
 
-/* What is written here stands in front of the next commit in the disk's own queue, so it is kept as
- * short as the disk takes in a millisecond. */
 static bool writer_may_start(const struct log_shard *ls)
 {
-    return !ls->offline && !TAILQ_EMPTY(&ls->writes_free) &&
-           (writer_hurries(ls) ||
-            ls->writes_bytes < max_u64(TAIL_WRITE_MAX, ls->journal.bytes_per_ms));
+    return !ls->offline && !TAILQ_EMPTY(&ls->writes_free) && ls->writes_bytes < writer_share(ls);
 }
 
 void writer_run(struct log_shard *ls)
@@ -260,6 +295,9 @@ void writer_run(struct log_shard *ls)
         if (segment_ready(plan.segment, round_up(plan.upto, FS_BLOCK)))
             writer_start(lg, &plan);
     }
+    if (!TAILQ_EMPTY(&ls->write_queue) && ls->writes_busy == 0 && !ls->offline &&
+        writer_has_time(ls))
+        timer_set(ls->sh, &ls->write_timer, ls->write_not_before_ns);
 }
 
 /* ---- checkpoints ----
@@ -286,7 +324,8 @@ void checkpoint_want(struct log_shard *ls)
     if (TAILQ_EMPTY(&ls->dirty) && STAILQ_EMPTY(&ls->queue) && TAILQ_EMPTY(&ls->journaling) &&
         TAILQ_EMPTY(&ls->batches) && ls->journal.used == 0)
         return;
-    if (ls->journal.used > (ls->journal.length - JOURNAL_AREA) / 2)
+    ls->has_time = io_now_ns(ls->io) - ls->checkpoint_began_ns >= CHECKPOINT_AFTER_NS;
+    if (writer_half_full(ls))
         journal_grow(&ls->journal);
     ls->step = CHECKPOINT_MARKED;
     ls->checkpoint_again = false;
@@ -463,7 +502,8 @@ void checkpoint_log_written(struct log_body *lg)
 static void checkpoint_start_syncs(struct log_shard *ls)
 {
     struct log_body *lg;
-    while (ls->syncs < WRITE_SLOTS && (lg = TAILQ_FIRST(&ls->to_sync)) != NULL) {
+    uint32_t syncs_max = writer_has_time(ls) ? 1 : WRITE_SLOTS;
+    while (ls->syncs < syncs_max && (lg = TAILQ_FIRST(&ls->to_sync)) != NULL) {
         TAILQ_REMOVE(&ls->to_sync, lg, dirty_link);
         ls->syncs++;
         if (lg->dirty_again)
