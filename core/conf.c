@@ -31,7 +31,12 @@ static void conf_report(struct conf *conf, enum conf_level level, enum conf_clas
         .level = (uint8_t)level, .class = (uint8_t) class, .key = key != NULL ? key->name : NULL};
     va_list args;
     va_start(args, format);
-    must(vasprintf(&line->text, format, args) >= 0);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    must(len >= 0);
+    line->text = mem_alloc((size_t)len + 1);
+    va_start(args, format);
+    (void)vsnprintf(line->text, (size_t)len + 1, format, args);
     va_end(args);
     /* A value may hold anything, but a line of the report is one line. */
     for (char *c = line->text; *c != '\0'; c++)
@@ -357,7 +362,7 @@ void conf_fini(struct conf *conf)
     for (uint16_t i = 0; i < conf_key_count; i++)
         mem_free(conf->set[i].text);
     for (uint32_t i = 0; i < conf->line_count; i++)
-        free(conf->line[i].text);
+        mem_free(conf->line[i].text);
     mem_free(conf->line);
     *conf = (struct conf){0};
 }

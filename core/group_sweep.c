@@ -167,8 +167,8 @@ static bool look_at_clocks(struct group_sweep *sweep)
     sweep->now_ns = now_ns;
     if (jump_ms <= CLOCK_SLACK_MS && jump_ms >= -CLOCK_SLACK_MS)
         return true;
-    diag_warn(sweep->groups->bs->sh, "group.clock_jumped",
-              "ms=%ld offsets expire at the next check, in %ld ms", jump_ms, sweep->interval_ms);
+    diag_warn(sweep->groups->bs->sh, "group.clock_jumped", "jump_ms=%ld expiry_waits_ms=%ld",
+              jump_ms, sweep->interval_ms);
     return false;
 }
 

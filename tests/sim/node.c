@@ -64,7 +64,7 @@ static bool life_conf(struct broker_life *life)
                    address.ip[13], address.ip[14], address.ip[15], address.port);
     (void)snprintf(bytes, sizeof(bytes), "%lld", (long long)node->retention_bytes);
     (void)snprintf(sessions, sizeof(sessions), "%d", node->sessions_max);
-    const struct conf_assignment flags[] = {
+    const struct conf_assignment own[] = {
         {.name = "log.dirs", .value = "/data"},
         {.name = "listeners", .value = listeners},
         {.name = "auto.create.topics.enable", .value = "false"},
@@ -75,8 +75,11 @@ static bool life_conf(struct broker_life *life)
         {.name = "log.segment.delete.delay.ms", .value = "10"},
         {.name = "max.incremental.fetch.session.cache.slots", .value = sessions},
     };
+    struct conf_assignment flags[array_count(own) + array_count(node->settings)];
+    memcpy(flags, own, sizeof(own));
+    memcpy(flags + array_count(own), node->settings, sizeof(node->settings));
     const struct conf_input input = {
-        .flag = flags, .flag_count = array_count(flags), .hostname = "node"};
+        .flag = flags, .flag_count = array_count(own) + node->setting_count, .hostname = "node"};
     bool good = conf_load(&life->conf, &input);
     /* Less than anybody may set: rolls within a few writes. */
     life->conf.topic.segment_bytes = node->segment_bytes;

@@ -25,6 +25,9 @@ struct node {
     int32_t segment_bytes;
     int32_t sessions_max;
     int64_t retention_bytes; /* -1: nothing goes by itself */
+    /* What a test or a scenario sets beside that, before the start. */
+    struct conf_assignment settings[8];
+    uint32_t setting_count;
 
     /* this life */
     struct process *process;
