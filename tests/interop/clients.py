@@ -258,6 +258,20 @@ class Process:
     def transaction(self, name):
         self._ask('transaction', name, timeout_s=20)
 
+    def join(self, group, topic, reset, session_ms):
+        self._ask('join', group, topic, reset, str(session_ms))
+
+    def poll(self, ms):
+        """The partitions that are this member's now, and [(partition, offset)] of what it read."""
+        owned, *rows = self._ask('poll', str(ms))
+        return [int(part) for part in owned.split(',') if part], [tuple(map(int, row.split('\t'))) for row in rows]
+
+    def commit(self, topic, partition, offset):
+        self._ask('commit', topic, str(partition), str(offset))
+
+    def leave(self):
+        self._ask('leave')
+
     def close(self):
         if self.process is None:
             return

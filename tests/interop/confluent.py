@@ -2,6 +2,7 @@
 """librdkafka through Python (confluent-kafka), as a client process of the matrix. Argument: HOST:PORT."""
 
 import sys
+import time
 
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -119,6 +120,31 @@ class Client:
         else:
             resource = ConfigResource(ConfigResource.Type.TOPIC, topic, set_config={name: value})
             self.admin.alter_configs([resource])[resource].result(15)
+        return []
+
+    def join(self, group, topic, reset, session_ms):
+        self.member = Consumer({**self.base, 'group.id': group, 'enable.auto.commit': False,
+                                'auto.offset.reset': {'none': 'error'}.get(reset, reset),
+                                'session.timeout.ms': int(session_ms), 'heartbeat.interval.ms': 500})
+        self.member.subscribe([topic])
+        return []
+
+    def poll(self, ms):
+        end, read = time.monotonic() + int(ms) / 1000, []
+        while (left := end - time.monotonic()) > 0:
+            message = self.member.poll(left)
+            if message is not None and message.error():
+                raise KafkaException(message.error())
+            if message is not None:
+                read.append((message.partition(), message.offset()))
+        return [(','.join(str(place.partition) for place in self.member.assignment()),)] + read
+
+    def commit(self, topic, partition, offset):
+        self.member.commit(offsets=[TopicPartition(topic, int(partition), int(offset))], asynchronous=False)
+        return []
+
+    def leave(self):
+        self.member.close()
         return []
 
     def transaction(self, name):

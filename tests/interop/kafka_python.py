@@ -6,6 +6,7 @@ import sys
 import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.structs import OffsetAndMetadata
 
 import repl
 from records import Record
@@ -119,6 +120,25 @@ class Client:
         answer = self.admin().alter_configs([resource])['topic'][topic]
         if answer != 'OK':
             raise ValueError(answer)
+        return []
+
+    def join(self, group, topic, reset, session_ms):
+        self.member = KafkaConsumer(topic, **self.base, group_id=group, enable_auto_commit=False, auto_offset_reset=reset,
+                                    session_timeout_ms=int(session_ms), heartbeat_interval_ms=500)
+        return []
+
+    def poll(self, ms):
+        found = self.member.poll(timeout_ms=int(ms))
+        read = [(record.partition, record.offset) for records in found.values() for record in records]
+        return [(','.join(str(place.partition) for place in self.member.assignment()),)] + read
+
+    def commit(self, topic, partition, offset):
+        place = TopicPartition(topic, int(partition))
+        self.member.commit({place: OffsetAndMetadata(int(offset), '', *([] if OLD else [-1]))})
+        return []
+
+    def leave(self):
+        self.member.close()
         return []
 
     def transaction(self, name):

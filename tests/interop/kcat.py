@@ -99,6 +99,11 @@ class Kcat:
     def partitions(self, topic):
         return len(self._metadata('-t', topic)['topics'][0]['partitions'])
 
+    def group_read(self, group, topic, count):
+        """The values of the next `count` records of the group, which are committed then."""
+        return self._run('-G', group, '-c', str(count), '-f', '%s\n', '-X', 'auto.offset.reset=earliest', topic,
+                         timeout_s=60).decode().splitlines()
+
     def transaction(self, name):
         self._run('-P', '-t', name, '-X', f'transactional.id={name}', data=b'x\n', timeout_s=10)
 

@@ -20,6 +20,7 @@ MAIN = {
     'console-producer': {'4.3.1': 'org.apache.kafka.tools.ConsoleProducer', '': 'kafka.tools.ConsoleProducer'},
     'console-consumer': {'2.8.2': 'kafka.tools.ConsoleConsumer',
                          '': 'org.apache.kafka.tools.consumer.ConsoleConsumer'},
+    'consumer-groups': {'2.8.2': 'kafka.admin.ConsumerGroupCommand', '': 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand'},
     'perf-test': {'': 'org.apache.kafka.tools.ProducerPerformance'},
     'dump-log': {'4.3.1': 'org.apache.kafka.tools.DumpLogSegments', '': 'kafka.tools.DumpLogSegments'},
 }
@@ -92,6 +93,46 @@ class Tools:
         total = sum(int(line.split(':')[2]) for line in text.split() if line.startswith(topic + ':'))
         check(total == 1000, f'get-offsets says {total}: {text}')
 
+    def group_state(self, group):
+        """{partition: (committed offset, log end offset, lag)} as kafka-consumer-groups describes it."""
+        text = self.on_broker('consumer-groups', '--describe', '--group', group)
+        rows = [line.split() for line in text.splitlines() if line.startswith(group)]
+        return {int(row[2]): tuple(None if part == '-' else int(part) for part in row[3:6]) for row in rows}
+
+    def consumer_groups(self):
+        """A console consumer reads in a group and goes on where it was; the group is listed, described, deleted."""
+        topic, group = make_topic(self.run, self.run.topic('groups')), self.run.topic('console')
+        self.on_broker('console-producer', '--topic', topic, data=''.join(f'value {i}\n' for i in range(10)))
+        for count, wanted in ((6, range(6)), (4, range(6, 10))):
+            out = self.on_broker('console-consumer', '--topic', topic, '--group', group, '--max-messages', str(count),
+                                 '--timeout-ms', '30000', '--consumer-property', 'auto.offset.reset=earliest',
+                                 '--consumer-property', 'max.poll.records=1')
+            got = [line for line in out.splitlines() if line.startswith('value')]
+            check(got == [f'value {i}' for i in wanted], f'{got}')
+            check(self.group_state(group) == {0: (wanted[-1] + 1, 10, 9 - wanted[-1])}, self.group_state(group))
+        check(group in self.on_broker('consumer-groups', '--list').split(), 'not listed')
+        text = self.on_broker('consumer-groups', '--describe', '--group', group, '--state')
+        check(re.search(r'Empty\s+0', text), text)
+        text = self.on_broker('consumer-groups', '--delete', '--group', group)
+        check('successful' in text, text)
+        check(group not in self.on_broker('consumer-groups', '--list').split(), 'listed after its deletion')
+
+    def reset_offsets(self):
+        """Every way of kafka-consumer-groups to move a group's offsets."""
+        topic, group = make_topic(self.run, self.run.topic('resets')), self.run.topic('reset')
+        self.on_broker('console-producer', '--topic', topic, data=''.join(f'value {i}\n' for i in range(10)))
+        plan = os.path.join(BUILD, f'reset-{self.version}.csv')
+        with open(plan, 'w') as file:
+            file.write(f'{topic},0,7\n')
+        for how, wanted in ((['--to-offset', '4'], 4), (['--to-earliest'], 0), (['--to-latest'], 10),
+                            (['--shift-by', '-3'], 7), (['--to-current'], 7), (['--by-duration', 'PT1H'], 0),
+                            (['--to-datetime', '2038-01-01T00:00:00.000'], 10), (['--from-file', plan], 7)):
+            where = [] if how[0] == '--from-file' else ['--topic', topic]
+            self.on_broker('consumer-groups', '--group', group, '--reset-offsets', *where, *how, '--execute')
+            check(self.group_state(group) == {0: (wanted, 10, 10 - wanted)}, f'{how}: {self.group_state(group)}')
+        self.on_broker('consumer-groups', '--group', group, '--delete-offsets', '--topic', topic)
+        check(self.group_state(group) in ({}, {0: (None, 10, None)}), self.group_state(group))
+
     def perf_test(self):
         topic, count = make_topic(self.run, self.run.topic('perf'), 3), 50_000
         text, _ = self.call('perf-test', '--topic', topic, '--num-records', str(count), '--record-size', '200',
@@ -134,6 +175,7 @@ class Tools:
 
 
 CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
+         ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
          ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('log-dirs', Tools.log_dirs)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.

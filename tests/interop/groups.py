@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Consumer groups with real clients: members are client processes of their own, polled side by side, so that each of
+them takes part in a rebalance while another one waits in its own call.
+
+`seed` is the story of two consumers and three partitions as it is usually told to beginners, in its own words."""
+
+import concurrent.futures
+import time
+
+import broker as brokers
+import clients
+from clients import Refused
+from matrix import check, make_topic
+from records import Record
+
+SESSION_MS = 6000  # the shortest that a broker allows
+
+
+class Member:
+    """One consumer in a group: a client process, what it was assigned, and what it has read."""
+
+    def __init__(self, run, client, group, topic, reset='earliest'):
+        self.client = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
+        self.topic, self.assigned, self.read, self.failure = topic, [], [], None
+        self.client.join(group, topic, reset, SESSION_MS)
+
+    def poll(self, ms=300):
+        try:
+            self.assigned, read = self.client.poll(ms)
+            self.read += read
+        except Refused as refused:
+            self.failure = refused
+
+    def commit(self, offset, partition=0):
+        self.client.commit(self.topic, partition, offset)
+
+    def leave(self):
+        self.client.leave()
+        self.client.close()
+
+    def kill(self):
+        """kill -9: it says goodbye to nobody."""
+        self.client.process.kill()
+        self.client.close()
+
+
+def poll_until(what, members, condition, wait_s=60):
+    with concurrent.futures.ThreadPoolExecutor(len(members)) as pool:
+        end = time.monotonic() + wait_s
+        while not condition():
+            list(pool.map(Member.poll, members))
+            found = [(member.assigned, len(member.read), str(member.failure or '')) for member in members]
+            check(time.monotonic() < end, f'{what}: not within {wait_s} s: {found}')
+
+
+def share(members, partitions, alone=None):
+    """Every partition has one owner, and nobody more than their share (or all of it, who is alone)."""
+    def is_so():
+        owned = sorted(partition for member in members for partition in member.assigned)
+        sizes = [len(member.assigned) for member in members]
+        return owned == list(range(partitions)) and (alone is not None or max(sizes) - min(sizes) <= 1)
+    poll_until(f'{len(members)} members share {partitions} partitions', members, is_so)
+
+
+def write(client, topic, first, count, partition=0):
+    now_ms = int(time.time() * 1000)
+    client.produce(topic, [Record(partition, now_ms, b'key', b'Message %d' % i) for i in range(first, first + count)])
+
+
+def read_offsets(member, offsets, partition=0):
+    poll_until(f'records {offsets}', [member], lambda: len(member.read) >= len(offsets) or member.failure)
+    check(member.read == [(partition, offset) for offset in offsets], f'read {member.read}, {member.failure}')
+
+
+def consume(run, client):
+    """Reads, commits, goes, and the next one goes on where it was; also after a restart of the broker."""
+    topic, group = make_topic(run, run.topic('group')), run.topic('consume')
+    write(client, topic, 0, 6)
+    member = Member(run, client, group, topic)
+    read_offsets(member, range(6))
+    member.commit(6)
+    member.leave()
+    write(client, topic, 6, 1)
+    member = Member(run, client, group, topic)
+    read_offsets(member, [6])
+    member.leave()  # without a commit: it is read again
+    if run.broker.process:
+        brokers.kill(run.broker)
+        run.start(run.address)
+    member = Member(run, client, group, topic)
+    read_offsets(member, [6])
+    member.leave()
+
+
+def rebalance(run, client):
+    topic, group = make_topic(run, run.topic('group'), 3), run.topic('rebalance')
+    members = [Member(run, client, group, topic)]
+    share(members, 3)
+    members.append(Member(run, client, group, topic))
+    share(members, 3)
+    members.append(Member(run, client, group, topic))
+    share(members, 3)
+    members.pop().leave()
+    share(members, 3)
+    members.pop().kill()
+    share(members, 3)
+    members.pop().leave()
+
+
+def reset(run, client):
+    topic = make_topic(run, run.topic('group'))
+    write(client, topic, 0, 3)
+    member = Member(run, client, run.topic('latest'), topic, 'latest')
+    share([member], 1)
+    for _ in range(3):
+        member.poll()
+    write(client, topic, 3, 1)
+    read_offsets(member, [3])
+    member.leave()
+    member = Member(run, client, run.topic('earliest'), topic, 'earliest')
+    read_offsets(member, range(4))
+    member.leave()
+    member = Member(run, client, run.topic('none'), topic, 'none')
+    poll_until('an error', [member], lambda: member.failure or member.read)
+    check(member.failure and not member.read, f'without a reset {member.read} were read')
+    check('offset' in str(member.failure).lower(), f'without a reset: {member.failure}')
+    member.leave()
+
+
+def seed(run, client):
+    group = run.topic('my-group')
+    # Two consumers in my-group on a topic with 1 partition: one of them reads, the other has nothing to do.
+    topic = make_topic(run, run.topic('test-topic'))
+    pair = [Member(run, client, group, topic), Member(run, client, group, topic)]
+    poll_until('one of two owns the partition', pair, lambda: sorted(len(m.assigned) for m in pair) == [0, 1])
+    for member in pair:
+        member.leave()
+    # And on 3 partitions; a third joins; one is killed, and the others take over what was its.
+    topic = make_topic(run, run.topic('test-topic'), 3)
+    members = [Member(run, client, group, topic), Member(run, client, group, topic)]
+    share(members, 3)
+    members.append(Member(run, client, group, topic))
+    share(members, 3)
+    members.pop(0).kill()
+    share(members, 3)
+    for member in members:
+        member.leave()
+    # A consumer that read the messages 0 to 5 commits 6, and another goes on at 6.
+    topic = make_topic(run, run.topic('test-topic'))
+    write(client, topic, 0, 6)
+    member = Member(run, client, group, topic)
+    read_offsets(member, range(6))
+    member.commit(6)
+    member.leave()
+    write(client, topic, 6, 4)
+    # It crashes after it has read 6 to 9 and before it commits: they are delivered again.
+    member = Member(run, client, group, topic)
+    read_offsets(member, range(6, 10))
+    member.kill()
+    member = Member(run, client, group, topic)
+    read_offsets(member, range(6, 10))
+    member.commit(10)
+    member.leave()
+
+
+CASES = [('consume', consume), ('rebalance', rebalance), ('reset', reset), ('seed', seed)]
+
+
+# --- kcat --------------------------------------------------------------------------------------------------------
+
+def kcat(run, client):
+    """kcat -G reads to the count it was given and commits; the next one goes on."""
+    topic, group = make_topic(run, run.topic('group')), run.topic('kcat')
+    write(client, topic, 0, 6)
+    for wanted in ([f'Message {i}' for i in range(6)], ['Message 6']):
+        got = client.group_read(group, topic, len(wanted))
+        check(got == wanted, f'read {got}, not {wanted}')
+        write(client, topic, 6, 1)
