@@ -86,8 +86,10 @@ static enum err commit_check(struct groups *groups, struct commit_op *op,
                              struct group_entry **entry)
 {
     const struct offset_commit_request *request = &op->request;
-    const int32_t generation = request->generation_id_or_member_epoch;
+    int32_t generation = request->generation_id_or_member_epoch;
     *entry = groups_find(groups, request->group_id);
+    if (*entry && generation >= 0 && io_mutation(shard_here()->io, "group.generation_unchecked"))
+        generation = (*entry)->group->generation;
     if (!*entry && generation >= 0)
         return ERR_ILLEGAL_GENERATION;
     if (!*entry)

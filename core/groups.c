@@ -56,6 +56,8 @@ struct group_save {
 static void save_end(struct group_save *save, enum err error)
 {
     struct group_entry *entry = save->entry;
+    if (io_mutation(entry->groups->bs->sh->io, "group.stale_decision"))
+        save->ticket = entry->group->sync_ticket;
     group_stored(entry->group, save->ticket, group_store_group_error(error));
     mem_free(save);
     group_entry_release(entry);
@@ -357,6 +359,9 @@ static void arrive(struct groups *groups, struct group_call *call)
     };
     const struct group_slot *slot = groups_slot(groups, call->partition);
     call->error = slot ? errors[slot->state] : ERR_NOT_COORDINATOR;
+    if (call->error == ERR_COORDINATOR_LOAD_IN_PROGRESS &&
+        io_mutation(groups->bs->sh->io, "group.served_while_loading"))
+        call->error = ERR_NONE;
     if (call->error == ERR_NONE)
         call->run(groups, call);
     else

@@ -78,6 +78,11 @@ static const char *on_record(struct group_load *load, const struct group_record 
         return NULL;
     if (!belongs_here(slot, record->group))
         return "the group belongs to another partition";
+    if (record->tombstone && io_mutation(slot->groups->bs->sh->io, "group.tombstone_ignored"))
+        return NULL;
+    if (record->kind == GROUP_RECORD_GROUP &&
+        io_mutation(slot->groups->bs->sh->io, "group.generation_forgotten"))
+        return NULL;
     if (record->kind == GROUP_RECORD_GROUP)
         load_group(slot, record);
     else

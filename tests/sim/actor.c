@@ -143,6 +143,11 @@ static struct actor *actor_new(struct crowd *crowd, struct shard *sh, const stru
 static void crowd_begin(struct shard *sh, void *prepared)
 {
     struct crowd *crowd = prepared;
+    for (size_t k = 0; k < crowd->cast_count; k++)
+        for (uint32_t i = 0; i < crowd->cast[k].count; i++)
+            actor_new(crowd, sh, crowd->cast[k].kind, i);
+    if (crowd->cast_count > 0)
+        return;
     for (uint32_t i = 0; i < PRODUCERS_MAX; i++)
         actor_new(crowd, sh, &actor_producer, i);
     for (uint32_t i = 0; i < 2; i++)

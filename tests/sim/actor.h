@@ -30,6 +30,8 @@ extern const struct actor_kind actor_producer;
 extern const struct actor_kind actor_consumer;
 extern const struct actor_kind actor_admin;
 extern const struct actor_kind actor_reader;
+extern const struct actor_kind actor_member;
+extern const struct actor_kind actor_keeper;
 extern const struct actor_kind actor_trimmer;
 
 struct actor {
@@ -73,8 +75,16 @@ bool ask_read_checked(const struct ask *ask, const char *what, bool good);
 
 /* ---- the program ---- */
 
+/* Who is there, in place of the usual clients. */
+struct cast {
+    const struct actor_kind *kind;
+    uint32_t count;
+};
+
 struct crowd {
     struct model *model;
+    const struct cast *cast; /* [cast_count]; none: the usual ones */
+    size_t cast_count;
     uint32_t count;
     struct actor *actors[16];
 };

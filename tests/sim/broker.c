@@ -26,7 +26,7 @@ struct play {
     uint64_t operations_until;
 };
 
-static void broker_options(struct world_options *options, uint64_t seed)
+void broker_lives_options(struct world_options *options, uint64_t seed)
 {
     struct rng rng = {.state = seed ^ 0x62726f6b6572U};
     world_options_rough(options, seed);
@@ -229,7 +229,8 @@ static void last_life(struct play *play)
         life_stop(play, false);
 }
 
-static bool broker_play(struct world *world, char *why, size_t why_size)
+bool broker_lives_play(struct world *world, const struct broker_lives *plan, char *why,
+                       size_t why_size)
 {
     struct play play = {.world = world};
     struct machine *machine = world_machine(world, "node");
@@ -238,6 +239,10 @@ static bool broker_play(struct world *world, char *why, size_t why_size)
     model_init(&play.model, world, &play.node);
     play.model.operations_max = OPERATIONS;
     play.crowd.model = &play.model;
+    play.crowd.cast = plan->cast;
+    play.crowd.cast_count = plan->cast_count;
+    if (plan->begin)
+        plan->begin(&play.model);
     crowd_start(&play.crowd, world_machine(world, "clients"));
     for (uint64_t i = 0; i < lives && !play.model.failed; i++) {
         life(&play, OPERATIONS / lives);
@@ -253,13 +258,21 @@ static bool broker_play(struct world *world, char *why, size_t why_size)
     if (m->failed)
         (void)snprintf(why, why_size, "%s", m->why);
     bool good = !m->failed;
+    if (plan->end)
+        plan->end(&play.model);
     model_fini(&play.model);
     return good;
+}
+
+static bool broker_play(struct world *world, char *why, size_t why_size)
+{
+    static const struct broker_lives usual = {.cast_count = 0};
+    return broker_lives_play(world, &usual, why, why_size);
 }
 
 const struct scenario scenario_broker = {
     .name = "broker",
     .summary = "the shipped broker with clients that write, read and administer, over its lives",
-    .options = broker_options,
+    .options = broker_lives_options,
     .play = broker_play,
 };

@@ -19,6 +19,7 @@
 
 static const struct scenario *const scenarios[] = {
     &scenario_broker,
+    &scenario_groups,
     &scenario_append,
 };
 

@@ -141,6 +141,8 @@ void model_topics_seen(struct model *m, const struct metadata_response *response
     for (int32_t i = 0; i < response->topics_count; i++) {
         const struct metadata_response_topic *seen = &response->topics[i];
         struct topic_fact *topic = model_topic_find(m, seen->name, &seen->topic_id);
+        if (!topic && seen->is_internal)
+            continue;
         if (!topic) {
             wrong(m, "Metadata knows %.*s", seen->name.len, seen->name.data);
             return;

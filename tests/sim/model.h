@@ -81,9 +81,12 @@ struct attempt {
     uint64_t known_ns; /* since when its offset is */
 };
 
+struct group_facts; /* tests/sim/group_facts.h */
+
 struct model {
     struct world *world;
     struct node *node;
+    struct group_facts *groups; /* of the scenario that has groups */
     struct rng rng;
     uint32_t life; /* odd while the broker runs */
     /* A bit for each life in which the broker was asked to stop, and in which its disk failed: an

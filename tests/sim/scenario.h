@@ -9,6 +9,9 @@
 
 #include "io/sim/sim.h"
 
+struct cast;
+struct model;
+
 struct scenario {
     const char *name;
     const char *summary;
@@ -20,3 +23,15 @@ struct scenario {
 
 extern const struct scenario scenario_append;
 extern const struct scenario scenario_broker;
+extern const struct scenario scenario_groups;
+
+/* The lives of a broker (tests/sim/broker.c), with clients of the scenario's choice. */
+struct broker_lives {
+    const struct cast *cast;
+    size_t cast_count;
+    void (*begin)(struct model *m); /* NULL: nothing to do; so is end */
+    void (*end)(struct model *m);
+};
+void broker_lives_options(struct world_options *options, uint64_t seed);
+bool broker_lives_play(struct world *world, const struct broker_lives *plan, char *why,
+                       size_t why_size);

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A member of a group, dynamic or static: it joins, assigns the shares when it leads, commits
+ * offsets and sends heartbeats; and now and then it is silent for longer than its session, leaves,
+ * wants something else, loses its connection, or commits though it is no member any more.
+ */
+#include "net/err.h"
+#include "tests/sim/actor.h"
+#include "tests/sim/group_facts.h"
+
+#include <string.h>
+
+#define SESSION_MS   60
+#define REBALANCE_MS 120
+
+enum phase { OUT, JOINED, MEMBER };
+
+struct member {
+    struct actor actor;
+    struct ask ask;
+    bool under_way;
+    enum phase phase;
+    uint32_t group;
+    int instance; /* -1: a dynamic member */
+    char instance_id[16];
+    char id[GROUP_NAME_SIZE];
+    int32_t generation;
+    uint8_t wish; /* what it tells the leader */
+    bool leads;
+    uint32_t life; /* of the broker that told it all this */
+    bool zombie;   /* it has left in that life, and commits once more */
+    struct sync_group_request_assignment assignments[16];
+    uint8_t shares[GROUP_SHARES];
+    int32_t assignment_count;
+    struct commit_fact *commit;
+};
+
+static struct member *member_of(struct actor *a)
+{
+    return container_of(a, struct member, actor);
+}
+
+static const char *group_name(const struct member *me)
+{
+    return me->actor.model->groups->groups[me->group].name;
+}
+
+static struct str instance_id_of(const struct member *me)
+{
+    return me->instance < 0 ? str_null() : str_of(me->instance_id);
+}
+
+static void member_start(struct actor *a)
+{
+    struct member *me = member_of(a);
+    for (uint8_t i = 0; i < GROUP_SHARES; i++)
+        me->shares[i] = i;
+    me->generation = -1;
+    me->group = a->number % GROUP_BY_HAND;
+    me->instance = a->number < 4 ? -1 : (int)(a->number / 2 % GROUP_INSTANCES);
+    (void)snprintf(me->instance_id, sizeof(me->instance_id), "instance-%d", me->instance);
+}
+
+static void become(struct member *me, enum phase phase)
+{
+    me->phase = phase;
+    actor_later(&me->actor, phase == MEMBER ? 6 * MS : 2 * MS);
+}
+
+static void forget(struct member *me)
+{
+    me->id[0] = '\0';
+    me->generation = -1;
+    become(me, OUT);
+}
+
+/* Errors that send a member back to the beginning; true: it was one. */
+static bool took_error(struct member *me, int16_t error)
+{
+    if (error == ERR_NONE)
+        return false;
+    if (error == ERR_UNKNOWN_MEMBER_ID || error == ERR_FENCED_INSTANCE_ID)
+        forget(me);
+    else if (group_error_is_passing(error) || error == ERR_ILLEGAL_GENERATION ||
+             error == ERR_UNKNOWN_SERVER_ERROR)
+        become(me, OUT);
+    else
+        wrong(me->actor.model, "member %u of %s: key %d: %s", me->actor.number, group_name(me),
+              me->ask.call.key, err_name(error));
+    return true;
+}
+
+/* ---- FindCoordinator: makes the topic ---- */
+
+static void on_found(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    (void)c;
+    me->under_way = false;
+    actor_later(&me->actor, 5 * MS);
+    (void)ask_answered(&me->ask);
+}
+
+static void ask_find(struct member *me)
+{
+    struct find_coordinator_request request;
+    init_find_coordinator_request(&request);
+    request.key = str_of(group_name(me));
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_FIND_COORDINATOR, 2);
+    write_find_coordinator_request(w, 2, &request);
+    ask_send(&me->ask, on_found);
+}
+
+/* ---- JoinGroup ---- */
+
+/* The leader deals the shares out. */
+static void deal(struct member *me, const struct join_group_response *response)
+{
+    uint32_t count = 0;
+    me->assignment_count = 0;
+    for (int32_t i = 0; i < response->members_count && i < 16; i++) {
+        uint32_t first = count;
+        while (count < GROUP_SHARES &&
+               (i + 1 == response->members_count || !rng_one_in(&me->actor.rng, 2)))
+            count++;
+        struct sync_group_request_assignment *to = &me->assignments[me->assignment_count++];
+        init_sync_group_request_assignment(to);
+        to->member_id = response->members[i].member_id;
+        to->assignment =
+            (struct bytes){.data = &me->shares[first], .len = (int32_t)(count - first)};
+    }
+}
+
+static void ask_sync(struct member *me);
+
+static void joined(struct member *me, const struct join_group_response *response)
+{
+    (void)snprintf(me->id, sizeof(me->id), "%.*s", (int)response->member_id.len,
+                   response->member_id.data);
+    if (response->error_code == ERR_MEMBER_ID_REQUIRED) {
+        become(me, OUT);
+        return;
+    }
+    if (took_error(me, response->error_code))
+        return;
+    me->generation = response->generation_id;
+    me->life = me->ask.life;
+    me->leads = str_equal(response->leader, response->member_id) && !response->skip_assignment;
+    group_joined(me->actor.model, me->group, &me->ask, me->generation, me->instance, me->id);
+    me->assignment_count = 0;
+    become(me, JOINED);
+    if (!actor_connected(&me->actor))
+        return;
+    if (me->leads)
+        deal(me, response);
+    ask_sync(me); /* at once: the names are in the answer */
+}
+
+static void on_joined(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    struct join_group_response response;
+    (void)c;
+    me->under_way = false;
+    actor_later(&me->actor, 5 * MS);
+    if (ask_answered(&me->ask) && ask_read(&me->ask, read_join_group_response, &response))
+        joined(me, &response);
+    else
+        become(me, OUT);
+}
+
+static void ask_join(struct member *me)
+{
+    struct join_group_request request;
+    struct join_group_request_protocol protocols[2];
+    uint8_t metadata[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 1, me->wish};
+    int16_t version = actor_version(&me->actor, KEY_JOIN_GROUP, me->instance < 0 ? 0 : 5);
+    init_join_group_request(&request);
+    request.group_id = str_of(group_name(me));
+    request.session_timeout_ms = SESSION_MS;
+    request.rebalance_timeout_ms = REBALANCE_MS;
+    request.member_id = str_of(me->id);
+    request.group_instance_id = instance_id_of(me);
+    request.protocol_type = str_of("consumer");
+    request.protocols = protocols;
+    request.protocols_count = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        init_join_group_request_protocol(&protocols[i]);
+        protocols[i].name = str_of(i == (me->actor.number & 1) ? "range" : "sticky");
+        protocols[i].metadata = (struct bytes){metadata, sizeof(metadata)};
+    }
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_JOIN_GROUP, version);
+    write_join_group_request(w, version, &request);
+    ask_send(&me->ask, on_joined);
+}
+
+/* ---- SyncGroup ---- */
+
+static void on_synced(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    struct sync_group_response response;
+    (void)c;
+    me->under_way = false;
+    become(me, OUT);
+    if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_sync_group_response, &response) ||
+        took_error(me, response.error_code))
+        return;
+    for (int32_t i = 0; i < response.assignment.len; i++)
+        group_owner(me->actor.model, me->group, me->generation, response.assignment.data[i],
+                    me->instance < 0 ? me->id : me->instance_id);
+    become(me, MEMBER);
+}
+
+static void ask_sync(struct member *me)
+{
+    struct sync_group_request request;
+    int16_t version = actor_version(&me->actor, KEY_SYNC_GROUP, me->instance < 0 ? 0 : 3);
+    init_sync_group_request(&request);
+    request.group_id = str_of(group_name(me));
+    request.generation_id = me->generation;
+    request.member_id = str_of(me->id);
+    request.group_instance_id = instance_id_of(me);
+    request.protocol_type = str_null();
+    request.protocol_name = str_null();
+    request.assignments = me->assignments;
+    request.assignments_count = me->assignment_count;
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_SYNC_GROUP, version);
+    write_sync_group_request(w, version, &request);
+    ask_send(&me->ask, on_synced);
+}
+
+/* ---- Heartbeat, LeaveGroup ---- */
+
+static void on_heartbeat(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    struct heartbeat_response response;
+    (void)c;
+    me->under_way = false;
+    actor_later(&me->actor, 6 * MS);
+    if (ask_answered(&me->ask) && ask_read(&me->ask, read_heartbeat_response, &response))
+        (void)took_error(me, response.error_code);
+}
+
+static void ask_heartbeat(struct member *me)
+{
+    struct heartbeat_request request;
+    int16_t version = actor_version(&me->actor, KEY_HEARTBEAT, me->instance < 0 ? 0 : 3);
+    init_heartbeat_request(&request);
+    request.group_id = str_of(group_name(me));
+    request.generation_id = me->generation;
+    request.member_id = str_of(me->id);
+    request.group_instance_id = instance_id_of(me);
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_HEARTBEAT, version);
+    write_heartbeat_request(w, version, &request);
+    ask_send(&me->ask, on_heartbeat);
+}
+
+static void on_left(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    struct leave_group_response response;
+    (void)c;
+    me->under_way = false;
+    become(me, OUT);
+    if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_leave_group_response, &response))
+        return;
+    int16_t error = response.error_code;
+    if (error == ERR_NONE && response.members_count > 0)
+        error = response.members[0].error_code;
+    if (took_error(me, error))
+        return;
+    me->zombie = me->ask.life == me->actor.model->life && rng_one_in(&me->actor.rng, 2);
+    me->life = me->ask.life;
+    if (!me->zombie)
+        forget(me);
+}
+
+static void ask_leave(struct member *me)
+{
+    struct leave_group_request request;
+    struct leave_group_request_member member;
+    int16_t version = actor_version(&me->actor, KEY_LEAVE_GROUP, me->instance < 0 ? 0 : 3);
+    init_leave_group_request(&request);
+    init_leave_group_request_member(&member);
+    request.group_id = str_of(group_name(me));
+    request.member_id = str_of(me->id);
+    member.member_id = str_of(me->id);
+    member.group_instance_id = instance_id_of(me);
+    request.members = &member;
+    request.members_count = 1;
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_LEAVE_GROUP, version);
+    write_leave_group_request(w, version, &request);
+    ask_send(&me->ask, on_left);
+}
+
+/* ---- OffsetCommit ---- */
+
+static void commit_end(struct member *me, int16_t error)
+{
+    struct model *m = me->actor.model;
+    if (error == ERR_NONE)
+        group_committed(m, me->commit, COMMIT_ACKED);
+    else
+        group_committed(m, me->commit, group_error_is_vague(error) ? COMMIT_LOST : COMMIT_REFUSED);
+    if (error != ERR_UNKNOWN_TOPIC_OR_PARTITION && !me->zombie)
+        (void)took_error(me, error);
+}
+
+static void on_commit(struct client *c, struct client_call *call)
+{
+    struct member *me = container_of(call, struct member, ask.call);
+    struct offset_commit_response response;
+    (void)c;
+    me->under_way = false;
+    actor_later(&me->actor, 6 * MS);
+    if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
+        response.topics_count == 1 && response.topics[0].partitions_count == 1)
+        commit_end(me, response.topics[0].partitions[0].error_code);
+    else
+        group_committed(me->actor.model, me->commit, COMMIT_LOST);
+    if (me->zombie) {
+        me->zombie = false;
+        forget(me);
+    }
+}
+
+static void ask_commit(struct member *me)
+{
+    struct model *m = me->actor.model;
+    const struct topic_fact *topic = model_topic(m, &me->actor.rng);
+    actor_later(&me->actor, 6 * MS);
+    if (!topic)
+        return;
+    int32_t partition = (int32_t)rng_below(&me->actor.rng, (uint64_t)topic->partitions);
+    me->commit = group_commit_begin(m, me->group, topic, partition, ++m->groups->serial);
+    if (!me->commit)
+        return;
+    int32_t generation = me->generation - rng_one_in(&me->actor.rng, 16); /* its last one */
+    me->commit->old = generation < m->groups->groups[me->group].synced;
+    me->commit->fenced = (me->zombie && me->life == m->life) ||
+                         group_is_fenced(m, me->group, m->life, generation, me->instance, me->id);
+    struct offset_commit_request request;
+    struct offset_commit_request_topic one;
+    struct offset_commit_request_partition part;
+    int16_t version = actor_version(&me->actor, KEY_OFFSET_COMMIT, me->instance < 0 ? 2 : 7);
+    init_offset_commit_request(&request);
+    init_offset_commit_request_topic(&one);
+    init_offset_commit_request_partition(&part);
+    request.group_id = str_of(group_name(me));
+    request.generation_id_or_member_epoch = generation;
+    request.member_id = str_of(me->id);
+    request.group_instance_id = instance_id_of(me);
+    request.retention_time_ms = -1;
+    request.topics = &one;
+    request.topics_count = 1;
+    one.name = str_of(topic->name);
+    one.partitions = &part;
+    one.partitions_count = 1;
+    part.partition_index = partition;
+    part.committed_offset = me->commit->offset;
+    me->under_way = true;
+    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
+    write_offset_commit_request(w, version, &request);
+    ask_send(&me->ask, on_commit);
+}
+
+/* ---- its life ---- */
+
+static void live(struct member *me)
+{
+    struct actor *a = &me->actor;
+    uint64_t kind = rng_below(&a->rng, 24);
+    if (kind < 12) {
+        ask_commit(me);
+    } else if (kind < 19) {
+        ask_heartbeat(me);
+    } else if (kind == 19) {
+        ask_leave(me);
+    } else if (kind == 20) {
+        me->wish++;
+        become(me, OUT);
+    } else if (kind == 21) {
+        client_close(&a->client);
+    } else if (kind == 22) {
+        actor_later(a, 3 * SESSION_MS * MS);
+    } else {
+        become(me, OUT); /* a join that changes nothing */
+    }
+}
+
+static void member_step(struct actor *a)
+{
+    struct member *me = member_of(a);
+    if (me->under_way)
+        return;
+    if (a->model->resting && me->phase != MEMBER)
+        return;
+    if (a->model->resting) {
+        ask_leave(me);
+    } else if (me->zombie) {
+        ask_commit(me);
+    } else if (me->phase == MEMBER) {
+        live(me);
+    } else if (rng_one_in(&a->rng, 4)) {
+        ask_find(me);
+    } else {
+        ask_join(me);
+    }
+}
+
+static bool member_busy(const struct actor *a)
+{
+    const struct member *me = container_of(no_const(a), struct member, actor);
+    return me->under_way;
+}
+
+const struct actor_kind actor_member = {
+    .name = "member",
+    .size = sizeof(struct member),
+    .start = member_start,
+    .step = member_step,
+    .busy = member_busy,
+};
