@@ -29,6 +29,7 @@
 
 #define OPEN_FILES_PER_SHARD 4096U
 #define DISK_RESERVE_BYTES   (64ULL << 20)
+#define DECADES_MS           (1LL << 40)   /* longer than anything runs */
 #define DRAIN_NS             5000000000ULL /* a reader that does not read is not waited for */
 
 static void fail(struct broker *broker, const char *sentence)
@@ -242,6 +243,12 @@ static void listen_begin(struct broker_shard *bs)
     listen_init(&broker->listen, bs->sh, net_of, &limits);
 }
 
+/* connections.max.idle.ms: negative is never, which the connections call 0. */
+static uint64_t idle_max_ns(int64_t idle_ms)
+{
+    return idle_ms < 0 ? 0 : (uint64_t)min_i64(max_i64(idle_ms, 1), DECADES_MS) * 1000000U;
+}
+
 void broker_shard_begin(struct broker *broker, struct shard *sh)
 {
     const struct broker_conf *conf = &broker->conf->broker;
@@ -253,7 +260,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     const struct net_limits limits = {
         .frame_bytes_max = (uint32_t)conf->socket_request_max_bytes,
         .unfinished_bytes_max = broker->options.plan.unfinished_bytes,
-        .idle_max_ns = (uint64_t)conf->connections_max_idle_ms * 1000000U,
+        .idle_max_ns = idle_max_ns(conf->connections_max_idle_ms),
         .held_bytes_max = broker->options.plan.heap_bytes / broker->shard_count / 2,
     };
     net_shard_init(&bs->net, sh, &limits, &api_service);

@@ -190,7 +190,7 @@ struct conn {
 struct net_limits {
     uint32_t frame_bytes_max;      /* socket.request.max.bytes */
     uint64_t unfinished_bytes_max; /* budget of this shard */
-    uint64_t idle_max_ns;          /* connections.max.idle.ms */
+    uint64_t idle_max_ns;          /* connections.max.idle.ms; 0: no limit */
     uint64_t held_bytes_max;       /* of answers that wait to be sent; 0: no limit */
 };
 
