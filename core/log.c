@@ -697,7 +697,9 @@ void log_retry_waiting(struct log_shard *ls)
             STAILQ_INSERT_TAIL(&kept, op, priv.link);
             continue;
         }
-        enum log_verdict verdict = append_again(lg, op, &memory);
+        bool lacks;
+        enum log_verdict verdict = append_again(lg, op, &lacks);
+        memory = memory || lacks;
         if (verdict == LOG_WAIT) {
             lg->held = true;
             STAILQ_INSERT_TAIL(&kept, op, priv.link);
