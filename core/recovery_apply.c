@@ -404,11 +404,12 @@ static int record_order(const void *a, const void *b)
 }
 
 /* What later records tell about earlier ones. Truncations begin when everything before them is
- * committed. */
+ * committed, and what lies below a start was; its segment may be gone. */
 static void apply_look_back(struct recovery_log *log)
 {
     struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};
     uint64_t committed = 0;
+    int64_t start = INT64_MIN;
     for (uint32_t i = log->record_count; i-- > 0;) {
         struct recovery_record *record = &log->records[i];
         struct bytes_in in = record->body;
@@ -416,10 +417,14 @@ static void apply_look_back(struct recovery_log *log)
         record->cut = cut;
         record->committed = record->change <= committed;
         if (record->kind == JOURNAL_APPEND || record->kind == JOURNAL_EXTENT) {
-            if (journal_summary_decode(&append, &in))
+            if (journal_summary_decode(&append, &in)) {
                 committed = max_u64(committed, append.committed);
+                record->committed = record->committed || append.last_offset < start;
+            }
             continue;
         }
+        if (record->kind == JOURNAL_LOG_START)
+            start = max_i64(start, take_i64(&in));
         if (record->kind != JOURNAL_TRUNCATE)
             continue;
         committed = max_u64(committed, record->change);
