@@ -267,9 +267,12 @@ uint64_t journal_mark(struct journal *journal)
 {
     /* What comes from now on is behind the mark, so it may not join a group before it: a checkpoint
      * would release the prefix that it carries. */
-    if (journal->open != NULL && journal->open->count > 0)
+    bool named = journal->open != NULL && journal->open->count > 0 &&
+                 io_mutation(journal->io, "journal.mark_in_open_group");
+    if (journal->open != NULL && journal->open->count > 0 && !named)
         journal_close_group(journal);
-    const struct journal_group *last = TAILQ_LAST(&journal->full, journal_groups);
+    const struct journal_group *last =
+        named ? journal->open : TAILQ_LAST(&journal->full, journal_groups);
     if (last != NULL) {
         journal->mark_seq = last->seq;
         journal->mark_end = 0;

@@ -469,6 +469,16 @@ void machine_disk_free(struct machine *machine, uint64_t free_bytes)
                                          : fs->tree.space + free_bytes / BLOCK;
 }
 
+bool machine_disk_writes(const struct machine *machine)
+{
+    const struct disk_op *op;
+    TAILQ_FOREACH (op, &machine->fs->in_flight, link) {
+        if (op->call == DISK_WRITE && !op->durable)
+            return true;
+    }
+    return false;
+}
+
 void machine_disk_slow(struct machine *machine, uint32_t factor)
 {
     machine->fs->slow = factor;

@@ -164,6 +164,12 @@ static void life_stop(struct play *play, bool disturbed)
               (unsigned long long)process_memory(node->process));
 }
 
+static bool is_writing(void *argument)
+{
+    const struct play *play = argument;
+    return is_ended(argument) || machine_disk_writes(play->node.machine);
+}
+
 static void life_end(struct play *play)
 {
     struct rng *rng = world_rng(play->world);
@@ -180,8 +186,13 @@ static void life_end(struct play *play)
             play->model.life++;
         return;
     }
+    enum crash crash = rng_one_in(rng, 3) ? CRASH_KILL : CRASH_POWER;
+    /* Half of the power losses meet a segment that is being written. */
+    if (crash == CRASH_POWER && rng_one_in(rng, 2))
+        (void)world_run_until(play->world, is_writing, play, world_now_ns(play->world) + 100 * MS);
     play->model.life++;
-    machine_crash(play->node.machine, rng_one_in(rng, 3) ? CRASH_KILL : CRASH_POWER);
+    if (node_runs(&play->node))
+        machine_crash(play->node.machine, crash);
 }
 
 static void life(struct play *play, uint64_t operations)
