@@ -45,6 +45,8 @@
 
 /* Enough for the disk to be busy, and little to stand in front of the next commit of others. */
 #define BYPASS_FLIGHT_BYTES (2U << 20)
+#define BYPASS_SHARE_MIN    (128U << 10)
+#define BYPASS_COMPANY_NS   10000000U /* since the last small append of the shard */
 
 uint32_t bypass_wall(const struct segment *segment)
 {
@@ -198,6 +200,16 @@ static void bypass_end(struct log_shard *ls, struct bypass *bypass)
     log_shard_progress(ls);
 }
 
+/* How fast is the disk with what is under way together? */
+static void bypass_measure(struct log_shard *ls, const struct bypass_piece *piece)
+{
+    uint64_t took_ns = io_now_ns(ls->io) - piece->submitted_ns;
+    if (took_ns == 0 || piece->bytes < BYPASS_SHARE_MIN)
+        return;
+    uint64_t rate = piece->together_bytes * 1000000ULL / took_ns;
+    ls->pieces_per_ms = ls->pieces_per_ms - ls->pieces_per_ms / 8 + rate / 8;
+}
+
 static void bypass_on_write(struct io_op *op)
 {
     struct bypass_piece *piece = container_of(op, struct bypass_piece, op);
@@ -205,6 +217,7 @@ static void bypass_on_write(struct io_op *op)
     struct bypass *bypass = piece->bypass;
     TAILQ_INSERT_HEAD(&ls->pieces_free, piece, link);
     ls->pieces_bytes -= piece->bytes;
+    bypass_measure(ls, piece);
     bypass->pieces--;
     if (op->res < 0)
         log_shard_fail(ls, "write a segment of", bypass->segment->lg->log.topic, op->res);
@@ -216,18 +229,33 @@ static void bypass_on_write(struct io_op *op)
     bypass_end(ls, bypass);
 }
 
+/* How many bytes may be under way. Alone, enough for the disk to be busy. While small appends come
+ * they are to wait for no more than the disk takes in two milliseconds: each of their commits
+ * stands behind what is there. (One neighbour with batches of 1 MiB on a disk of 300 MB/s: with 2
+ * MiB under way the p99 of the others was 21 to 24 ms, with this 8 to 9, and the neighbour kept
+ * three quarters of its speed.) */
+static uint64_t bypass_share(const struct log_shard *ls)
+{
+    if (io_now_ns(ls->io) - ls->small_append_ns > BYPASS_COMPANY_NS)
+        return BYPASS_FLIGHT_BYTES;
+    uint64_t share = max_u64(round_down(2 * ls->pieces_per_ms, FS_BLOCK), BYPASS_SHARE_MIN);
+    return min_u64(share, BYPASS_FLIGHT_BYTES);
+}
+
 static void bypass_submit(struct log_shard *ls, struct bypass *bypass)
 {
     struct bypass_piece *piece = TAILQ_FIRST(&ls->pieces_free);
     struct iovec iov[IO_VECTORS_MAX];
     uint32_t from = bypass->next;
-    uint32_t upto = (uint32_t)min_u64(bypass->upto, from + (uint64_t)BYPASS_PIECE);
+    uint32_t upto = (uint32_t)min_u64(bypass->upto, from + min_u64(bypass_share(ls), BYPASS_PIECE));
     unsigned count = tail_gather(bypass->segment->lg, bypass->segment, from, upto, iov,
                                  array_count(iov), &bypass->next);
     TAILQ_REMOVE(&ls->pieces_free, piece, link);
     piece->bypass = bypass;
     piece->bytes = bypass->next - from;
+    piece->submitted_ns = io_now_ns(ls->io);
     ls->pieces_bytes += piece->bytes;
+    piece->together_bytes = ls->pieces_bytes;
     bypass->pieces++;
     ls->counts.bypass_writes++;
     ls->counts.bypass_bytes += piece->bytes;
@@ -241,7 +269,7 @@ void bypass_run(struct log_shard *ls)
 {
     struct bypass *bypass;
     while (!ls->offline && (bypass = TAILQ_FIRST(&ls->bypass_line)) != NULL &&
-           !TAILQ_EMPTY(&ls->pieces_free) && ls->pieces_bytes < BYPASS_FLIGHT_BYTES) {
+           !TAILQ_EMPTY(&ls->pieces_free) && ls->pieces_bytes < bypass_share(ls)) {
         bypass_submit(ls, bypass);
         bool asked = bypass->next == bypass->upto;
         TAILQ_REMOVE(&ls->bypass_line, bypass, line_link);

@@ -561,7 +561,10 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
     ls->counts.appends++;
     ls->counts.appended_bytes += len;
     ls->counts.copied_bytes += len;
-    log_enqueue(lg, op, bypass_take(lg, op) ? JOURNAL_EXTENT : JOURNAL_APPEND);
+    bool large = bypass_take(lg, op);
+    if (!large)
+        lg->ls->small_append_ns = io_now_ns(lg->ls->io);
+    log_enqueue(lg, op, large ? JOURNAL_EXTENT : JOURNAL_APPEND);
 }
 
 /* Copies and proves the batch; `bytes` is its header, patched. */

@@ -325,6 +325,8 @@ struct bypass_piece {
     struct log_shard *ls;
     struct bypass *bypass;
     uint32_t bytes;
+    uint64_t submitted_ns;
+    uint64_t together_bytes; /* under way then, its own included */
     TAILQ_ENTRY(bypass_piece) link;
 };
 
@@ -404,6 +406,8 @@ struct log_shard {
     /* bypass */
     struct bypass_piece pieces[BYPASS_PIECES];
     TAILQ_HEAD(, bypass_piece) pieces_free;
+    uint64_t pieces_per_ms;         /* bytes that the disk took lately */
+    uint64_t small_append_ns;       /* when one came that does not bypass */
     uint64_t pieces_bytes;          /* in flight */
     struct bypasses bypass_line;    /* with bytes to be asked for, by line_link */
     struct bypasses bypass_flights; /* with all of them in flight, by line_link */
