@@ -324,7 +324,6 @@ static void delete_run(struct groups *groups, struct group_call *call)
         group_call_end(call, error);
         return;
     }
-    group_kill(entry->group, ERR_COORDINATOR_NOT_AVAILABLE);
     op->removal =
         (struct group_removal){.entry = entry, .group_too = true, .done = on_group_deleted};
     group_removal_start(&op->removal);

@@ -82,7 +82,7 @@ static void on_removal(struct group_removal *removal)
 
 static void sweep_entry(struct group_sweep *sweep, struct group_entry *entry)
 {
-    if (entry->group->state == GROUP_DEAD)
+    if (entry->group->state == GROUP_DEAD || entry->ending)
         return;
     sweep->starting = true;
     sweep->away = true;

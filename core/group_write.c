@@ -162,7 +162,7 @@ static void on_removed(struct group_write *write)
     removal->error = write->error;
     if (write->error == ERR_NONE)
         removal->removed += write->count;
-    if (removal->ending && write->error == ERR_NONE)
+    if (removal->finishing && write->error == ERR_NONE)
         removal->entry->stored = false;
     removal_step(removal);
 }
@@ -188,39 +188,49 @@ static bool removal_collect(struct group_removal *removal)
 static void removal_end(struct group_removal *removal)
 {
     struct group_entry *entry = removal->entry;
+    if (removal->error != ERR_NONE)
+        entry->ending = false;
+    else if (entry->ending && entry->group->state != GROUP_DEAD)
+        group_kill(entry->group, ERR_COORDINATOR_NOT_AVAILABLE);
     arena_fini(&removal->arena);
     removal->done(removal);
     group_entry_release(entry);
 }
 
-static bool may_end(const struct group_entry *entry)
+static bool is_over(const struct group_entry *entry)
 {
     const struct group *g = entry->group;
-    return g->state == GROUP_DEAD || (g->state == GROUP_EMPTY && g->pending_count == 0 &&
-                                      entry->offsets.count == 0 && TAILQ_EMPTY(&entry->writes));
+    return g->state == GROUP_EMPTY && g->pending_count == 0 && entry->offsets.count == 0 &&
+           TAILQ_EMPTY(&entry->writes);
+}
+
+/* Nothing is left to be taken back but the group. */
+static void removal_finish(struct group_removal *removal)
+{
+    struct group_entry *entry = removal->entry;
+    removal->finishing = true;
+    entry->ending = true;
+    removal->write.group_too = true;
+    if (entry->stored && entry->group->state != GROUP_DEAD)
+        group_write_start(&removal->write);
+    else
+        removal_end(removal);
 }
 
 static void removal_step(struct group_removal *removal)
 {
     struct group_entry *entry = removal->entry;
-    if (removal->error != ERR_NONE || removal->ending) {
+    if (removal->error != ERR_NONE || removal->finishing) {
         removal_end(removal);
     } else if (removal_collect(removal)) {
         group_write_start(&removal->write);
-    } else if (!removal->group_too || !may_end(entry)) {
+    } else if (!removal->group_too || (removal->wants && !is_over(entry))) {
         removal_end(removal);
     } else if (!TAILQ_EMPTY(&entry->writes)) {
-        must(!entry->removal); /* a group dies once */
+        must(!entry->removal); /* a group goes once */
         entry->removal = removal;
     } else {
-        removal->ending = true;
-        if (entry->group->state != GROUP_DEAD)
-            group_kill(entry->group, ERR_COORDINATOR_NOT_AVAILABLE);
-        removal->write.group_too = true;
-        if (entry->stored)
-            group_write_start(&removal->write);
-        else
-            removal_end(removal);
+        removal_finish(removal);
     }
 }
 
@@ -228,7 +238,8 @@ void group_removal_start(struct group_removal *removal)
 {
     removal->error = ERR_NONE;
     removal->removed = 0;
-    removal->ending = false;
+    removal->finishing = false;
+    removal->entry->ending |= removal->group_too && !removal->wants;
     arena_init(&removal->arena, REMOVAL_ARENA_MAX);
     group_entry_hold(removal->entry);
     removal_step(removal);

@@ -7,7 +7,8 @@
  *
  * A removal takes back many offsets, and the group itself if that is wanted, by tombstones in as
  * many batches as it takes. What is being committed at that moment is left alone, because its
- * tombstone would stand behind it in the log.
+ * tombstone would stand behind it in the log. A group that goes itself is served no more from then
+ * on, and is back if the log does not take it.
  */
 #pragma once
 
@@ -40,7 +41,7 @@ struct group_removal {
     struct group_entry *entry;
     /* NULL: all. */
     bool (*wants)(const struct group_removal *removal, const struct group_offset *offset);
-    bool group_too; /* if it is Dead, or Empty and nothing is left of it */
+    bool group_too; /* with `wants`: if it is Empty and nothing is left of it */
     void (*done)(struct group_removal *removal); /* may run inside the call */
     void *user;
 
@@ -50,7 +51,7 @@ struct group_removal {
     /* private */
     struct arena arena;
     struct group_write write;
-    bool ending;
+    bool finishing;
 };
 
 void group_removal_start(struct group_removal *removal);

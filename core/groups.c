@@ -349,7 +349,7 @@ void group_call_end(struct group_call *call, enum err error)
 }
 
 /* G3 */
-static void arrive(struct groups *groups, struct group_call *call)
+static enum err call_check(const struct groups *groups, const struct group_call *call)
 {
     static const enum err errors[] = {
         [SLOT_LOADING] = ERR_COORDINATOR_LOAD_IN_PROGRESS,
@@ -358,10 +358,20 @@ static void arrive(struct groups *groups, struct group_call *call)
         [SLOT_GONE] = ERR_NOT_COORDINATOR,
     };
     const struct group_slot *slot = groups_slot(groups, call->partition);
-    call->error = slot ? errors[slot->state] : ERR_NOT_COORDINATOR;
-    if (call->error == ERR_COORDINATOR_LOAD_IN_PROGRESS &&
+    if (!slot)
+        return ERR_NOT_COORDINATOR;
+    if (slot->state == SLOT_LOADING &&
         io_mutation(groups->bs->sh->io, "group.served_while_loading"))
-        call->error = ERR_NONE;
+        return ERR_NONE;
+    const struct group_entry *entry = groups_find(groups, call->group_id);
+    if (slot->state == SLOT_SERVING && entry && entry->ending)
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    return errors[slot->state];
+}
+
+static void arrive(struct groups *groups, struct group_call *call)
+{
+    call->error = call_check(groups, call);
     if (call->error == ERR_NONE)
         call->run(groups, call);
     else

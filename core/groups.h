@@ -77,6 +77,7 @@ struct group_entry {
     uint32_t holds; /* it stays as long as somebody has it */
     bool stored;    /* the log has a record of the group */
     bool hidden;    /* not found any more */
+    bool ending;    /* being taken back: served no more */
     size_t bytes;   /* as they are accounted */
     TAILQ_HEAD(, group_write) writes;
     struct group_removal *removal; /* waits until nothing is being written */

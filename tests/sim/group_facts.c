@@ -106,7 +106,10 @@ struct commit_fact *group_commit_begin(struct model *m, uint32_t group,
 
 void group_committed(struct model *m, struct commit_fact *commit, enum commit_end end)
 {
+    static const char *const ends[] = {"open", "acknowledged", "refused", "lost"};
     const char *name = m->groups->groups[commit->group].name;
+    world_note(m->world, "%s: topic %d-%d offset %lld of life %u: %s", name, commit->topic,
+               commit->partition, (long long)commit->offset, commit->life, ends[end]);
     commit->end = end;
     commit->ended_ns = world_now_ns(m->world);
     if (end != COMMIT_ACKED)

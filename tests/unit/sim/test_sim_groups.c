@@ -8,6 +8,7 @@
 #include "core/internal_topic.h"
 #include "tests/unit/sim/desk.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define SESSION_MS 10000
@@ -768,6 +769,27 @@ static void g15_a_deleted_group_does_not_come_back(void **state)
     desk_end(&desk);
 }
 
+static void a_deletion_that_the_log_does_not_take_changes_nothing(void **state)
+{
+    (void)state;
+    struct desk desk;
+    begin(&desk, 30, 1);
+    assert_int_equal(commit(&desk, "hand", "topic", 0, 2), ERR_NONE);
+    const struct disk_fault fault = {
+        .calls = DISK_WRITE | DISK_SYNC, .times = UINT32_MAX, .error = -EIO};
+    machine_disk_fault(desk.node.machine, &fault);
+    assert_int_equal(group_delete(&desk, "hand"), ERR_NOT_COORDINATOR);
+    assert_int_equal(commit(&desk, "hand", "topic", 0, 3), ERR_NOT_COORDINATOR);
+    assert_int_equal(fetch(&desk, "hand", "topic", 0), 2);
+    assert_state(&desk, "hand", "Empty");
+    machine_disk_heal(desk.node.machine);
+    desk_broker_crash(&desk, CRASH_POWER);
+    desk_broker_start(&desk, 1);
+    desk_pass(&desk, 100);
+    assert_int_equal(fetch(&desk, "hand", "topic", 0), 2);
+    desk_end(&desk);
+}
+
 static void o5_offsets_expire_when_their_group_has_been_empty_for_long(void **state)
 {
     (void)state;
@@ -941,6 +963,7 @@ int main(void)
         cmocka_unit_test(g15_g16_groups_are_listed_and_described),
         cmocka_unit_test(o6_offsets_of_a_topic_that_is_read_stay),
         cmocka_unit_test(g15_a_deleted_group_does_not_come_back),
+        cmocka_unit_test(a_deletion_that_the_log_does_not_take_changes_nothing),
         cmocka_unit_test(o5_offsets_expire_when_their_group_has_been_empty_for_long),
         cmocka_unit_test(a_jump_of_the_wall_clock_expires_nothing_at_once),
         cmocka_unit_test(offsets_of_a_deleted_topic_go_with_it),
