@@ -5,6 +5,7 @@ them takes part in a rebalance while another one waits in its own call.
 `seed` is the story of two consumers and three partitions as it is usually told to beginners, in its own words."""
 
 import concurrent.futures
+import threading
 import time
 
 import broker as brokers
@@ -45,12 +46,28 @@ class Member:
 
 
 def poll_until(what, members, condition, wait_s=60):
+    """Each member polls on its own, because older clients wait in poll() until all others have joined; so nobody stops
+    before nobody waits."""
+    begin, is_over, finished = time.monotonic(), threading.Event(), set()
+
+    def run(member):
+        while len(finished) < len(members):
+            is_last = is_over.is_set()
+            member.poll()
+            if is_last:
+                finished.add(member)
+
     with concurrent.futures.ThreadPoolExecutor(len(members)) as pool:
-        end = time.monotonic() + wait_s
-        while not condition():
-            list(pool.map(Member.poll, members))
-            found = [(member.assigned, len(member.read), str(member.failure or '')) for member in members]
-            check(time.monotonic() < end, f'{what}: not within {wait_s} s: {found}')
+        done = [pool.submit(run, member) for member in members]
+        try:
+            while not condition():
+                found = [(member.assigned, len(member.read), str(member.failure or '')) for member in members]
+                check(time.monotonic() < begin + wait_s, f'{what}: not within {wait_s} s: {found}')
+                time.sleep(0.1)
+        finally:
+            is_over.set()
+        for future in done:
+            future.result()
 
 
 def share(members, partitions, alone=None):
