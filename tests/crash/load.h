@@ -19,7 +19,7 @@
 #define RECORDS_MAX        20U
 #define BODY_MIN           100U
 #define BODY_MAX           100000U
-#define BATCH_BYTES_MAX    600000U
+#define BATCH_BYTES_MAX    1000000U
 #define POOL_BYTES         (BODY_MAX + 65536U)
 #define FETCH_BYTES        (4U << 20)
 #define RECORD_MAGIC       0x6c696d72U
