@@ -163,7 +163,7 @@ static void fetch_ask(struct desk *desk, struct question *question, const char *
 static enum err fetch_take(struct question *question, int64_t *base_offset)
 {
     struct fetch_response response;
-    assert_true(desk_answer(question, &response));
+    must(desk_answer(question, &response)); /* else the connection ended */
     const struct fetch_response_partition *part = &response.responses[0].partitions[0];
     *base_offset = -1;
     if (part->records.kind == RECORDS_SPAN && part->records.span.len >= BATCH_HEADER_SIZE) {
