@@ -133,6 +133,12 @@ uint64_t journal_mark(struct journal *journal);
 /* Group mark_seq and all before it are not needed any more; on_release() when that is durable. */
 void journal_release(struct journal *journal, uint64_t checkpoint_seq, bool clean);
 
+/* Of its space: it should be given back, or there should be more of it. */
+static inline bool journal_half_full(const struct journal *journal)
+{
+    return journal->used > (journal->length - JOURNAL_AREA) / 2;
+}
+
 /* Nothing collected, nothing in flight. */
 bool journal_idle(const struct journal *journal);
 void journal_grow(struct journal *journal);

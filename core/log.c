@@ -251,7 +251,7 @@ void log_journal_fill(struct log_shard *ls)
         if (!STAILQ_EMPTY(&lg->unjournaled))
             TAILQ_INSERT_TAIL(&ls->journaling, lg, journal_link);
     }
-    if (ls->journal.used > (ls->journal.length - JOURNAL_AREA) / 2 || ls->journal.starved)
+    if (journal_half_full(&ls->journal) || ls->journal.starved)
         checkpoint_want(ls);
     log_shard_kick(ls);
 }

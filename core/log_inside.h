@@ -9,7 +9,8 @@
  *   tail.c        tail blocks: memory, lookup, eviction
  *   segment.c     segments, their sparse index, and file jobs on the helper thread
  *   segment_cut.c a segment file is cut to its data
- *   writer.c      lazy writes from tail blocks to segments, and checkpoints
+ *   writer.c      lazy writes from tail blocks to segments
+ *   checkpoint_run.c  checkpoints: everything in the segments, noted, the journal released
  *   bypass.c      large appends: direct writes to segments, which their acknowledgements wait for
  *   log_shard.c   a shard's part of a directory: start, end of turn, failure, stop
  *
@@ -596,6 +597,12 @@ void writer_want(struct log_body *lg);
 void writer_run(struct log_shard *ls);
 void writer_on_flushed(struct log_body *lg);
 void writer_forget(struct log_body *lg);
+/* How far the running checkpoint needs this segment written. */
+uint32_t writer_target(const struct log_body *lg, const struct segment *segment);
+/* Is neither space nor memory wanted, so that commits go first? */
+bool writer_has_time(const struct log_shard *ls);
+
+/* checkpoint_run.c */
 void checkpoint_want(struct log_shard *ls);
 void checkpoint_run(struct log_shard *ls);
 void checkpoint_on_release(struct log_shard *ls);
