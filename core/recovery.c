@@ -326,7 +326,8 @@ static bool recovery_take_births(struct recovery *rc)
             if (log->records[n].kind == JOURNAL_CHECKPOINT && !recovery_take_entry(rc, &body))
                 break;
         }
-        if (!log->known)
+        /* The deleted ones are gone already: this birth would be a dead log's. */
+        if (!log->known || log->entry.deleted)
             return log_refuse(rc->error, LOG_ERROR_DAMAGED,
                               "%s holds records of a log (offset %llu) that no checkpoint knows; "
                               "restore the directory from a copy",
