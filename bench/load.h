@@ -35,7 +35,7 @@ struct load_options {
     bool repeat;    /* fetch: from the start again at the end */
 };
 
-#define FRAME_PIECES 16U /* of an encoded request, its batch included */
+#define FRAME_PIECES 3U /* a batch, and what is encoded before and behind it */
 
 /* A whole request. */
 struct frame {

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,14 +29,28 @@ void frame_make(struct frame *frame, struct arena *arena, int16_t key, int16_t v
     kafka_write(kafka_request_kind(key), &w, version, request);
     wr_frame_end(&w);
     *frame = (struct frame){.correlation_id = correlation_id, .len = (uint32_t)wr_len(&w)};
+    /* What is encoded lies in one piece before the batch and one behind it, however many it was. */
+    uint8_t *to = arena_alloc(arena, frame->len);
+    must(to != NULL && !w.bad);
+    bool joins = false;
     for (const struct out_part *part = wr_finish(&w); part != NULL; part = part->next) {
-        must(frame->iov_count < array_count(frame->iov));
-        frame->iov[frame->iov_count++] =
-            part->kind == OUT_REF
-                ? batch
-                : (struct iovec){.iov_base = no_const(part->data), .iov_len = part->len};
+        const bool reference = part->kind == OUT_REF;
+        if (!joins || reference)
+            frame->iov_count++;
+        must(frame->iov_count <= array_count(frame->iov));
+        struct iovec *piece = &frame->iov[frame->iov_count - 1];
+        joins = !reference;
+        if (reference) {
+            *piece = batch;
+            continue;
+        }
+        if (piece->iov_len == 0)
+            piece->iov_base = to;
+        memcpy(to, part->data, part->len);
+        to += part->len;
+        piece->iov_len += part->len;
     }
-    must(!w.bad && frame->iov_count > 0);
+    must(frame->iov_count > 0);
 }
 
 /* ---- out ---- */
