@@ -465,20 +465,28 @@ static bool recovery_write_start(struct recovery *rc)
     return good;
 }
 
+/* All begin empty before any journal does: an old one may say that a log lives of whose end only
+ * the journal tells, and D/checkpoint-start has no word of the dead. Those of shards that this run
+ * does not have go later (recovery_start_journals). */
 static bool recovery_start_checkpoints(struct recovery *rc)
 {
     struct log_dir *dir = rc->dir;
-    char name[32];
-    for (uint16_t i = 0; i < dir->options.shards; i++) {
-        struct log_dir_shard *part = &dir->priv->shards[i];
+    for (uint16_t i = 0; i < SHARDS_MAX; i++) {
+        const bool ours = i < dir->options.shards;
+        if (!ours && rc->journals[i].path == NULL)
+            continue;
+        struct record_file left;
+        struct record_file *rf = ours ? &dir->priv->shards[i].checkpoints : &left;
+        char name[32];
         (void)snprintf(name, sizeof(name), "checkpoint-%u", i);
         char *path = log_dir_path(dir, name);
-        bool good =
-            record_file_restart(&part->checkpoints, dir->fs, path, CHECKPOINT_MAGIC, dir->uuid,
-                                rc->seed + i + 1, rc->checkpoint_seqs[i] + 1, rc->error);
+        bool good = record_file_restart(rf, dir->fs, path, CHECKPOINT_MAGIC, dir->uuid,
+                                        rc->seed + i + 1, rc->checkpoint_seqs[i] + 1, rc->error);
         mem_free(path);
         if (!good)
             return false;
+        if (!ours)
+            record_file_close(rf);
     }
     return true;
 }
