@@ -43,6 +43,8 @@ struct log_dirs {
 
     struct visit *visits; /* [shards] */
     struct io_op space_op;
+    struct fs *fs; /* both for the helper thread, which may not touch the shard */
+    const char *path;
     struct fs_space space;
     int space_result;
     uint32_t waiting;
@@ -106,8 +108,7 @@ static void on_visit(struct shard *here, struct mail *mail)
 static void ask_space(void *argument)
 {
     struct log_dirs *op = argument;
-    const struct log_dir *dir = api_shard(op->q)->broker->dir;
-    op->space_result = fs_space(dir->fs, dir->path, &op->space);
+    op->space_result = fs_space(op->fs, op->path, &op->space);
 }
 
 static void on_space(struct io_op *op)
@@ -236,7 +237,9 @@ void api_describe_log_dirs(struct broker_shard *bs, struct request *q)
         api_answer(q, KAFKA_DESCRIBE_LOG_DIRS_RESPONSE, &op->response);
         return;
     }
-    op->dir.log_dir = str_of(bs->broker->dir->path);
+    op->fs = bs->broker->dir->fs;
+    op->path = bs->broker->dir->path;
+    op->dir.log_dir = str_of(op->path);
     op->response.results = &op->dir;
     op->response.results_count = 1;
     api_work_go(&op->work, lay_out, laid_out);
