@@ -18,12 +18,24 @@ char *text_of(struct session *s, struct str str)
     return text;
 }
 
+int text_order(struct str a, struct str b)
+{
+    size_t len = (size_t)max_i64(min_i64(a.len, b.len), 0);
+    int order = len > 0 ? memcmp(a.data, b.data, len) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 json_t *json_of(struct str str)
 {
     if (str.len < 0)
         return json_null();
     json_t *value = json_stringn(str.data, (size_t)str.len);
     return value ? value : json_string("(not UTF-8)");
+}
+
+json_t *json_of_offset(int64_t offset)
+{
+    return offset >= 0 ? json_integer(offset) : json_null();
 }
 
 json_t *json_of_i32s(const int32_t *values, int32_t count)
@@ -61,9 +73,12 @@ int exit_code_of(int16_t error)
     case ERR_UNKNOWN_TOPIC_OR_PARTITION:
     case ERR_UNKNOWN_TOPIC_ID:
     case ERR_TOPIC_ALREADY_EXISTS:
+    case ERR_GROUP_ID_NOT_FOUND:
         return EXIT_PRESENCE;
     case ERR_REQUEST_TIMED_OUT:
     case ERR_LEADER_NOT_AVAILABLE:
+    case ERR_COORDINATOR_NOT_AVAILABLE:
+    case ERR_COORDINATOR_LOAD_IN_PROGRESS:
         return EXIT_UNREACHABLE;
     default:
         return EXIT_FAILED;
@@ -77,6 +92,14 @@ int broker_error(const struct session *s, const char *thing, int16_t error, stru
     else
         complain(s->inv, "%s: %s (%s)", thing, err_sentence(error), err_name(error));
     return exit_code_of(error);
+}
+
+int partition_error(const struct session *s, struct str topic, int32_t partition, int16_t error)
+{
+    char thing[320];
+    (void)snprintf(thing, sizeof(thing), "topic '%.*s', partition %d", topic.len, topic.data,
+                   partition);
+    return broker_error(s, thing, error, str_null());
 }
 
 /* ---- metadata ---- */

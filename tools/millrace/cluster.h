@@ -23,6 +23,7 @@ int topic_not_found(struct session *s, const char *name);
 /* Says Kafka's error for a thing ("topic 'x'"); the exit code that it means. text: the broker's
  * sentence, may be null. */
 int broker_error(const struct session *s, const char *thing, int16_t error, struct str text);
+int partition_error(const struct session *s, struct str topic, int32_t partition, int16_t error);
 int exit_code_of(int16_t error);
 
 /* An offset to be looked up by ListOffsets; errors stand in `error`. */
@@ -50,5 +51,7 @@ void tally_add(struct tally *tally, int code);
 int tally_code(const struct tally *tally);
 
 char *text_of(struct session *s, struct str str); /* "" for null */
-json_t *json_of(struct str str); /* null for null; bytes that are no UTF-8 are replaced */
+int text_order(struct str a, struct str b);       /* as strcmp() */
+json_t *json_of(struct str str);        /* null for null; bytes that are no UTF-8 are replaced */
+json_t *json_of_offset(int64_t offset); /* null below 0 */
 json_t *json_of_i32s(const int32_t *values, int32_t count);

@@ -43,10 +43,8 @@ static json_t *list_row(const struct metadata_response_topic *topic)
 
 static int by_name(const void *a, const void *b)
 {
-    const struct str *x = &((const struct metadata_response_topic *)a)->name;
-    const struct str *y = &((const struct metadata_response_topic *)b)->name;
-    int order = memcmp(x->data, y->data, (size_t)min_i64(x->len, y->len));
-    return order ? order : (x->len > y->len) - (x->len < y->len);
+    return text_order(((const struct metadata_response_topic *)a)->name,
+                      ((const struct metadata_response_topic *)b)->name);
 }
 
 static int list(struct session *s)
@@ -102,10 +100,9 @@ static const struct column config_columns[] = {
     {.key = "source", .title = "SOURCE"},
 };
 
-static json_t *json_offset(const struct offset_query *query)
+static json_t *json_answer(const struct offset_query *query)
 {
-    return query->error == ERR_NONE && query->offset >= 0 ? json_integer(query->offset)
-                                                          : json_null();
+    return json_of_offset(query->error == ERR_NONE ? query->offset : -1);
 }
 
 static json_t *partition_row(const struct metadata_response_partition *partition,
@@ -123,7 +120,7 @@ static json_t *partition_row(const struct metadata_response_partition *partition
                      json_of_i32s(partition->isr_nodes, partition->isr_nodes_count),
                      "offline_replicas",
                      json_of_i32s(partition->offline_replicas, partition->offline_replicas_count),
-                     "start_offset", json_offset(start), "end_offset", json_offset(end), "records",
+                     "start_offset", json_answer(start), "end_offset", json_answer(end), "records",
                      records, "error", error ? err_name(error) : NULL);
 }
 
@@ -204,19 +201,10 @@ static int describe_configs(struct session *s, struct str topic, json_t *rows)
     return EXIT_OK;
 }
 
-static void print_rows(const struct invocation *inv, const struct column *columns, uint32_t count,
-                       const json_t *rows, const char *only_source)
+static bool is_own_config(const json_t *row)
 {
-    struct listing *listing = listing_open(inv, columns, count);
-    size_t index;
-    json_t *row;
-    json_array_foreach(rows, index, row)
-    {
-        const char *source = json_string_value(json_object_get(row, "source"));
-        if (!only_source || (source && strcmp(source, only_source) == 0))
-            listing_row(listing, json_incref(row));
-    }
-    listing_close(listing);
+    const char *source = json_string_value(json_object_get(row, "source"));
+    return source && strcmp(source, "DYNAMIC_TOPIC_CONFIG") == 0;
 }
 
 /* For people: a line about the topic, what differs from the defaults, the partitions. */
@@ -229,10 +217,10 @@ static void print_description(struct session *s, const json_t *row)
            json_is_string(id) ? json_string_value(id) : "",
            json_is_true(json_object_get(row, "internal")) ? "  internal" : "");
     bool all = format_of(inv) == FORMAT_WIDE;
-    print_rows(inv, config_columns, array_count(config_columns), json_object_get(row, "configs"),
-               all ? NULL : "DYNAMIC_TOPIC_CONFIG");
-    print_rows(inv, partition_columns, array_count(partition_columns),
-               json_object_get(row, "partitions"), NULL);
+    listing_print(inv, config_columns, array_count(config_columns), json_object_get(row, "configs"),
+                  all ? NULL : is_own_config);
+    listing_print(inv, partition_columns, array_count(partition_columns),
+                  json_object_get(row, "partitions"), NULL);
 }
 
 static int describe_one(struct session *s, const struct metadata_response *metadata,
@@ -249,19 +237,6 @@ static int describe_one(struct session *s, const struct metadata_response *metad
                      uuid_is_zero(&topic->topic_id) ? NULL : id, "internal", topic->is_internal,
                      "partitions", partitions, "configs", configs);
     return code;
-}
-
-/* awk has no room for a tree: one row a partition, the topic before it. */
-static void print_awk(struct listing *listing, json_t *row)
-{
-    size_t index;
-    json_t *partition;
-    json_array_foreach(json_object_get(row, "partitions"), index, partition)
-    {
-        (void)json_object_set(partition, "topic", json_object_get(row, "topic"));
-        listing_row(listing, json_incref(partition));
-    }
-    json_decref(row);
 }
 
 static int describe(struct session *s)
@@ -295,7 +270,7 @@ static int describe(struct session *s)
         if (row && table)
             print_description(s, row);
         if (row && format_of(inv) == FORMAT_AWK)
-            print_awk(listing, row);
+            listing_partitions(listing, row, "topic");
         else if (row && !table)
             listing_row(listing, row);
         else if (row)

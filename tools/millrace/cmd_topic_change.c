@@ -31,14 +31,12 @@ struct report {
 static void report_open(struct report *report, struct session *s, bool with_counts)
 {
     *report = (struct report){.s = s};
-    if (!s->inv->quiet || !format_is_table(s->inv))
-        report->listing = listing_open(s->inv, columns, with_counts ? array_count(columns) : 2);
+    report->listing = listing_open_report(s->inv, columns, with_counts ? array_count(columns) : 2);
 }
 
 static int report_close(struct report *report)
 {
-    if (report->listing)
-        listing_close(report->listing);
+    listing_close(report->listing);
     return tally_code(&report->tally);
 }
 
@@ -63,10 +61,24 @@ static void report_add(struct report *report, struct str name, int16_t error, st
         (void)json_object_update(row, more);
         json_decref(more);
     }
-    if (report->listing)
-        listing_row(report->listing, row);
-    else
-        json_decref(row);
+    listing_row(report->listing, row);
+}
+
+/* Changes go to the controller. */
+static int ask_controller(struct session *s, int16_t key, const void *request, void *response)
+{
+    struct broker_link *link = cluster_controller(s);
+    return link ? session_call(s, link, key, CLIENT_NEWEST, request, response, &s->arena)
+                : EXIT_UNREACHABLE;
+}
+
+/* Room for an item of the request per topic that was named. */
+static void *room_for_operands(struct session *s, size_t size, int32_t *count)
+{
+    void *items = arena_array(&s->arena, s->inv->operand_count, size);
+    must(items != NULL);
+    *count = (int32_t)s->inv->operand_count;
+    return items;
 }
 
 /* KEY=VALUE; false, and said, when it is not. */
@@ -141,9 +153,7 @@ static int create(struct session *s)
     init_create_topics_request(&request);
     request.timeout_ms = (int32_t)s->settings.request_timeout_ms;
     request.validate_only = option_on(inv, "dry-run");
-    request.topics = arena_array(&s->arena, inv->operand_count, sizeof(*request.topics));
-    must(request.topics != NULL);
-    request.topics_count = (int32_t)inv->operand_count;
+    request.topics = room_for_operands(s, sizeof(*request.topics), &request.topics_count);
     for (uint32_t i = 0; i < inv->operand_count; i++) {
         init_create_topics_request_topic(&request.topics[i]);
         request.topics[i].name = str_of(inv->operands[i]);
@@ -153,10 +163,7 @@ static int create(struct session *s)
         request.topics[i].configs_count = config_count;
     }
     struct create_topics_response response;
-    struct broker_link *link = cluster_controller(s);
-    int code = link ? session_call(s, link, KEY_CREATE_TOPICS, CLIENT_NEWEST, &request, &response,
-                                   &s->arena)
-                    : EXIT_UNREACHABLE;
+    int code = ask_controller(s, KEY_CREATE_TOPICS, &request, &response);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -179,21 +186,17 @@ static int remove_topics(struct session *s)
     struct delete_topics_request request;
     init_delete_topics_request(&request);
     request.timeout_ms = (int32_t)s->settings.request_timeout_ms;
-    request.topic_names = arena_array(&s->arena, inv->operand_count, sizeof(struct str));
-    request.topics = arena_array(&s->arena, inv->operand_count, sizeof(*request.topics));
-    must(request.topic_names && request.topics);
-    for (uint32_t i = 0; i < inv->operand_count;
-         i++) { /* which of the two depends on the version */
+    /* Which of the two is sent depends on the version. */
+    request.topic_names =
+        room_for_operands(s, sizeof(*request.topic_names), &request.topic_names_count);
+    request.topics = room_for_operands(s, sizeof(*request.topics), &request.topics_count);
+    for (uint32_t i = 0; i < inv->operand_count; i++) {
         request.topic_names[i] = str_of(inv->operands[i]);
         init_delete_topics_request_topic(&request.topics[i]);
         request.topics[i].name = str_of(inv->operands[i]);
     }
-    request.topic_names_count = request.topics_count = (int32_t)inv->operand_count;
     struct delete_topics_response response;
-    struct broker_link *link = cluster_controller(s);
-    int code = link ? session_call(s, link, KEY_DELETE_TOPICS, CLIENT_NEWEST, &request, &response,
-                                   &s->arena)
-                    : EXIT_UNREACHABLE;
+    int code = ask_controller(s, KEY_DELETE_TOPICS, &request, &response);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -241,9 +244,7 @@ static int add_partitions(struct session *s)
     init_create_partitions_request(&request);
     request.timeout_ms = (int32_t)s->settings.request_timeout_ms;
     request.validate_only = option_on(inv, "dry-run");
-    request.topics = arena_array(&s->arena, inv->operand_count, sizeof(*request.topics));
-    must(request.topics != NULL);
-    request.topics_count = (int32_t)inv->operand_count;
+    request.topics = room_for_operands(s, sizeof(*request.topics), &request.topics_count);
     for (uint32_t i = 0; i < inv->operand_count; i++) {
         struct create_partitions_request_topic *topic = &request.topics[i];
         init_create_partitions_request_topic(topic);
@@ -254,10 +255,7 @@ static int add_partitions(struct session *s)
             return code;
     }
     struct create_partitions_response response;
-    struct broker_link *link = cluster_controller(s);
-    int code = link ? session_call(s, link, KEY_CREATE_PARTITIONS, CLIENT_NEWEST, &request,
-                                   &response, &s->arena)
-                    : EXIT_UNREACHABLE;
+    int code = ask_controller(s, KEY_CREATE_PARTITIONS, &request, &response);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -317,9 +315,7 @@ static int alter(struct session *s)
     struct incremental_alter_configs_request request;
     init_incremental_alter_configs_request(&request);
     request.validate_only = option_on(inv, "dry-run");
-    request.resources = arena_array(&s->arena, inv->operand_count, sizeof(*request.resources));
-    must(request.resources != NULL);
-    request.resources_count = (int32_t)inv->operand_count;
+    request.resources = room_for_operands(s, sizeof(*request.resources), &request.resources_count);
     for (uint32_t i = 0; i < inv->operand_count; i++) {
         init_incremental_alter_configs_request_resource(&request.resources[i]);
         request.resources[i].resource_type = 2; /* a topic */
@@ -328,10 +324,7 @@ static int alter(struct session *s)
         request.resources[i].configs_count = count;
     }
     struct incremental_alter_configs_response response;
-    struct broker_link *link = cluster_controller(s);
-    int code = link ? session_call(s, link, KEY_INCREMENTAL_ALTER_CONFIGS, CLIENT_NEWEST, &request,
-                                   &response, &s->arena)
-                    : EXIT_UNREACHABLE;
+    int code = ask_controller(s, KEY_INCREMENTAL_ALTER_CONFIGS, &request, &response);
     if (code != EXIT_OK)
         return code;
     struct report report;

@@ -3,13 +3,12 @@
 
 #include "io/mem.h"
 #include "net/err.h"
+#include "tools/millrace/partition_list.h"
+#include "tools/millrace/time_text.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define PARTITIONS_MAX 65536
 
 /* ---- -o ---- */
 
@@ -20,46 +19,6 @@ struct position {
     int64_t number; /* an offset, a count, or milliseconds */
     int64_t to_ms;  /* AT_TIME: where to end; INT64_MAX: nowhere */
 };
-
-static bool ago_parse(const char *text, int64_t now_ms, int64_t *ms)
-{
-    char *end;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    int64_t unit = *end == 's' ? 1000 : *end == 'm' ? 60000 : *end == 'h' ? 3600000 : 86400000;
-    if (errno || end == text || !strchr("smhd", *end) || end[0] == 0 || end[1] != 0 ||
-        number < -100000000 || number > 0)
-        return false;
-    *ms = now_ms + number * unit;
-    return true;
-}
-
-bool time_parse(const char *text, size_t len, int64_t now_ms, int64_t *ms)
-{
-    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
-    char copy[40];
-    if (len == 0 || len >= sizeof(copy))
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = 0;
-    if (copy[0] == '-')
-        return ago_parse(copy, now_ms, ms);
-    if (copy[len - 1] == 'Z')
-        copy[len - 1] = 0;
-    for (size_t i = 0; i < array_count(forms); i++) {
-        struct tm tm = {0};
-        const char *end = strptime(copy, forms[i], &tm);
-        if (end && *end == 0) {
-            *ms = (int64_t)timegm(&tm) * 1000;
-            return true;
-        }
-    }
-    char *end;
-    errno = 0;
-    long long number = strtoll(copy, &end, 10);
-    *ms = number;
-    return errno == 0 && *end == 0 && number >= 0;
-}
 
 static bool number_parse(const char *text, int64_t *number)
 {
@@ -84,51 +43,11 @@ static bool position_parse(const char *text, int64_t now_ms, struct position *po
         const char *to = strstr(text + 1, ":@");
         size_t len = to ? (size_t)(to - text - 1) : strlen(text + 1);
         position->where = AT_TIME;
-        return time_parse(text + 1, len, now_ms, &position->number) &&
-               (!to || time_parse(to + 2, strlen(to + 2), now_ms, &position->to_ms));
+        return time_text_parse(text + 1, len, now_ms, &position->number) &&
+               (!to || time_text_parse(to + 2, strlen(to + 2), now_ms, &position->to_ms));
     }
     position->where = text[0] == '+' ? AFTER_START : text[0] == '-' ? BEFORE_END : AT_OFFSET;
     return number_parse(text + (position->where != AT_OFFSET), &position->number);
-}
-
-/* ---- -p ---- */
-
-/* Takes "3" or "3-5" off the list. */
-static bool range_take(const char **at, int32_t *from, int32_t *to)
-{
-    char *end;
-    errno = 0;
-    long first = strtol(*at, &end, 10);
-    if (errno || end == *at || first < 0 || first > PARTITIONS_MAX)
-        return false;
-    *from = *to = (int32_t)first;
-    if (*end == '-') {
-        const char *second = end + 1;
-        long last = strtol(second, &end, 10);
-        if (errno || end == second || last < first || last > PARTITIONS_MAX)
-            return false;
-        *to = (int32_t)last;
-    }
-    if (*end != 0 && *end != ',')
-        return false;
-    *at = end + (*end == ',');
-    return true;
-}
-
-/* Is it in the list? Sets *bad when the list is none. */
-static bool is_chosen(const char *list, int32_t partition, bool *bad)
-{
-    bool chosen = !list;
-    for (const char *at = list; at && *at;) {
-        int32_t from;
-        int32_t to;
-        if (!range_take(&at, &from, &to)) {
-            *bad = true;
-            return false;
-        }
-        chosen |= partition >= from && partition <= to;
-    }
-    return chosen;
 }
 
 /* ---- the plan ---- */
@@ -146,7 +65,7 @@ static int take_topic(struct fetch_plan *plan, struct session *s,
     for (int32_t i = 0; i < topic->partitions_count; i++) {
         const struct metadata_response_partition *partition = &topic->partitions[i];
         bool bad = false;
-        bool chosen = is_chosen(list, partition->partition_index, &bad);
+        bool chosen = partition_list_has(list, partition->partition_index, &bad);
         if (bad)
             return usage_error(s->inv, "--partition %s: a list such as 0,3-5 is wanted", list);
         if (chosen)
@@ -177,13 +96,9 @@ static int look_up(const struct fetch_plan *plan, struct session *s, int64_t tim
             .timestamp = timestamp,
         };
     int code = cluster_list_offsets(s, &plan->metadata, queries, plan->count);
-    for (uint32_t i = 0; code == EXIT_OK && i < plan->count; i++) {
-        char thing[320];
-        (void)snprintf(thing, sizeof(thing), "topic '%s', partition %d", plan->parts[i].topic,
-                       queries[i].partition);
+    for (uint32_t i = 0; code == EXIT_OK && i < plan->count; i++)
         if (queries[i].error != ERR_NONE)
-            code = broker_error(s, thing, queries[i].error, str_null());
-    }
+            code = partition_error(s, queries[i].topic, queries[i].partition, queries[i].error);
     return code;
 }
 

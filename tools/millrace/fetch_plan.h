@@ -29,6 +29,3 @@ int fetch_plan_make(struct fetch_plan *plan, struct session *s);
 /* Where the leaders are now. */
 int fetch_plan_refresh(struct fetch_plan *plan, struct session *s);
 void fetch_plan_free(struct fetch_plan *plan);
-
-/* "@..." without the '@': milliseconds since 1970. */
-bool time_parse(const char *text, size_t len, int64_t now_ms, int64_t *ms) warn_unused;

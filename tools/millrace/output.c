@@ -13,6 +13,7 @@ struct listing {
     const struct column *columns;
     uint32_t count;
     enum format format;
+    bool silent;
     uint64_t rows;
     struct libscols_table *table;
     uint32_t shown[COLUMNS_MAX]; /* of the columns, in a table */
@@ -134,9 +135,21 @@ struct listing *listing_open(const struct invocation *inv, const struct column *
     return listing;
 }
 
+struct listing *listing_open_report(const struct invocation *inv, const struct column *columns,
+                                    uint32_t count)
+{
+    struct listing *listing = listing_open(inv, columns, count);
+    listing->silent = inv->quiet && format_is_table(inv);
+    return listing;
+}
+
 void listing_row(struct listing *listing, json_t *row)
 {
     must(row != NULL);
+    if (listing->silent) {
+        json_decref(row);
+        return;
+    }
     switch (listing->format) {
     case FORMAT_TEXT:
     case FORMAT_WIDE:
@@ -168,6 +181,32 @@ void listing_close(struct listing *listing)
         fputs(listing->rows ? "\n]}\n" : "]}\n", stdout);
     }
     mem_free(listing);
+}
+
+void listing_print(const struct invocation *inv, const struct column *columns, uint32_t count,
+                   const json_t *rows, bool (*shown)(const json_t *row))
+{
+    struct listing *listing = listing_open(inv, columns, count);
+    size_t index;
+    json_t *row;
+    json_array_foreach(rows, index, row)
+    {
+        if (!shown || shown(row))
+            listing_row(listing, json_incref(row));
+    }
+    listing_close(listing);
+}
+
+void listing_partitions(struct listing *listing, json_t *row, const char *key)
+{
+    size_t index;
+    json_t *partition;
+    json_array_foreach(json_object_get(row, "partitions"), index, partition)
+    {
+        (void)json_object_set(partition, key, json_object_get(row, key));
+        listing_row(listing, json_incref(partition));
+    }
+    json_decref(row);
 }
 
 void print_object(const struct invocation *inv, json_t *object)

@@ -42,6 +42,17 @@ struct listing *listing_open(const struct invocation *inv, const struct column *
 void listing_row(struct listing *listing, json_t *row); /* takes the reference */
 void listing_close(struct listing *listing);
 
+/* As listing_open(), but what came of a change, which -q leaves out for people. */
+struct listing *listing_open_report(const struct invocation *inv, const struct column *columns,
+                                    uint32_t count);
+
+/* All of an array, at once. shown: which rows, NULL: every one. */
+void listing_print(const struct invocation *inv, const struct column *columns, uint32_t count,
+                   const json_t *rows, bool (*shown)(const json_t *row));
+/* awk has no room for a tree: a row for each partition of `row`, with its member `key` before it.
+ * Takes the reference. */
+void listing_partitions(struct listing *listing, json_t *row, const char *key);
+
 /* "1.5 MiB"; returns buffer. */
 #define BYTES_TEXT_SIZE 32
 const char *bytes_text(int64_t bytes, char buffer[BYTES_TEXT_SIZE]);
