@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From words to an invocation. Commands are one or two words ("produce", "topic list"); options may
- * stand anywhere after them, as -p 3, -p3, --partition 3 or --partition=3, switches together (-qe);
+ * From words to an invocation. Commands are one to three words ("produce", "topic list", "debug log
+ * dump"); options may stand anywhere after them, as -p 3, -p3, --partition 3 or --partition=3,
+ * switches together (-qe);
  * "--" ends them. An option's value is whatever stands next, so that `-o -5` means what it says.
  */
 #include "tools/millrace/command.h"
@@ -164,42 +165,58 @@ const char *did_you_mean(const char *nearest)
 
 /* ---- which command ---- */
 
-static const struct command *command_named(const char *first, const char *second)
+#define COMMAND_NAME_SIZE 128U
+
+static const struct command *command_named(const char *name)
 {
-    char name[64];
-    (void)snprintf(name, sizeof(name), "%s%s%s", first, second ? " " : "", second ? second : "");
     for (uint32_t i = 0; i < command_count; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     return NULL;
 }
 
-static bool is_group(const char *word)
+static bool is_group(const char *name)
 {
-    size_t len = strlen(word);
+    size_t len = strlen(name);
     for (uint32_t i = 0; i < command_count; i++)
-        if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+        if (strncmp(commands[i].name, name, len) == 0 && commands[i].name[len] == ' ')
             return true;
     return false;
 }
 
-static int unknown_command(const char *group, const char *word)
+/* Words join to a name for as long as it is that of a group. How many were taken. */
+static int take_name(const char *const *words, int count, char name[COMMAND_NAME_SIZE])
 {
-    char name[128];
-    (void)snprintf(name, sizeof(name), "%s%s%s", group ? group : "", group ? " " : "", word);
+    int taken = 0;
+    size_t len = 0;
+    name[0] = '\0';
+    while (taken < count && (taken == 0 || (words[taken][0] != '-' && is_group(name)))) {
+        (void)snprintf(name + len, COMMAND_NAME_SIZE - len, "%s%s", taken ? " " : "", words[taken]);
+        len = strlen(name);
+        taken++;
+        if (command_named(name))
+            break;
+    }
+    return taken;
+}
+
+static int unknown_command(const char *name)
+{
     struct nearest nearest;
     nearest_begin(&nearest, name);
     for (uint32_t i = 0; i < command_count; i++)
         (void)nearest_offer(&nearest, commands[i].name);
-    if (!nearest.found && !group) { /* "tpoic" alone, or a second word alone: "describe" */
+    const char *last = strrchr(name, ' ');
+    if (!nearest.found && !last) { /* "tpoic" alone, or a last word alone: "describe" */
         for (uint32_t i = 0; i < command_count && !nearest.found; i++) {
-            const char *last = strchr(commands[i].name, ' ');
-            if (last && strcmp(last + 1, word) == 0)
+            const char *word = strrchr(commands[i].name, ' ');
+            if (word && strcmp(word + 1, name) == 0)
                 nearest.found = commands[i].name;
         }
     }
     complain(NULL, "there is no command '%s'%s", name, did_you_mean(nearest.found));
-    fprintf(stderr, "next:  millrace %s%s--help\n", group ? group : "", group ? " " : "");
+    fprintf(stderr, "next:  millrace %.*s%s--help\n", last ? (int)(last - name) : 0, name,
+            last ? " " : "");
     return EXIT_USAGE;
 }
 
@@ -351,24 +368,22 @@ int command_line(int argc, char **argv)
         help_all(stderr);
         return EXIT_USAGE;
     }
-    const char *first = argv[1];
-    if (is_help(first)) {
+    if (is_help(argv[1])) {
         help_all(stdout);
         return EXIT_OK;
     }
-    if (strcmp(first, "--version") == 0)
-        first = "version";
-    const struct command *command = command_named(first, NULL);
+    if (strcmp(argv[1], "--version") == 0)
+        return run(command_named("version"), argv + 2, argv + argc);
+    char name[COMMAND_NAME_SIZE];
+    int taken = take_name((const char *const *)(argv + 1), argc - 1, name);
+    const struct command *command = command_named(name);
     if (command)
-        return run(command, argv + 2, argv + argc);
-    if (!is_group(first))
-        return unknown_command(NULL, first);
-    if (argc < 3 || is_help(argv[2])) {
-        help_group(argc < 3 ? stderr : stdout, first);
-        return argc < 3 ? EXIT_USAGE : EXIT_OK;
-    }
-    command = command_named(first, argv[2]);
-    return command ? run(command, argv + 3, argv + argc) : unknown_command(first, argv[2]);
+        return run(command, argv + 1 + taken, argv + argc);
+    if (!is_group(name))
+        return unknown_command(name);
+    bool wanted = 1 + taken < argc && is_help(argv[1 + taken]);
+    help_group(wanted ? stdout : stderr, name);
+    return wanted ? EXIT_OK : EXIT_USAGE;
 }
 
 int cmd_help(struct invocation *inv)
@@ -377,14 +392,14 @@ int cmd_help(struct invocation *inv)
         help_all(stdout);
         return EXIT_OK;
     }
-    const char *first = inv->operands[0];
-    const char *second = inv->operand_count > 1 ? inv->operands[1] : NULL;
-    const struct command *command = command_named(first, second);
+    char name[COMMAND_NAME_SIZE];
+    (void)take_name(inv->operands, (int)inv->operand_count, name);
+    const struct command *command = command_named(name);
     if (command)
         help_command(stdout, command);
-    else if (!second && is_group(first))
-        help_group(stdout, first);
+    else if (is_group(name))
+        help_group(stdout, name);
     else
-        return unknown_command(second ? first : NULL, second ? second : first);
+        return unknown_command(name);
     return EXIT_OK;
 }

@@ -126,6 +126,8 @@ void help_command(FILE *to, const struct command *command);
 int cmd_config_explain(struct invocation *inv);
 int cmd_config_list(struct invocation *inv);
 int cmd_consume(struct invocation *inv);
+int cmd_debug_log_dump(struct invocation *inv);
+int cmd_debug_log_verify(struct invocation *inv);
 int cmd_group_delete(struct invocation *inv);
 int cmd_group_describe(struct invocation *inv);
 int cmd_group_list(struct invocation *inv);

@@ -160,6 +160,17 @@ static const struct command_option config_list_options[] = {
     {0, "scope", "SCOPE", NULL, "broker or topic", "broker|topic"},
 };
 
+static const struct command_option log_dump_options[] = {
+    {'r', "records", NULL, NULL, "the records instead of the batches", NULL},
+    {'f', "output-format", "FORMAT", "%o\\t%T\\t%k\\t%s\\n",
+     "with --records: how they are printed, as consume has it", NULL},
+    {'J', "json", NULL, NULL, "the records, one JSON object each", NULL},
+};
+
+static const struct command_option log_verify_options[] = {
+    {0, "deep", NULL, NULL, "inflate the batches and look at every record too", NULL},
+};
+
 const struct command commands[] = {
     {
         .name = "start",
@@ -395,6 +406,38 @@ const struct command commands[] = {
         .run = cmd_config_explain,
     },
     {
+        .name = "debug log dump",
+        .summary = "what stands in segment files",
+        .operands = "PATH...",
+        .about =
+            "Lists the batches of segment files, or prints their records. A path is a segment "
+            "file, the directory of a partition, or a data directory; Kafka's are read too. No "
+            "broker is asked: the files may be of one that does not run, or does not start.",
+        .examples = "millrace debug log dump millrace-data/orders-0\n"
+                    "millrace debug log dump millrace-data/orders-0 --records\n"
+                    "millrace debug log dump 00000000000000000000.log --format ndjson",
+        COUNT(log_dump_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .run = cmd_debug_log_dump,
+    },
+    {
+        .name = "debug log verify",
+        .summary = "are segment files what was written?",
+        .operands = "PATH...",
+        .about = "Reads segment files whole and checks each batch: length, order of offsets, "
+                 "checksum. Exit code 21 when one is damaged; what was found stands on standard "
+                 "error, with file and position.",
+        .examples = "millrace debug log verify millrace-data\n"
+                    "millrace debug log verify /var/lib/kafka/orders-0 --deep --format json",
+        COUNT(log_verify_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .run = cmd_debug_log_verify,
+    },
+    {
         .name = "version",
         .summary = "the version; -v: compiler, kernel, served requests",
         .examples = "millrace version\nmillrace version --verbose --format json",
@@ -406,7 +449,7 @@ const struct command commands[] = {
         .summary = "what a command does",
         .operands = "[COMMAND]",
         .examples = "millrace help topic create",
-        .operands_max = 2,
+        .operands_max = 3,
         .run = cmd_help,
     },
 };

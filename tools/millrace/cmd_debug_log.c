@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `millrace debug log dump` and `millrace debug log verify`: what stands in segment files, and
+ * whether it is what was written. No broker is asked, so the files of one that does not start can
+ * be looked at.
+ */
+#include "core/record.h"
+#include "io/mem.h"
+#include "tools/millrace/output.h"
+#include "tools/millrace/record_format.h"
+#include "tools/millrace/segment_file.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define INFLATED_MAX (1ULL << 30)
+
+/* ---- all files of the operands ---- */
+
+struct reading {
+    struct invocation *inv;
+    struct listing *listing; /* NULL: records are printed instead */
+    struct record_format format;
+    struct inflater inflater;
+    bool deep;
+    uint32_t damaged;
+    uint32_t unreadable;
+};
+
+static int reading_end(const struct reading *reading)
+{
+    if (reading->unreadable > 0)
+        return EXIT_FAILED;
+    return reading->damaged > 0 ? EXIT_REFUSED_DATA : EXIT_OK;
+}
+
+static int each_segment(struct reading *reading,
+                        void (*look)(struct reading *reading, struct segment_file *segment))
+{
+    struct invocation *inv = reading->inv;
+    struct segment_list list = {0};
+    int error = 0;
+    int code = EXIT_OK;
+    for (uint32_t i = 0; i < inv->operand_count && code == EXIT_OK; i++) {
+        if (!segment_list_add(&list, inv->operands[i], &error)) {
+            complain(inv,
+                     "'%s' cannot be read: %s; name a segment file, a partition's directory or "
+                     "a data directory",
+                     inv->operands[i], strerror(error));
+            code = error == ENOENT ? EXIT_PRESENCE : EXIT_FAILED;
+        }
+    }
+    if (code == EXIT_OK && list.count == 0) {
+        complain(inv, "there is no segment file (*.log) at or below '%s'", inv->operands[0]);
+        code = EXIT_PRESENCE;
+    }
+    for (uint32_t i = 0; i < list.count && code == EXIT_OK; i++) {
+        struct segment_file segment;
+        if (segment_file_open(&segment, list.paths[i])) {
+            look(reading, &segment);
+        } else {
+            complain(inv, "'%s' cannot be read: %s", list.paths[i], segment.reason);
+            reading->unreadable++;
+        }
+        segment_file_close(&segment);
+    }
+    segment_list_fini(&list);
+    return code == EXIT_OK ? reading_end(reading) : code;
+}
+
+/* What is inside of a batch: NULL, or what is wrong with it. */
+static const char *records_fault(struct reading *reading, const struct segment_file *segment)
+{
+    struct record_iter iter;
+    struct record record;
+    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_MAX))
+        return "it is no whole batch";
+    int64_t next = segment->header.base_offset;
+    const char *fault = NULL;
+    enum record_status status;
+    while (!fault && (status = record_iter_next(&iter, &record)) != RECORD_END) {
+        if (status != RECORD_READY)
+            fault = "its records cannot be read";
+        else if (record.offset < next || record.offset > batch_last_offset(&segment->header))
+            fault = "the offset of a record is out of order, or outside of its batch";
+        else
+            next = record.offset + 1;
+    }
+    record_iter_fini(&iter);
+    return fault;
+}
+
+/* The end of a file: told when it is not the end of its data. */
+static void tell_end(struct reading *reading, const struct segment_file *segment,
+                     enum segment_next why)
+{
+    if (why == SEGMENT_DAMAGED) {
+        reading->damaged++;
+        complain(
+            reading->inv,
+            "'%s' is damaged at position %llu, offset %lld or behind: %s; restore the file from "
+            "a copy or a replica",
+            segment->path, (unsigned long long)segment->at, (long long)segment->next_offset,
+            segment->reason);
+    } else if (why == SEGMENT_UNREADABLE) {
+        reading->unreadable++;
+        complain(reading->inv, "'%s' cannot be read at position %llu: %s", segment->path,
+                 (unsigned long long)segment->at, segment->reason);
+    }
+}
+
+/* ---- dump ---- */
+
+static const struct column batch_columns[] = {
+    {.key = "topic", .title = "TOPIC"},
+    {.key = "partition", .title = "PARTITION"},
+    {.key = "file", .title = "FILE", .wide = true},
+    {.key = "position", .title = "POSITION"},
+    {.key = "base_offset", .title = "FIRST"},
+    {.key = "last_offset", .title = "LAST"},
+    {.key = "records", .title = "RECORDS"},
+    {.key = "bytes", .title = "BYTES"},
+    {.key = "codec", .title = "CODEC"},
+    {.key = "max_timestamp", .title = "TIMESTAMP"},
+    {.key = "timestamp_type", .title = "TIME OF", .wide = true},
+    {.key = "leader_epoch", .title = "EPOCH"},
+    {.key = "producer_id", .title = "PRODUCER"},
+    {.key = "producer_epoch", .title = "PRODUCER EPOCH", .wide = true},
+    {.key = "base_sequence", .title = "SEQUENCE", .wide = true},
+    {.key = "kind", .title = "KIND", .wide = true},
+};
+
+static const char *kind_of(const struct batch_header *header)
+{
+    if (header->attributes & BATCH_CONTROL)
+        return "control";
+    return header->attributes & BATCH_TRANSACTIONAL ? "transactional" : "data";
+}
+
+static json_t *batch_row(const struct segment_file *segment)
+{
+    const struct batch_header *header = &segment->header;
+    const char *codec = codec_name(batch_codec(header));
+    bool append_time = header->attributes & BATCH_LOG_APPEND_TIME;
+    return json_pack(
+        "{s:s?, s:i, s:s, s:I, s:I, s:I, s:i, s:I, s:s, s:I, s:s, s:i, s:I, s:i, s:i, s:s}",
+        "topic", segment->topic[0] ? segment->topic : NULL, "partition", segment->partition, "file",
+        segment->path, "position", (json_int_t)segment->at, "base_offset",
+        (json_int_t)header->base_offset, "last_offset", (json_int_t)batch_last_offset(header),
+        "records", header->record_count, "bytes", (json_int_t)batch_size(header), "codec",
+        codec ? codec : "unknown", "max_timestamp", (json_int_t)header->max_timestamp,
+        "timestamp_type", append_time ? "LogAppendTime" : "CreateTime", "leader_epoch",
+        header->leader_epoch, "producer_id", (json_int_t)header->producer_id, "producer_epoch",
+        header->producer_epoch, "base_sequence", header->base_sequence, "kind", kind_of(header));
+}
+
+static void dump_records(struct reading *reading, const struct segment_file *segment)
+{
+    const struct envelope envelope = {
+        .topic = segment->topic,
+        .partition = segment->partition,
+        .broker = -1,
+        .log_append_time = segment->header.attributes & BATCH_LOG_APPEND_TIME,
+    };
+    struct record_iter iter;
+    struct record record;
+    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_MAX))
+        return;
+    while (record_iter_next(&iter, &record) == RECORD_READY) {
+        if (option_on(reading->inv, "json")) {
+            record_print_json(stdout, &envelope, &record);
+            putc_unlocked('\n', stdout);
+        } else {
+            record_print(stdout, &reading->format, segment->topic, segment->partition, &record);
+        }
+    }
+    record_iter_fini(&iter);
+}
+
+static void dump_segment(struct reading *reading, struct segment_file *segment)
+{
+    enum segment_next next;
+    while ((next = segment_file_next(segment)) == SEGMENT_BATCH) {
+        if (reading->listing) {
+            listing_row(reading->listing, batch_row(segment));
+            continue;
+        }
+        const char *fault = records_fault(reading, segment);
+        if (fault) {
+            reading->damaged++;
+            complain(reading->inv, "'%s', the batch at position %llu: %s", segment->path,
+                     (unsigned long long)segment->at, fault);
+        } else {
+            dump_records(reading, segment);
+        }
+    }
+    tell_end(reading, segment, next);
+}
+
+int cmd_debug_log_dump(struct invocation *inv)
+{
+    struct reading reading = {.inv = inv};
+    bool records = option_on(inv, "records") || option_on(inv, "json");
+    if (records &&
+        !record_format_parse(&reading.format, inv, option_text(inv, "output-format"), "svktpoThSK"))
+        return EXIT_USAGE;
+    inflater_init(&reading.inflater);
+    if (!records)
+        reading.listing = listing_open(inv, batch_columns, array_count(batch_columns));
+    int code = each_segment(&reading, dump_segment);
+    if (reading.listing)
+        listing_close(reading.listing);
+    inflater_fini(&reading.inflater);
+    record_format_fini(&reading.format);
+    return code;
+}
+
+/* ---- verify ---- */
+
+static const struct column verdict_columns[] = {
+    {.key = "file", .title = "FILE"},
+    {.key = "verdict", .title = "VERDICT"},
+    {.key = "base_offset", .title = "FIRST"},
+    {.key = "end_offset", .title = "END"},
+    {.key = "batches", .title = "BATCHES"},
+    {.key = "records", .title = "RECORDS"},
+    {.key = "bytes", .title = "BYTES", .unit = UNIT_BYTES},
+    {.key = "unused_bytes", .title = "UNUSED", .unit = UNIT_BYTES},
+    {.key = "damaged_at", .title = "DAMAGED AT", .wide = true},
+    {.key = "reason", .title = "REASON", .wide = true},
+};
+
+static void verify_segment(struct reading *reading, struct segment_file *segment)
+{
+    int64_t first = -1;
+    int64_t batches = 0;
+    int64_t records = 0;
+    enum segment_next next;
+    while ((next = segment_file_next(segment)) == SEGMENT_BATCH) {
+        const char *fault = reading->deep ? records_fault(reading, segment) : NULL;
+        if (fault) {
+            (void)snprintf(segment->reason, sizeof(segment->reason), "%s", fault);
+            next = SEGMENT_DAMAGED;
+            break;
+        }
+        first = batches++ == 0 ? segment->header.base_offset : first;
+        records += segment->header.record_count;
+    }
+    bool good = next == SEGMENT_END;
+    json_t *row =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "file", segment->path, "verdict",
+                  good                      ? "good"
+                  : next == SEGMENT_DAMAGED ? "damaged"
+                                            : "unreadable",
+                  "base_offset", (json_int_t)first, "end_offset",
+                  (json_int_t)(batches > 0 ? segment->next_offset : -1), "batches",
+                  (json_int_t)batches, "records", (json_int_t)records, "bytes",
+                  (json_int_t)segment->at, "unused_bytes", (json_int_t)segment->unused);
+    if (!good) {
+        json_object_set_new(row, "damaged_at", json_integer((json_int_t)segment->at));
+        json_object_set_new(row, "reason", json_string(segment->reason));
+    }
+    listing_row(reading->listing, row);
+    tell_end(reading, segment, next);
+}
+
+int cmd_debug_log_verify(struct invocation *inv)
+{
+    struct reading reading = {.inv = inv, .deep = option_on(inv, "deep")};
+    inflater_init(&reading.inflater);
+    reading.listing = listing_open(inv, verdict_columns, array_count(verdict_columns));
+    int code = each_segment(&reading, verify_segment);
+    listing_close(reading.listing);
+    inflater_fini(&reading.inflater);
+    return code;
+}
