@@ -3,12 +3,17 @@
  * `millrace consume`: one fetch at a time per broker, for all its partitions; each answer's batches
  * are checked, unpacked and printed, and then the next is asked for. What a broker holds of open or
  * aborted transactions is left out (KIP-98), and so are control records.
+ *
+ * With --group the partitions are those that a group gives (tools/millrace/group_session.h), and
+ * what was printed is committed: before a rebalance, every few seconds, and when it ends, be it by
+ * INT or TERM, before it leaves the group.
  */
 #include "io/mem.h"
 #include "net/err.h"
-#include "tools/millrace/fetch_plan.h"
+#include "tools/millrace/group_session.h"
 #include "tools/millrace/record_format.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +32,15 @@ struct fetch {
     struct client_call call;
     struct consumer *consumer;
     int32_t leader;
+    uint32_t epoch; /* of the consumer when it was asked */
     bool in_flight;
 };
 
 struct consumer {
     struct session *s;
+    struct group_session *group; /* NULL: it is in none */
     struct fetch_plan plan;
+    uint32_t epoch;        /* counts the plans: an answer to an older one says nothing */
     struct fetch *fetches; /* one per broker that leads something */
     uint32_t fetch_count;
     struct record_format format;
@@ -44,13 +52,14 @@ struct consumer {
     bool stale; /* where the leaders are has to be asked again */
     bool news;
     bool ended;
+    bool broken; /* what was printed did not arrive */
     int code;
     uint64_t answered_ns; /* when a broker last did */
 };
 
 /* ---- records ---- */
 
-static void print_one(struct consumer *c, const struct fetch_part *part,
+static void print_one(struct consumer *c, struct fetch_part *part,
                       const struct batch_header *header, const struct record *record)
 {
     const struct envelope envelope = {
@@ -75,6 +84,7 @@ static void print_one(struct consumer *c, const struct fetch_part *part,
         putc_unlocked('\n', stdout);
         break;
     }
+    part->next = record->offset + 1;
     c->printed++;
     if (c->left > 0 && --c->left == 0)
         c->ended = true;
@@ -183,7 +193,8 @@ static void take_records(struct consumer *c, struct fetch_part *part,
         }
         if (!is_left_out(&aborted, &header))
             print_batch(c, part, batch);
-        part->next = max_i64(part->next, batch_last_offset(&header) + 1);
+        if (!c->ended) /* else it may have ended within the batch */
+            part->next = max_i64(part->next, batch_last_offset(&header) + 1);
         span_advance(&rest, (uint32_t)size);
     }
 }
@@ -264,7 +275,7 @@ static void on_fetched(struct client *client, struct client_call *call)
     for (uint32_t i = 0; i < c->plan.count; i++)
         if (c->plan.parts[i].leader == fetch->leader)
             c->plan.parts[i].asked = false;
-    if (c->ended)
+    if (c->ended || fetch->epoch != c->epoch)
         return;
     if (call->status == CLIENT_ANSWERED) {
         c->answered_ns = session_now_ns(c->s);
@@ -352,6 +363,7 @@ static void fetch_send(struct consumer *c, struct fetch *fetch)
             struct wr *w = client_begin(&link->client, &fetch->call, KEY_FETCH, version);
             write_fetch_request(w, version, &request);
             fetch->call.done = on_fetched;
+            fetch->epoch = c->epoch;
             fetch->in_flight = client_send(&link->client, &fetch->call, session_deadline_ns(s));
         }
         for (uint32_t i = 0; !fetch->in_flight && i < c->plan.count; i++) {
@@ -394,6 +406,85 @@ static uint64_t ask_all(struct consumer *c)
     return next_ns;
 }
 
+/* False when nobody reads any more, or the disk is full. */
+static bool flush(struct consumer *c)
+{
+    c->broken |= fflush(stdout) != 0;
+    return !c->broken;
+}
+
+/* ---- in a group ---- */
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    stop_asked = 1;
+}
+
+/* The first INT or TERM asks, the second ends the process. */
+static void catch_signals(struct session *s)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    action = (struct sigaction){.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &action, NULL); /* a closed pipe is seen by fflush() */
+    s->stop = &stop_asked;
+}
+
+/* Gives back what it had, and takes what it gets. Nothing but the plan lives in the arena. */
+static int join(struct consumer *c)
+{
+    struct session *s = c->s;
+    struct group_partitions assigned;
+    int code = flush(c) ? group_session_commit(c->group, &c->plan) : EXIT_FAILED;
+    c->epoch++;
+    fetch_plan_free(&c->plan);
+    c->plan = (struct fetch_plan){0};
+    arena_reset(&s->arena);
+    if (code == EXIT_OK)
+        code = group_session_join(c->group, &assigned);
+    if (code == EXIT_OK)
+        code = fetch_plan_assign(&c->plan, s, &assigned);
+    if (code == EXIT_OK && s->inv->verbose)
+        note(s->inv, "group '%s', generation %d: %u partitions", c->group->group,
+             c->group->generation, c->plan.count);
+    c->answered_ns = session_now_ns(s);
+    return code;
+}
+
+/* Everything the membership asks for now; false when it is over. */
+static bool group_step(struct consumer *c)
+{
+    struct group_session *group = c->group;
+    int code = stop_asked ? EXIT_INTERRUPTED : EXIT_OK;
+    if (code == EXIT_OK && group->joined && group_session_commit_due(group))
+        code = flush(c) ? group_session_commit(group, &c->plan) : EXIT_FAILED;
+    if (code == EXIT_OK)
+        code = group_session_keep(group);
+    if (code == EXIT_OK && !group->joined)
+        code = join(c);
+    if (code == EXIT_OK)
+        return true;
+    c->code = code;
+    c->ended = true;
+    return false;
+}
+
+static void group_end(struct consumer *c)
+{
+    int code = EXIT_OK;
+    c->s->stop = NULL; /* the last calls are made in any case */
+    if (!c->broken)
+        code = group_session_commit(c->group, &c->plan);
+    if (c->code == EXIT_OK)
+        c->code = code;
+    group_session_leave(c->group);
+}
+
 /* ---- running ---- */
 
 static bool all_over(const struct consumer *c)
@@ -404,22 +495,32 @@ static bool all_over(const struct consumer *c)
     return true;
 }
 
+/* In a group more may come, unless there is an end; to one that has no partitions too. */
+static bool needs_more(const struct consumer *c)
+{
+    return c->group && (!c->exit_at_end || !c->group->joined);
+}
+
 static void run(struct consumer *c)
 {
     struct session *s = c->s;
     uint64_t patience_ns = PATIENCE_ANSWERS * (uint64_t)s->settings.request_timeout_ms * NS_PER_MS;
     c->answered_ns = session_now_ns(s);
-    while (!c->ended && !all_over(c)) {
+    while (!c->ended && (!all_over(c) || needs_more(c))) {
         c->news = false;
+        if (c->group && !group_step(c))
+            return;
         if (c->stale) {
             s->hush = true;
             c->stale = fetch_plan_refresh(&c->plan, s) != EXIT_OK;
             s->hush = false;
         }
         uint64_t until_ns = ask_all(c);
-        if (fflush(stdout) != 0)
+        if (c->group)
+            until_ns = min_u64(until_ns, group_session_next_ns(c->group));
+        if (!flush(c))
             return;
-        if (session_now_ns(s) - c->answered_ns > patience_ns) {
+        if (c->plan.count > 0 && session_now_ns(s) - c->answered_ns > patience_ns) {
             complain(s->inv, "no broker has answered for %lld s: %s",
                      (long long)(patience_ns / 1000000000U), s->bootstrap->client.why);
             c->code = EXIT_UNREACHABLE;
@@ -447,13 +548,29 @@ static int read_options(struct consumer *c)
     return record_format_parse(&c->format, inv, format, OUTPUT_TOKENS) ? EXIT_OK : EXIT_USAGE;
 }
 
+static int open_plan(struct consumer *c, struct group_session *group)
+{
+    struct session *s = c->s;
+    const char *name = option_text(s->inv, "group");
+    if (!name)
+        return fetch_plan_make(&c->plan, s);
+    if (name[0] == 0 || option_text(s->inv, "partition"))
+        return usage_error(s->inv, name[0] ? "--group and --partition do not go together"
+                                           : "--group: a name is wanted");
+    catch_signals(s);
+    group_session_init(group, s, name, s->inv->operands, s->inv->operand_count);
+    c->group = group;
+    return fetch_plan_make_empty(&c->plan, s);
+}
+
 static int consume(struct session *s)
 {
     struct consumer c = {.s = s};
+    struct group_session group;
     inflater_init(&c.inflater);
     int code = read_options(&c);
     if (code == EXIT_OK)
-        code = fetch_plan_make(&c.plan, s);
+        code = open_plan(&c, &group);
     if (code == EXIT_OK) {
         c.fetches = mem_zalloc(LINKS_MAX * sizeof(*c.fetches));
         if (c.form == PRINT_ITEMS)
@@ -461,6 +578,9 @@ static int consume(struct session *s)
         if (c.left != 0)
             run(&c);
         c.ended = true;
+        (void)flush(&c);
+        if (c.group)
+            group_end(&c);
         if (c.form == PRINT_ITEMS)
             fputs(c.printed ? "\n]}\n" : "]}\n", stdout);
         code = c.code;
@@ -468,6 +588,8 @@ static int consume(struct session *s)
             note(s->inv, "%llu records", (unsigned long long)c.printed);
     }
     session_hang_up(s);
+    if (c.group)
+        group_session_fini(c.group);
     fetch_plan_free(&c.plan);
     mem_free(c.fetches);
     record_format_fini(&c.format);

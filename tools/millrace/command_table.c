@@ -91,6 +91,10 @@ static const struct command_option produce_options[] = {
 };
 
 static const struct command_option consume_options[] = {
+    {'g', "group", "NAME", NULL,
+     "read as a member of a consumer group: it shares the partitions, begins where the group has "
+     "committed (elsewhere by -o), and commits what was printed",
+     NULL},
     {'o', "offset", "WHERE", "start",
      "start, end, an offset, +N (N after the start), -N (N before the end), @TIME or @FROM:TO; a "
      "time is milliseconds since 1970, 2026-01-31[T12:00[:00]] (UTC), or -90s, -5m, -2h, -1d",
@@ -294,11 +298,12 @@ const struct command commands[] = {
         .operands = "TOPIC...",
         .about =
             "Prints the records of topics, and waits for more unless -e or -n end it. Nothing is "
-            "remembered on the broker.",
+            "remembered on the broker, unless -g names a group.",
         .examples = "millrace consume demo -n 1\n"
                     "millrace consume orders -o -10 -e -f '%p %o %k %s\\n'\n"
                     "millrace consume orders -p 0 -o @2026-01-31T12:00:@2026-01-31T13:00 -J\n"
-                    "millrace consume a b -e --format json",
+                    "millrace consume a b -e --format json\n"
+                    "millrace consume orders -g billing -o end",
         COUNT(consume_options),
         .operands_min = 1,
         .operands_max = 64,

@@ -52,15 +52,24 @@ static bool position_parse(const char *text, int64_t now_ms, struct position *po
 
 /* ---- the plan ---- */
 
+static int check_topic(struct session *s, const struct metadata_response_topic *topic)
+{
+    const char *name = text_of(s, topic->name);
+    if (topic->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        return topic_not_found(s, name);
+    if (topic->error_code != ERR_NONE)
+        return broker_error(s, name, topic->error_code, str_null());
+    return EXIT_OK;
+}
+
 static int take_topic(struct fetch_plan *plan, struct session *s,
                       const struct metadata_response_topic *topic)
 {
     const char *name = text_of(s, topic->name);
     const char *list = option_text(s->inv, "partition");
-    if (topic->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
-        return topic_not_found(s, name);
-    if (topic->error_code != ERR_NONE)
-        return broker_error(s, name, topic->error_code, str_null());
+    int code = check_topic(s, topic);
+    if (code != EXIT_OK)
+        return code;
     uint32_t before = plan->count;
     for (int32_t i = 0; i < topic->partitions_count; i++) {
         const struct metadata_response_partition *partition = &topic->partitions[i];
@@ -74,6 +83,7 @@ static int take_topic(struct fetch_plan *plan, struct session *s,
                 .topic_id = topic->topic_id,
                 .partition = partition->partition_index,
                 .leader = partition->leader_id,
+                .committed = -1,
                 .end = INT64_MAX,
             };
     }
@@ -153,6 +163,13 @@ static int find_places(struct fetch_plan *plan, struct session *s, const struct 
         int64_t start = at[0][i].offset;
         int64_t end = at[1][i].offset;
         place(part, position, start, end, at[2][i].offset, at[3][i].offset);
+        if (part->committed >= start && part->committed <= end)
+            part->next = part->committed;
+        else if (part->committed >= 0)
+            note(s->inv,
+                 "topic '%s', partition %d: the committed offset %lld is not in %lld to %lld; %lld",
+                 part->topic, part->partition, (long long)part->committed, (long long)start,
+                 (long long)end, (long long)part->next);
         if (part->next < start || part->next > end) {
             complain(s->inv, "topic '%s', partition %d: offset %lld is not in %lld to %lld",
                      part->topic, part->partition, (long long)part->next, (long long)start,
@@ -165,14 +182,21 @@ static int find_places(struct fetch_plan *plan, struct session *s, const struct 
     return EXIT_OK;
 }
 
+/* An empty plan, -o, and what the cluster says of the topics. */
+static int begin(struct fetch_plan *plan, struct session *s, struct position *position)
+{
+    const struct invocation *inv = s->inv;
+    const char *where = option_text(inv, "offset");
+    *plan = (struct fetch_plan){0};
+    if (!position_parse(where, io_wall_ms(s->sh->io), position))
+        return usage_error(inv, "--offset %s: start, end, N, +N, -N or @TIME is wanted", where);
+    return cluster_metadata(s, inv->operands, inv->operand_count, false, &plan->metadata);
+}
+
 int fetch_plan_make(struct fetch_plan *plan, struct session *s)
 {
     struct position position;
-    const char *where = option_text(s->inv, "offset");
-    *plan = (struct fetch_plan){0};
-    if (!position_parse(where, io_wall_ms(s->sh->io), &position))
-        return usage_error(s->inv, "--offset %s: start, end, N, +N, -N or @TIME is wanted", where);
-    int code = cluster_metadata(s, s->inv->operands, s->inv->operand_count, false, &plan->metadata);
+    int code = begin(plan, s, &position);
     if (code != EXIT_OK)
         return code;
     size_t room = 0;
@@ -184,15 +208,55 @@ int fetch_plan_make(struct fetch_plan *plan, struct session *s)
     return code == EXIT_OK ? find_places(plan, s, &position) : code;
 }
 
+/* ---- in a group ---- */
+
 static void refresh_topic(struct fetch_plan *plan, const struct metadata_response_topic *topic)
 {
     for (uint32_t i = 0; i < plan->count; i++) {
         struct fetch_part *part = &plan->parts[i];
         for (int32_t j = 0; j < topic->partitions_count; j++)
             if (str_equal(topic->name, str_of(part->topic)) &&
-                topic->partitions[j].partition_index == part->partition)
+                topic->partitions[j].partition_index == part->partition) {
                 part->leader = topic->partitions[j].leader_id;
+                if (uuid_is_zero(&part->topic_id)) /* later another topic of that name */
+                    part->topic_id = topic->topic_id;
+            }
     }
+}
+
+int fetch_plan_make_empty(struct fetch_plan *plan, struct session *s)
+{
+    struct position position;
+    int code = begin(plan, s, &position);
+    if (code == EXIT_OK && position.to_ms != INT64_MAX)
+        return usage_error(s->inv, "--offset %s: a group reads on and on, so no end is wanted",
+                           option_text(s->inv, "offset"));
+    for (int32_t i = 0; code == EXIT_OK && i < plan->metadata.topics_count; i++)
+        code = check_topic(s, &plan->metadata.topics[i]);
+    return code;
+}
+
+int fetch_plan_assign(struct fetch_plan *plan, struct session *s,
+                      const struct group_partitions *assigned)
+{
+    struct position position;
+    fetch_plan_free(plan);
+    int code = begin(plan, s, &position);
+    if (code != EXIT_OK || assigned->count == 0)
+        return code;
+    plan->parts = mem_zalloc(assigned->count * sizeof(*plan->parts));
+    for (uint32_t i = 0; i < assigned->count; i++)
+        plan->parts[i] = (struct fetch_part){
+            .topic = text_of(s, assigned->list[i].topic),
+            .partition = assigned->list[i].partition,
+            .leader = -1,
+            .committed = assigned->list[i].committed,
+            .end = INT64_MAX,
+        };
+    plan->count = assigned->count;
+    for (int32_t i = 0; i < plan->metadata.topics_count; i++)
+        refresh_topic(plan, &plan->metadata.topics[i]);
+    return find_places(plan, s, &position);
 }
 
 int fetch_plan_refresh(struct fetch_plan *plan, struct session *s)

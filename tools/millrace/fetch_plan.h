@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "tools/millrace/cluster.h"
+#include "tools/millrace/groups.h"
 
 /* A partition that is read. */
 struct fetch_part {
@@ -12,10 +12,11 @@ struct fetch_part {
     struct uuid topic_id;
     int32_t partition;
     int32_t leader;
-    int64_t next; /* the offset wanted next */
-    int64_t end;  /* and the one not wanted any more; INT64_MAX: none */
-    bool over;    /* nothing more is wanted */
-    bool asked;   /* a fetch of it is under way */
+    int64_t next;      /* the offset wanted next */
+    int64_t committed; /* in a group, by the group; -1: nothing */
+    int64_t end;       /* and the one not wanted any more; INT64_MAX: none */
+    bool over;         /* nothing more is wanted */
+    bool asked;        /* a fetch of it is under way */
     uint64_t try_at_ns;
 };
 
@@ -26,6 +27,11 @@ struct fetch_plan {
 };
 
 int fetch_plan_make(struct fetch_plan *plan, struct session *s);
+/* Are there such topics, and is -o one that a member of a group can have? The plan is empty. */
+int fetch_plan_make_empty(struct fetch_plan *plan, struct session *s);
+/* What a group has assigned instead, from where it has committed, and else from -o on. */
+int fetch_plan_assign(struct fetch_plan *plan, struct session *s,
+                      const struct group_partitions *assigned);
 /* Where the leaders are now. */
 int fetch_plan_refresh(struct fetch_plan *plan, struct session *s);
 void fetch_plan_free(struct fetch_plan *plan);

@@ -34,7 +34,11 @@ static int coordinator_error(const struct session *s, const char *group, int16_t
     return broker_error(s, thing, error, str_null());
 }
 
-struct broker_link *group_coordinator(struct session *s, const char *group)
+/* Where it is; NULL, and said, when nobody knows. */
+static struct broker_link *
+coordinator_link(struct session *s, const char *group,
+                 struct broker_link *(*connect)(struct session *s, int32_t node_id,
+                                                const char *host, int32_t port))
 {
     uint64_t until_ns = session_deadline_ns(s);
     for (;;) {
@@ -42,13 +46,23 @@ struct broker_link *group_coordinator(struct session *s, const char *group)
         if (find_coordinator(s, group, &response) != EXIT_OK)
             return NULL;
         if (response.error_code == ERR_NONE)
-            return session_broker(s, response.node_id, text_of(s, response.host), response.port);
+            return connect(s, response.node_id, text_of(s, response.host), response.port);
         if (!coordinator_moves(response.error_code) || session_now_ns(s) > until_ns) {
             (void)coordinator_error(s, group, response.error_code);
             return NULL;
         }
         session_pause(s, (uint64_t)s->settings.retry_backoff_ms * NS_PER_MS);
     }
+}
+
+struct broker_link *group_coordinator(struct session *s, const char *group)
+{
+    return coordinator_link(s, group, session_broker);
+}
+
+struct broker_link *group_coordinator_apart(struct session *s, const char *group)
+{
+    return coordinator_link(s, group, session_broker_apart);
 }
 
 int group_call(struct session *s, const char *group, int16_t key, int16_t version_max,

@@ -14,6 +14,8 @@ int group_call(struct session *s, const char *group, int16_t key, int16_t versio
                const void *request, void *response, int16_t (*error_of)(const void *response));
 /* The coordinator of a group, connected; NULL, and said, when it cannot be. */
 struct broker_link *group_coordinator(struct session *s, const char *group);
+/* The same on a connection of its own. */
+struct broker_link *group_coordinator_apart(struct session *s, const char *group);
 
 /* Every group of the cluster, one listing per broker. states, types: what the brokers shall filter
  * by, or count 0. */

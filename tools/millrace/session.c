@@ -14,6 +14,7 @@
 #define ANSWER_BYTES_MAX   (1U << 30)
 #define ADDRESSES_MAX      8U
 #define NS_PER_MS          1000000ULL
+#define STOP_LOOK_NS       (250 * NS_PER_MS) /* a signal that comes before the sleep is seen then */
 
 uint64_t session_now_ns(const struct session *s)
 {
@@ -33,6 +34,8 @@ static bool nothing_pending(void *argument)
 
 void session_turn(struct session *s, uint64_t until_ns, const bool *news)
 {
+    if (s->stop)
+        until_ns = min_u64(until_ns, session_now_ns(s) + STOP_LOOK_NS);
     if (!shard_turn(s->sh) && !*news)
         io_wait(s->sh->io, min_u64(until_ns, shard_deadline_ns(s->sh)), nothing_pending, NULL);
 }
@@ -149,17 +152,21 @@ static struct broker_link *link_new(struct session *s, int32_t node_id, const ch
 }
 
 static struct broker_link *link_of(struct session *s, int32_t node_id, const char *host,
-                                   uint16_t port)
+                                   uint16_t port, bool apart)
 {
     for (uint32_t i = 0; i < s->link_count; i++) {
         struct broker_link *link = s->links[i];
-        bool there = link->port == port && strcmp(link->host, host) == 0;
+        bool there = link->port == port && link->apart == apart && strcmp(link->host, host) == 0;
         if (there && link->node_id < 0)
             link->node_id = node_id; /* a bootstrap server turns out to be this one */
         if (there && link->node_id == node_id)
             return link;
     }
-    return s->link_count < LINKS_MAX ? link_new(s, node_id, host, port) : NULL;
+    if (s->link_count == LINKS_MAX)
+        return NULL;
+    struct broker_link *link = link_new(s, node_id, host, port);
+    link->apart = apart;
+    return link;
 }
 
 /* Connected, again if need be; false, and said, when it cannot be. */
@@ -172,15 +179,27 @@ static bool link_ready(struct broker_link *link)
     return false;
 }
 
-struct broker_link *session_broker(struct session *s, int32_t node_id, const char *host,
-                                   int32_t port)
+static struct broker_link *broker_link_of(struct session *s, int32_t node_id, const char *host,
+                                          int32_t port, bool apart)
 {
-    struct broker_link *link = link_of(s, node_id, host, (uint16_t)port);
+    struct broker_link *link = link_of(s, node_id, host, (uint16_t)port, apart);
     if (!link) {
         complain(s->inv, "more than %u brokers", LINKS_MAX);
         return NULL;
     }
     return link_ready(link) ? link : NULL;
+}
+
+struct broker_link *session_broker(struct session *s, int32_t node_id, const char *host,
+                                   int32_t port)
+{
+    return broker_link_of(s, node_id, host, port, false);
+}
+
+struct broker_link *session_broker_apart(struct session *s, int32_t node_id, const char *host,
+                                         int32_t port)
+{
+    return broker_link_of(s, node_id, host, port, true);
 }
 
 /* ---- opening ---- */
@@ -311,8 +330,28 @@ static void on_answer(struct client *c, struct client_call *call)
         kafka_read(kafka_response_kind(call->key), &r, q->arena, call->version, q->response);
 }
 
+/* Until it is answered; when something says stop, the connection is ended, and the call with it. */
+static void wait_for_answer(struct session *s, struct broker_link *link, struct question *q)
+{
+    bool ending = false;
+    while (!q->over) {
+        if (s->stop && *s->stop && !ending) {
+            ending = true;
+            client_close(&link->client);
+        }
+        session_turn(s, UINT64_MAX, &q->over);
+    }
+}
+
 int session_call(struct session *s, struct broker_link *link, int16_t key, int16_t version_max,
                  const void *request, void *response, struct arena *arena)
+{
+    return session_call_for(s, link, key, version_max, request, response, arena,
+                            s->settings.request_timeout_ms);
+}
+
+int session_call_for(struct session *s, struct broker_link *link, int16_t key, int16_t version_max,
+                     const void *request, void *response, struct arena *arena, int64_t timeout_ms)
 {
     char text[LINK_TEXT_SIZE];
     const char *name = kafka_api_find(key)->name;
@@ -334,13 +373,15 @@ int session_call(struct session *s, struct broker_link *link, int16_t key, int16
     struct question q = {.call.done = on_answer, .arena = arena, .response = response};
     struct wr *w = client_begin(&link->client, &q.call, key, version);
     kafka_write(kafka_request_kind(key), w, version, request);
-    if (!client_send(&link->client, &q.call, session_deadline_ns(s))) {
+    if (!client_send(&link->client, &q.call,
+                     session_now_ns(s) + (uint64_t)timeout_ms * NS_PER_MS)) {
         complain(s->inv, "the %s request is too large", name);
         return EXIT_FAILED;
     }
-    while (!q.over)
-        session_turn(s, UINT64_MAX, &q.over);
+    wait_for_answer(s, link, &q);
     if (q.status != CLIENT_ANSWERED) {
+        if (s->stop && *s->stop)
+            return EXIT_INTERRUPTED;
         link_complain(link);
         return EXIT_UNREACHABLE;
     }

@@ -10,6 +10,8 @@
 #include "net/client.h"
 #include "tools/millrace/settings.h"
 
+#include <signal.h>
+
 #define LINKS_MAX 256U
 
 /* A connection to one broker. */
@@ -19,6 +21,7 @@ struct broker_link {
     int32_t node_id; /* -1: a bootstrap server */
     char host[256];
     uint16_t port;
+    bool apart;   /* not shared: for a coordinator, whose answers may take long */
     bool settled; /* connecting has come to an end, or the connection has */
 };
 
@@ -32,7 +35,9 @@ struct session {
     uint32_t link_count;
     struct arena arena; /* for the command: answers to session_call live here until the end */
     bool hush;          /* something is being tried again: say nothing of what fails */
-    bool abandoned;     /* an operation that may never end is in flight: close nothing */
+    /* What a signal sets: calls end with EXIT_INTERRUPTED then; NULL: nothing does. */
+    const volatile sig_atomic_t *stop;
+    bool abandoned; /* an operation that may never end is in flight: close nothing */
 };
 
 /* Opens the door, runs `work` and closes; the exit code. Brokers are connected to when they are
@@ -54,6 +59,10 @@ void session_pause(struct session *s, uint64_t ns);
 struct broker_link *session_broker(struct session *s, int32_t node_id, const char *host,
                                    int32_t port);
 
+/* The same on a connection of its own. */
+struct broker_link *session_broker_apart(struct session *s, int32_t node_id, const char *host,
+                                         int32_t port);
+
 /* A broker of the bootstrap servers, connected; NULL, and said, when none can be reached. */
 struct broker_link *session_any(struct session *s);
 
@@ -62,6 +71,10 @@ struct broker_link *session_any(struct session *s);
  * response's memory is the arena's. */
 int session_call(struct session *s, struct broker_link *link, int16_t key, int16_t version_max,
                  const void *request, void *response, struct arena *arena);
+
+/* The same within so many milliseconds. */
+int session_call_for(struct session *s, struct broker_link *link, int16_t key, int16_t version_max,
+                     const void *request, void *response, struct arena *arena, int64_t timeout_ms);
 
 /* The name of a broker for messages: "broker 1 (host:port)". */
 #define LINK_TEXT_SIZE 320

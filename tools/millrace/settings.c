@@ -66,6 +66,20 @@ static const struct setting table[] = {
            "consume: and of one partition"),
     WORD("isolation.level", "read_committed", "read_uncommitted|read_committed", read_committed,
          "consume: leave out records of transactions that are open or aborted"),
+    NUMBER("session.timeout.ms", "45000", 1, DAY_MS, session_timeout_ms,
+           "consume -g: a member that is silent for so long has left"),
+    NUMBER("heartbeat.interval.ms", "3000", 1, DAY_MS, heartbeat_interval_ms,
+           "consume -g: how often it says that it lives"),
+    NUMBER("max.poll.interval.ms", "300000", 1, DAY_MS, max_poll_interval_ms,
+           "consume -g: how long a rebalance waits for a member"),
+    WORD("enable.auto.commit", "true", "false|true", auto_commit,
+         "consume -g: commit what was printed"),
+    NUMBER("auto.commit.interval.ms", "5000", 1, DAY_MS, auto_commit_interval_ms,
+           "consume -g: how often"),
+    NUMBER("metadata.max.age.ms", "300000", 1, DAY_MS, metadata_max_age_ms,
+           "consume -g: how often the leader looks for new partitions"),
+    TEXT("group.instance.id", "", group_instance_id,
+         "consume -g: a static member, whose partitions wait for it while it restarts"),
 };
 
 static void list(void)
@@ -79,7 +93,7 @@ static bool store(struct settings *settings, const struct setting *setting, cons
     char *field = (char *)settings + setting->field;
     if (setting->is_text) {
         memcpy(field, &value, sizeof(value));
-        return value[0] != 0;
+        return value[0] != 0 || setting->fallback[0] == 0;
     }
     int64_t number = -1;
     if (setting->words) {

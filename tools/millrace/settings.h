@@ -26,6 +26,14 @@ struct settings {
     int64_t fetch_max_wait_ms;
     int64_t partition_fetch_bytes;
     int64_t read_committed; /* 0, 1 */
+    /* in a group */
+    int64_t session_timeout_ms;
+    int64_t heartbeat_interval_ms;
+    int64_t max_poll_interval_ms;
+    int64_t auto_commit; /* 0, 1 */
+    int64_t auto_commit_interval_ms;
+    int64_t metadata_max_age_ms;
+    const char *group_instance_id; /* "": none */
 };
 
 /* Reads -X, the environment and the flags of all remote commands. EXIT_OK to go on; *listed: -X
