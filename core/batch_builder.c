@@ -34,6 +34,7 @@ void batch_builder_start(struct batch_builder *builder)
     grow(&builder->plain, &builder->plain_cap, 4096);
     builder->plain_len = BATCH_HEADER_SIZE;
     builder->next_delta = 0;
+    builder->base_timestamp_set = false;
     builder->header = (struct batch_header){
         .magic = BATCH_MAGIC,
         .leader_epoch = -1,
@@ -68,18 +69,16 @@ static size_t bytes_len(int32_t len)
     return varint_len(len) + (len > 0 ? (size_t)len : 0);
 }
 
-void batch_builder_add(struct batch_builder *builder, int64_t timestamp, struct bytes_or_null key,
-                       struct bytes_or_null value, const struct record_header *headers,
-                       int32_t header_count)
+/* The parts that every record has, before its headers, whose encoding has `headers_len` bytes. */
+static void begin_record(struct batch_builder *builder, int64_t timestamp, struct bytes_or_null key,
+                         struct bytes_or_null value, size_t headers_len)
 {
     struct batch_header *batch = &builder->header;
-    if (batch->record_count == 0)
+    if (batch->record_count == 0 && !builder->base_timestamp_set)
         batch->base_timestamp = timestamp;
     int64_t time_delta = (int64_t)((uint64_t)timestamp - (uint64_t)batch->base_timestamp);
     size_t size = 1 + varint_len(time_delta) + varint_len(builder->next_delta) +
-                  bytes_len(key.len) + bytes_len(value.len) + varint_len(header_count);
-    for (int32_t i = 0; i < header_count; i++)
-        size += bytes_len(headers[i].key_len) + bytes_len(headers[i].value_len);
+                  bytes_len(key.len) + bytes_len(value.len) + headers_len;
     must(size <= INT32_MAX);
     grow(&builder->plain, &builder->plain_cap, builder->plain_len + VARINT_LEN_MAX + size);
 
@@ -89,14 +88,34 @@ void batch_builder_add(struct batch_builder *builder, int64_t timestamp, struct 
     put_varint(builder, builder->next_delta);
     put_bytes(builder, key.data, key.len);
     put_bytes(builder, value.data, value.len);
+    batch->max_timestamp = max_i64(batch->max_timestamp, timestamp);
+    batch->last_offset_delta = builder->next_delta++;
+    batch->record_count++;
+}
+
+void batch_builder_add(struct batch_builder *builder, int64_t timestamp, struct bytes_or_null key,
+                       struct bytes_or_null value, const struct record_header *headers,
+                       int32_t header_count)
+{
+    size_t headers_len = varint_len(header_count);
+    for (int32_t i = 0; i < header_count; i++)
+        headers_len += bytes_len(headers[i].key_len) + bytes_len(headers[i].value_len);
+    begin_record(builder, timestamp, key, value, headers_len);
     put_varint(builder, header_count);
     for (int32_t i = 0; i < header_count; i++) {
         put_bytes(builder, headers[i].key, headers[i].key_len);
         put_bytes(builder, headers[i].value, headers[i].value_len);
     }
-    batch->max_timestamp = max_i64(batch->max_timestamp, timestamp);
-    batch->last_offset_delta = builder->next_delta++;
-    batch->record_count++;
+}
+
+void batch_builder_add_record(struct batch_builder *builder, const struct record *record)
+{
+    begin_record(builder, record->timestamp, (struct bytes_or_null){record->key, record->key_len},
+                 (struct bytes_or_null){record->value, record->value_len},
+                 varint_len(record->header_count) + record->headers_len);
+    put_varint(builder, record->header_count);
+    memcpy(builder->plain + builder->plain_len, record->headers, record->headers_len);
+    builder->plain_len += record->headers_len;
 }
 
 size_t batch_builder_finish(struct batch_builder *builder, struct deflater *deflater,

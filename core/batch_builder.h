@@ -25,6 +25,8 @@ struct batch_builder {
     struct batch_header header;
     /* The offset delta of the next record. May be raised to leave a gap, as compaction does. */
     int32_t next_delta;
+    /* The header's base timestamp is the user's, and not that of the first record. */
+    bool base_timestamp_set;
     /* Private. */
     uint8_t *plain, *packed;
     size_t plain_len, plain_cap, packed_cap;
@@ -41,6 +43,9 @@ void batch_builder_start(struct batch_builder *builder);
 void batch_builder_add(struct batch_builder *builder, int64_t timestamp, struct bytes_or_null key,
                        struct bytes_or_null value, const struct record_header *headers,
                        int32_t header_count);
+
+/* Likewise, a record of another batch with all it has but its offset. */
+void batch_builder_add_record(struct batch_builder *builder, const struct record *record);
 
 /* Bytes of the batch so far, were it not compressed. */
 static inline size_t batch_builder_size(const struct batch_builder *builder)
