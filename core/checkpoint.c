@@ -5,7 +5,7 @@
 
 size_t checkpoint_encoded_size(const struct checkpoint_entry *entry)
 {
-    return 128 + LOG_TOPIC_MAX + 12U * (size_t)entry->open_count +
+    return 128 + LOG_TOPIC_MAX + 8U + SWAP_ENCODED_BYTES + 12U * (size_t)entry->open_count +
            epoch_encoded_size(entry->epochs) + producer_encoded_size(entry->producers);
 }
 
@@ -13,6 +13,37 @@ static void put_place(struct bytes_out *out, struct log_place place)
 {
     put_i64(out, place.segment_base);
     put_u32(out, place.position);
+}
+
+void swap_record_encode(const struct swap_record *swap, struct bytes_out *out)
+{
+    put_u32(out, swap->tag);
+    put_u32(out, swap->new_size);
+    put_i64(out, swap->clean_upto);
+    put_i64(out, swap->end_offset);
+    put_u32(out, swap->count);
+    for (uint32_t i = 0; i < swap->count; i++)
+        put_i64(out, swap->bases[i]);
+}
+
+bool swap_record_decode(struct swap_record *swap, struct bytes_in *in)
+{
+    *swap = (struct swap_record){0};
+    swap->tag = take_u32(in);
+    swap->new_size = take_u32(in);
+    swap->clean_upto = take_i64(in);
+    swap->end_offset = take_i64(in);
+    swap->count = take_u32(in);
+    if (in->overrun || swap->count > SWAP_SEGMENTS_MAX || swap->new_size > INT32_MAX)
+        return false;
+    int64_t least = 0;
+    bool good = true;
+    for (uint32_t i = 0; i < swap->count; i++) {
+        swap->bases[i] = take_i64(in);
+        good = good && swap->bases[i] >= least;
+        least = max_i64(least, min_i64(swap->bases[i], INT64_MAX - 1)) + 1;
+    }
+    return good && !in->overrun && (swap->count == 0 || swap->end_offset >= least);
 }
 
 static struct log_place take_place(struct bytes_in *in)
@@ -48,6 +79,8 @@ void checkpoint_encode(const struct checkpoint_entry *entry, struct bytes_out *o
     epoch_encode(&known, out);
     producer_encode(entry->producers, entry->end_offset, out);
     put_u32(out, entry->anchor);
+    put_i64(out, entry->clean_upto);
+    swap_record_encode(&entry->swap, out);
 }
 
 static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_in *in)
@@ -95,5 +128,11 @@ bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
     good = epoch_decode(entry->epochs, in) && producer_decode(entry->producers, in) && good;
     /* Entries of the first versions end here. */
     entry->anchor = in->at < in->end ? take_u32(in) : LOG_NO_ANCHOR;
+    entry->clean_upto = 0;
+    entry->swap = (struct swap_record){0};
+    if (in->at < in->end) { /* nor did the next ones know of compaction */
+        entry->clean_upto = take_i64(in);
+        good = swap_record_decode(&entry->swap, in) && good;
+    }
     return good && !in->overrun;
 }

@@ -62,6 +62,24 @@ static inline void log_anchors_cut(struct log_anchors *anchors, uint32_t positio
         *anchors = (struct log_anchors){LOG_NO_ANCHOR, LOG_NO_ANCHOR};
 }
 
+/* A compacted segment takes the place of others (core/log_swap.c). As bytes: tag u32, new_size u32,
+ * clean_upto i64, end_offset i64, count u32, then each base i64. */
+#define SWAP_SEGMENTS_MAX  16U
+#define SWAP_ENCODED_BYTES (28U + 8U * SWAP_SEGMENTS_MAX)
+
+struct swap_record {
+    uint32_t tag;       /* names its file until it is in place */
+    uint32_t new_size;  /* of the segment at bases[0]; 0: nothing is left of them, there is none */
+    int64_t clean_upto; /* of the log, from now on */
+    int64_t end_offset; /* the segment behind those that go begins here */
+    uint32_t count;     /* of segments that go; 0: only clean_upto is told */
+    int64_t bases[SWAP_SEGMENTS_MAX];
+};
+
+void swap_record_encode(const struct swap_record *swap, struct bytes_out *out);
+/* False when the bytes are none. */
+bool swap_record_decode(struct swap_record *swap, struct bytes_in *in);
+
 struct checkpoint_entry {
     struct log_id id;
     uint32_t incarnation;
@@ -82,6 +100,8 @@ struct checkpoint_entry {
     /* Where a batch begins in the last segment, not far before `end`: from here on a start reads
      * the batches and checks them. LOG_NO_ANCHOR: nobody knows. */
     uint32_t anchor;
+    int64_t clean_upto;      /* compaction has looked at all that lies below */
+    struct swap_record swap; /* count > 0: its files may have their old names still */
     struct epoch_history *epochs;
     struct producer_state *producers;
 };

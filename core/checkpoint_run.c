@@ -54,6 +54,8 @@ void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *en
         .sealed_count = lg->sealed_count,
         .sealed_bytes = lg->sealed_bytes,
         .anchor = log_anchor_of(&lg->durable_segment->anchors, lg->durable_position),
+        .clean_upto = lg->clean_upto,
+        .swap = lg->swap,
         .epochs = (struct epoch_history *)(uintptr_t)&lg->epochs,
         .producers = (struct producer_state *)(uintptr_t)&lg->producers,
     };
@@ -342,6 +344,7 @@ void checkpoint_on_release(struct log_shard *ls)
         ls->journal.sb.released_seq != ls->mark_seq + 1)
         return;
     ls->step = CHECKPOINT_IDLE;
+    ls->released_number = ls->checkpoint_number;
     ls->counts.checkpoints++;
     ls->counts.checkpoint_ns_last = io_now_ns(ls->io) - ls->checkpoint_began_ns;
     checkpoint_compact(ls);

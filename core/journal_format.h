@@ -44,6 +44,7 @@
  *     log_start   offset i64
  *     delete      nothing
  *     checkpoint  an entry as in the checkpoint file: a log that is born
+ *     swap        a compacted segment takes the place of others: see struct swap_record
  *     extent      an append whose whole blocks went to the segment directly (core/bypass.c): as
  *                 append, then inner_position u32, inner_bytes u32, inner_crc u32, zero u32, and of
  *                 the bytes those before and those behind the inner ones
@@ -73,6 +74,7 @@ enum journal_kind {
     JOURNAL_LOG_START = 4,
     JOURNAL_DELETE = 5,
     JOURNAL_CHECKPOINT = 6,
+    JOURNAL_SWAP = 7,
 };
 
 struct journal_superblock {

@@ -183,6 +183,8 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
         checkpoint_log_entry(lg, &entry);
         entry.change = lg->change + 1;
         need = JOURNAL_RECORD_HEADER + (uint32_t)checkpoint_encoded_size(&entry);
+    } else if (record->priv.kind == JOURNAL_SWAP) {
+        need = JOURNAL_RECORD_HEADER + SWAP_ENCODED_BYTES;
     }
     uint32_t room;
     uint32_t crc;
@@ -200,6 +202,9 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
     } else if (record->priv.kind == JOURNAL_LOG_START) {
         put_i64(&out, record->base_offset);
         put_i64(&out, record->last_offset); /* segment base of the log's end */
+    } else if (record->priv.kind == JOURNAL_SWAP) {
+        const struct log_change *change = container_of(record, struct log_change, priv.record);
+        swap_record_encode(&change->priv.swap->record, &out);
     }
     must(!out.overrun);
     uint32_t length = (uint32_t)(out.at - at);

@@ -32,6 +32,7 @@
 
 struct log_dir;
 struct log_shard;
+struct log_swap;
 struct segment;
 struct tail_block;
 
@@ -162,14 +163,17 @@ enum log_verdict log_append(struct log *lg, struct log_append *op);
 
 /* ---- finding ---- */
 
-/* Bytes of one segment. Stays meaningful until the log is truncated or the segment deleted; then
- * log_pin() says LOG_CLOSED. */
+/* Bytes of one segment. Stays meaningful until the log is truncated or the segment deleted, by
+ * retention or because a compacted one has taken its place, and file.delete.delay.ms beyond that;
+ * then log_pin() says LOG_CLOSED. */
 struct log_range {
-    int64_t base_offset;  /* of the first batch: <= the offset asked for (F5) */
-    int64_t segment_base; /* names the segment */
-    uint32_t position;    /* of the first batch in it */
-    uint32_t length;      /* 0: nothing there yet */
-    uint32_t first;       /* of it, the length of the first batch */
+    int64_t base_offset;  /* of the first batch: <= the offset asked for (F5), or the next one's
+                             that there is, where compaction has left a hole */
+    int64_t segment_base; /* both name the segment: another one may take its place */
+    uint32_t segment_version;
+    uint32_t position; /* of the first batch in it */
+    uint32_t length;   /* 0: nothing there yet */
+    uint32_t first;    /* of it, the length of the first batch */
 };
 
 struct log_find {
@@ -183,6 +187,7 @@ struct log_find {
 
     enum log_verdict verdict; /* LOG_OK, LOG_OUT_OF_RANGE, LOG_CORRUPT, LOG_OFFLINE, LOG_CLOSED */
     struct log_range range;
+    int64_t max_timestamp; /* of the first batch in the range */
 
     /* private */
     struct {
@@ -191,6 +196,8 @@ struct log_find {
         struct log *lg;
         struct tail_block *block; /* what was read, from buffer_position on */
         int64_t segment_base;
+        uint32_t segment_version;
+        uint32_t swaps; /* of the log, when the walk began */
         int64_t timestamp;
         int64_t best_timestamp;
         struct log_range best;
@@ -254,6 +261,7 @@ struct log_pin {
         struct segment *segment; /* being read */
         struct tail_block *blocks[LOG_PIN_PIECES];
         int64_t segment_base;
+        uint32_t segment_version;
         int64_t base_offset; /* of the range */
         uint32_t position;
         uint32_t skip;
@@ -288,6 +296,7 @@ struct log_change {
         struct log_find find;
         TAILQ_ENTRY(log_change) link;
         int64_t offset;
+        const struct log_swap *swap;
         uint8_t kind;
         uint8_t step;
     } priv;
@@ -331,9 +340,10 @@ struct log_counts {
     uint64_t checkpoint_ns_last;
     uint64_t rolls;
     uint64_t segments_removed;
-    uint64_t waits;     /* appends that waited for memory or journal space */
-    uint64_t pins_tail; /* served from the tail */
-    uint64_t pins_cold; /* read from a segment */
+    uint64_t segments_swapped; /* compacted ones that took the place of others */
+    uint64_t waits;            /* appends that waited for memory or journal space */
+    uint64_t pins_tail;        /* served from the tail */
+    uint64_t pins_cold;        /* read from a segment */
     uint64_t cold_bytes;
     uint64_t damaged;       /* batches that were found damaged */
     uint64_t journal_bytes; /* length of the journal now */

@@ -11,15 +11,6 @@
 
 #define DELETE_DELAY_MS_MAX (1ULL << 40) /* decades: longer than anything runs */
 
-enum change_step {
-    CHANGE_ASKED,
-    CHANGE_FINDING,
-    CHANGE_FOUND,
-    CHANGE_QUEUED,
-    CHANGE_DURABLE,
-    CHANGE_UNLINKING,
-};
-
 /* ---- birth and end ---- */
 
 struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, const char *topic,
@@ -35,6 +26,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
     memcpy(lg->log.topic, topic, strlen(topic));
     lg->config = *config;
     TAILQ_INIT(&lg->segments);
+    TAILQ_INIT(&lg->replaced);
     TAILQ_INIT(&lg->blocks);
     TAILQ_INIT(&lg->changes);
     STAILQ_INIT(&lg->unjournaled);
@@ -53,6 +45,7 @@ struct log *log_new(struct log_shard *ls, const struct log_id *id, const char *t
     lg->incarnation = (uint32_t)io_random(ls->io) | 1U;
     producer_state_init(&lg->producers, io_random(ls->io));
     lg->log.start_offset = start_offset;
+    lg->clean_upto = start_offset;
     lg->log.durable_offset = start_offset;
     lg->log.end_offset = start_offset;
     lg->active = segment_new(lg, start_offset);
@@ -78,7 +71,8 @@ void log_free(struct log *log)
     log_sweep_forget(lg);
     tail_drop_all(lg);
     struct segment *segment;
-    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL)
+    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL ||
+           (segment = TAILQ_FIRST(&lg->replaced)) != NULL)
         segment_doom(segment);
     epoch_fini(&lg->epochs);
     producer_state_fini(&lg->producers);
@@ -89,7 +83,7 @@ void log_free(struct log *log)
 
 /* ---- the queue of changes ---- */
 
-static void change_finish(struct log_body *lg, struct log_change *change, enum log_verdict verdict)
+void log_change_finish(struct log_body *lg, struct log_change *change, enum log_verdict verdict)
 {
     must(TAILQ_FIRST(&lg->changes) == change);
     TAILQ_REMOVE(&lg->changes, change, priv.link);
@@ -130,6 +124,12 @@ void log_start_set(struct log *lg, struct log_change *change, int64_t offset)
     change_add(lg, change, JOURNAL_LOG_START, offset);
 }
 
+void log_swap(struct log *lg, struct log_change *change, const struct log_swap *swap)
+{
+    change->priv.swap = swap;
+    change_add(lg, change, JOURNAL_SWAP, 0);
+}
+
 void log_delete(struct log *lg, struct log_change *change)
 {
     change_add(lg, change, JOURNAL_DELETE, 0);
@@ -168,8 +168,7 @@ static void change_on_unlinked(struct file_job *job)
         log_change_run(lg);
 }
 
-/* It is no part of the log any more. */
-static void log_discount_segment(struct log_body *lg, struct segment *segment)
+void log_discount_segment(struct log_body *lg, struct segment *segment)
 {
     if (segment->sealed) {
         lg->sealed_count--;
@@ -178,7 +177,7 @@ static void log_discount_segment(struct log_body *lg, struct segment *segment)
     lg->log.size_bytes -= segment->size;
 }
 
-static void log_remove_segment(struct log_body *lg, struct segment *segment)
+void log_remove_segment(struct log_body *lg, struct segment *segment)
 {
     struct tail_block *block;
     struct tail_block *next;
@@ -189,6 +188,7 @@ static void log_remove_segment(struct log_body *lg, struct segment *segment)
     }
     struct file_job *job = file_job_new(lg->ls, JOB_UNLINK, lg, NULL, change_on_unlinked);
     job->base = segment->base;
+    job->replaced = segment->replaced ? segment->version : 0;
     lg->unlinks++;
     segment_doom(segment);
     file_job_start(job);
@@ -202,6 +202,7 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     int64_t offset = record->base_offset;
     struct segment *segment = segment_by_base(lg, record->last_offset);
     uint32_t position = record->priv.end;
+    segment->version = ++lg->versions; /* places in it may mean other bytes from now on */
     lg->active = segment;
     lg->flushed_segment = segment;
     lg->durable_segment = segment;
@@ -242,6 +243,7 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     lg->prefix_number = 0; /* the next append rewrites the block at the new end */
     lg->log.end_offset = offset;
     lg->log.durable_offset = offset;
+    lg->clean_upto = min_i64(lg->clean_upto, offset);
     epoch_truncate_end(&lg->epochs, offset);
     producer_truncate(&lg->producers, offset);
     lg->log.leader_epoch = epoch_latest(&lg->epochs);
@@ -265,8 +267,8 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
             return;
         lg->frozen = true;
         if (change->priv.offset >= lg->log.end_offset) {
-            change_finish(lg, change,
-                          change->priv.offset == lg->log.end_offset ? LOG_OK : LOG_OUT_OF_RANGE);
+            log_change_finish(
+                lg, change, change->priv.offset == lg->log.end_offset ? LOG_OK : LOG_OUT_OF_RANGE);
             return;
         }
         *find = (struct log_find){.offset = change->priv.offset,
@@ -279,13 +281,13 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
     }
     if (change->priv.step == CHANGE_UNLINKING) {
         if (lg->unlinks == 0)
-            change_finish(lg, change, LOG_OK);
+            log_change_finish(lg, change, LOG_OK);
         return;
     }
     if (change->priv.step != CHANGE_FOUND)
         return;
     if (find->verdict != LOG_OK || find->range.base_offset != change->priv.offset) {
-        change_finish(lg, change, find->verdict != LOG_OK ? find->verdict : LOG_OUT_OF_RANGE);
+        log_change_finish(lg, change, find->verdict != LOG_OK ? find->verdict : LOG_OUT_OF_RANGE);
         return;
     }
     record->base_offset = change->priv.offset;
@@ -308,14 +310,14 @@ void log_sweep_forget(struct log_body *lg)
     lg->sweeping = false;
 }
 
-/* When to come again; UINT64_MAX: no more. */
-static uint64_t log_sweep(struct log_body *lg, uint64_t now_ns)
+/* When to come again for the first of these; UINT64_MAX: it need not go. */
+static uint64_t log_sweep_list(struct log_body *lg, struct segments *list, uint64_t now_ns)
 {
     struct segment *segment;
-    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL && segment->below) {
+    while ((segment = TAILQ_FIRST(list)) != NULL && (segment->below || segment->replaced)) {
         if (segment->gone_ns > now_ns && !lg->ls->full)
             return segment->gone_ns;
-        if (segment->io > 0 || segment->job != NULL || lg->state != LOG_LIVE)
+        if (segment->io > 0 || segment->job != NULL || segment->swapping || lg->state != LOG_LIVE)
             return now_ns + SWEEP_AGAIN_NS;
         lg->ls->counts.segments_removed++;
         log_remove_segment(lg, segment);
@@ -323,7 +325,23 @@ static uint64_t log_sweep(struct log_body *lg, uint64_t now_ns)
     return UINT64_MAX;
 }
 
-static void log_sweep_all(struct log_shard *ls)
+/* When to come again; UINT64_MAX: no more. */
+static uint64_t log_sweep(struct log_body *lg, uint64_t now_ns)
+{
+    uint64_t below_ns = log_sweep_list(lg, &lg->segments, now_ns);
+    return min_u64(below_ns, log_sweep_list(lg, &lg->replaced, now_ns));
+}
+
+void log_sweep_later(struct log_body *lg, struct segment *segment)
+{
+    uint64_t delay_ms = min_u64(lg->config.delete_delay_ms, DELETE_DELAY_MS_MAX);
+    segment->gone_ns = io_now_ns(lg->ls->io) + delay_ms * 1000000U;
+    if (!lg->sweeping)
+        TAILQ_INSERT_TAIL(&lg->ls->sweeping, lg, sweep_link);
+    lg->sweeping = true;
+}
+
+void log_sweep_run(struct log_shard *ls)
 {
     uint64_t now_ns = io_now_ns(ls->io);
     uint64_t next_ns = UINT64_MAX;
@@ -345,7 +363,7 @@ static void log_sweep_all(struct log_shard *ls)
 void log_on_sweep_timer(struct shard *sh, struct timer *timer)
 {
     (void)sh;
-    log_sweep_all(container_of(timer, struct log_shard, sweep_timer));
+    log_sweep_run(container_of(timer, struct log_shard, sweep_timer));
 }
 
 /* The log's end is in another segment, which is empty. */
@@ -367,8 +385,7 @@ static void start_apply(struct log_body *lg, const struct log_change *change)
     lg->log.start_offset = max_i64(lg->log.start_offset, offset);
     epoch_truncate_start(&lg->epochs, offset);
     start_end_moved(lg, change->priv.record.last_offset);
-    uint64_t delay_ms = min_u64(lg->config.delete_delay_ms, DELETE_DELAY_MS_MAX);
-    uint64_t gone_ns = io_now_ns(lg->ls->io) + delay_ms * 1000000U;
+    lg->clean_upto = max_i64(lg->clean_upto, lg->log.start_offset);
     struct segment *segment;
     TAILQ_FOREACH (segment, &lg->segments, link) {
         const struct segment *next = TAILQ_NEXT(segment, link);
@@ -378,15 +395,12 @@ static void start_apply(struct log_body *lg, const struct log_change *change)
         if (segment->below)
             continue;
         segment->below = true;
-        segment->gone_ns = gone_ns;
         if (!io_mutation(lg->ls->io, "log.gone_segment_counted"))
             log_discount_segment(lg, segment);
-        if (!lg->sweeping)
-            TAILQ_INSERT_TAIL(&lg->ls->sweeping, lg, sweep_link);
-        lg->sweeping = true;
+        log_sweep_later(lg, segment);
     }
     if (lg->sweeping)
-        log_sweep_all(lg->ls);
+        log_sweep_run(lg->ls);
 }
 
 static void start_run(struct log_body *lg, struct log_change *change)
@@ -395,7 +409,7 @@ static void start_run(struct log_body *lg, struct log_change *change)
         return;
     int64_t offset = change->priv.offset;
     if (offset < lg->log.start_offset || offset > lg->log.durable_offset) {
-        change_finish(lg, change, LOG_OUT_OF_RANGE);
+        log_change_finish(lg, change, LOG_OUT_OF_RANGE);
         return;
     }
     if (offset == lg->log.end_offset && lg->active->size > 0) {
@@ -460,7 +474,7 @@ static void delete_on_removed(struct file_job *job)
     if (lg->change_listed)
         TAILQ_REMOVE(&lg->ls->changing, lg, change_link);
     lg->change_listed = false;
-    change_finish(lg, change, LOG_OK);
+    log_change_finish(lg, change, LOG_OK);
 }
 
 void log_remove_directory(struct log_body *lg)
@@ -506,6 +520,10 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
         return; /* offline: log_fail_all() ends the change */
     struct log_change *change = container_of(record, struct log_change, priv.record);
     change->priv.step = CHANGE_DURABLE;
+    if (change->priv.kind == JOURNAL_SWAP) {
+        swap_durable(lg, change);
+        return;
+    }
     if (change->priv.kind == JOURNAL_DELETE) {
         if (!io_mutation(lg->ls->io, "checkpoint.death_noted_late"))
             log_end(lg);
@@ -513,7 +531,7 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
     }
     if (change->priv.kind == JOURNAL_LOG_START) {
         start_apply(lg, change);
-        change_finish(lg, change, LOG_OK);
+        log_change_finish(lg, change, LOG_OK);
         return;
     }
     truncate_apply(lg, change);
@@ -530,17 +548,19 @@ void log_change_run(struct log_body *lg)
         last = change;
         if (lg->ls->offline && lg->users == 0 && lg->pending == 0) {
             bool deletion = change->priv.kind == JOURNAL_DELETE;
-            change_finish(lg, change, LOG_OFFLINE);
+            log_change_finish(lg, change, LOG_OFFLINE);
             if (deletion)
                 return; /* the log may be gone */
         } else if (lg->ls->offline) {
             return;
         } else if (lg->state == LOG_DELETING && change->priv.kind != JOURNAL_DELETE) {
-            change_finish(lg, change, LOG_CLOSED);
+            log_change_finish(lg, change, LOG_CLOSED);
         } else if (change->priv.kind == JOURNAL_TRUNCATE) {
             truncate_run(lg, change);
         } else if (change->priv.kind == JOURNAL_LOG_START) {
             start_run(lg, change);
+        } else if (change->priv.kind == JOURNAL_SWAP) {
+            swap_run(lg, change);
         } else {
             delete_run(lg, change);
             return; /* the log may be gone */

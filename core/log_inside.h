@@ -5,6 +5,8 @@
  *
  *   log.c         append, the queue in front of the journal, commits, waiting
  *   log_change.c  birth, truncation, log start, deletion
+ *   log_swap.c    compacted segments take the place of others
+ *   log_clean.c   compaction of one log, in steps on the helper thread
  *   log_read.c    finding offsets and timestamps, pinning bytes
  *   tail.c        tail blocks: memory, lookup, eviction
  *   segment.c     segments, their sparse index, and file jobs on the helper thread
@@ -118,24 +120,28 @@ struct segment {
     TAILQ_ENTRY(segment) file_link; /* shard's open files, least recently used first */
     struct log_body *lg;
     int64_t base;
-    int64_t end_offset; /* after the last batch in it */
+    uint32_t version;   /* no other segment of this log had it while this process runs */
+    int64_t end_offset; /* after the last batch in it, or (compacted) after what was the last */
     uint32_t size;      /* appended bytes */
     uint32_t written;   /* in the file: FS_BLOCK multiple, or all that a checkpoint wrote */
     uint32_t issued;    /* the end of what is written, or on its way to the file, holes included */
     struct bypasses ahead; /* at or behind `written`, by position */
     struct log_anchors anchors;
-    uint64_t allocated;   /* length of the file as far as we took space */
-    int file;             /* -1: not open */
-    uint32_t io;          /* operations that use `file` now */
-    struct file_job *job; /* opening, extending or sealing */
-    bool dirty;           /* written since its last sync */
-    bool closed;          /* no longer the active one */
-    bool sealed;          /* cut to its data, synced, index written */
-    bool cut;             /* file cut to its data by a clean stop */
-    bool index_asked;     /* its .index was looked for */
-    bool doomed;          /* removed from the log; freed when nothing uses it */
-    bool below;           /* wholly below the log's start: counted no more, its files go soon */
-    uint64_t gone_ns;     /* when they do */
+    uint64_t allocated;     /* length of the file as far as we took space */
+    int file;               /* -1: not open */
+    uint32_t io;            /* operations that use `file` now */
+    struct file_job *job;   /* opening, extending or sealing */
+    bool dirty;             /* written since its last sync */
+    bool closed;            /* no longer the active one */
+    bool sealed;            /* cut to its data, synced, index written */
+    bool cut;               /* file cut to its data by a clean stop */
+    bool index_asked;       /* its .index was looked for */
+    bool doomed;            /* removed from the log; freed when nothing uses it */
+    bool below;             /* wholly below the log's start: counted no more, its files go soon */
+    bool swapping;          /* a compacted one takes its place: no job of its own any more */
+    bool replaced;          /* one has, and its file has another name now (core/log_swap.c) */
+    uint64_t gone_ns;       /* below or replaced: when its files go */
+    uint64_t sealed_number; /* of the checkpoint that had begun last when it was sealed */
 
     int64_t born_ms;         /* wall clock when this process made or met it */
     int64_t first_timestamp; /* largest of its first batch, -1: unknown or none */
@@ -154,6 +160,16 @@ struct segment {
 
 TAILQ_HEAD(segments, segment);
 
+/* What log_swap() is to do. */
+struct log_swap {
+    struct swap_record record;
+    uint32_t versions[SWAP_SEGMENTS_MAX]; /* of the segments that go */
+    uint64_t sizes[SWAP_SEGMENTS_MAX];
+    int64_t max_timestamp; /* both of the new one, INT64_MIN: it has no records */
+    struct log_range max_range;
+    bool mistake_names_first;
+};
+
 enum file_job_kind {
     JOB_OPEN,   /* directory, log.id, file, space up to `length` */
     JOB_SEAL,   /* cut to `length`, sync, write the index */
@@ -162,6 +178,7 @@ enum file_job_kind {
     JOB_REMOVE, /* rename the log's directory away and remove it */
     JOB_CLOSE,  /* a file number */
     JOB_SPACE,  /* free space of the directory */
+    JOB_SWAP,   /* names of segments that are replaced by a compacted one */
 };
 
 /* Work for the helper thread: it touches nothing but this. */
@@ -180,6 +197,8 @@ struct file_job {
     uint64_t length;
     int file;
     uint8_t identity[FS_BLOCK]; /* log.id as it must be */
+    uint32_t replaced;          /* version of a segment that was replaced, 0: it is in place */
+    const struct log_swap *swap;
     bool mistake_no_copy;
     struct index_entry *index;
     uint32_t index_count;
@@ -231,6 +250,11 @@ struct log_body {
     uint64_t block_since_ns;
 
     struct segments segments;
+    uint32_t versions;        /* given to the last one */
+    struct segments replaced; /* by compacted ones; readers may still have places in them */
+    uint32_t swaps;           /* how often that was */
+    struct swap_record swap;  /* durable in the journal, and not yet in the names of files */
+    int64_t clean_upto;       /* compaction has looked at all that lies below */
     struct tail_blocks blocks;
     struct epoch_history epochs;
     struct producer_state producers;
@@ -275,7 +299,7 @@ struct log_body {
     struct log_mark marks[LOG_MARKS];
     uint32_t next_mark;
     uint32_t unlinks; /* segments whose files are being removed */
-    bool sweeping;    /* in the shard's list of logs with segments below their start */
+    bool sweeping;    /* in the shard's list of logs with segments below their start, or replaced */
     TAILQ_ENTRY(log_body) sweep_link;
     uint32_t users;          /* finds, pins in progress, jobs: no log_free before they end */
     struct log_append birth; /* the record that says the log exists */
@@ -416,6 +440,7 @@ struct log_shard {
     /* checkpoint */
     enum checkpoint_step step;
     uint64_t checkpoint_number;
+    uint64_t released_number; /* of the last one that has released the journal */
     uint64_t checkpoint_began_ns;
     uint64_t mark_seq;
     struct log_bodies checkpointing; /* still to write (by dirty_link) */
@@ -497,6 +522,7 @@ struct recovered_state {
     uint32_t sealed_count;
     uint64_t sealed_bytes;
     uint32_t anchor; /* in the last segment */
+    int64_t clean_upto;
     struct epoch_history epochs;
     struct producer_state producers;
 };
@@ -555,6 +581,11 @@ void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
 /* The first known damage at or behind `position`, UINT32_MAX: none. */
 uint32_t segment_damage_after(const struct segment *segment, uint32_t position);
 struct segment *segment_by_base(const struct log_body *lg, int64_t base);
+/* Likewise, but no other that took its place. */
+struct segment *segment_named(const struct log_body *lg, int64_t base, uint32_t version);
+/* All of a segment's bytes are in its file for good: sealed, and no record in the journal would put
+ * them there again. */
+bool segment_is_settled(const struct segment *segment);
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
                               struct segment *segment, void (*done)(struct file_job *job));
 void file_job_start(struct file_job *job);
@@ -648,14 +679,44 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
                               const struct log_config *config);
 
 /* log_change.c */
+enum change_step {
+    CHANGE_ASKED,
+    CHANGE_FINDING,
+    CHANGE_FOUND,
+    CHANGE_QUEUED,
+    CHANGE_DURABLE,
+    CHANGE_UNLINKING,
+};
 void log_remove_directory(struct log_body *lg);
 void log_change_durable(struct log_body *lg, struct log_append *record);
 void log_change_run(struct log_body *lg);
+void log_sweep_run(struct log_shard *ls);
 void log_on_sweep_timer(struct shard *sh, struct timer *timer);
 /* No segment of it is swept any more. */
 void log_sweep_forget(struct log_body *lg);
 /* Something that used the log has ended (lg->users). */
 void log_unuse(struct log_body *lg);
+
+/* Takes one whole away, with its files. */
+void log_remove_segment(struct log_body *lg, struct segment *segment);
+/* It is no part of the log any more. */
+void log_discount_segment(struct log_body *lg, struct segment *segment);
+/* Its files go when their time has come. */
+void log_sweep_later(struct log_body *lg, struct segment *segment);
+void log_change_finish(struct log_body *lg, struct log_change *change, enum log_verdict verdict);
+
+/* log_swap.c */
+/* LOG_OK: it is done, for good; LOG_CLOSED: not any more, the segments are others than they were.
+ * `swap` stays until then. */
+void log_swap(struct log *lg, struct log_change *change, const struct log_swap *swap);
+/* The file of a compacted segment that is not in place, and of its index. */
+#define SWAP_NAME       "%020lld.%08x.cleaned"
+#define SWAP_INDEX_NAME "%020lld.%08x.cleaned-index"
+/* That of a segment whose place was taken: base and version. */
+#define REPLACED_NAME "%020lld.%u.deleted"
+void swap_run(struct log_body *lg, struct log_change *change);
+void swap_durable(struct log_body *lg, struct log_change *change);
+int64_t swap_files(struct file_job *job); /* blocking */
 
 /* log_read.c */
 void log_read_run(struct log_shard *ls); /* finds and pins that wait try again */

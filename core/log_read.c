@@ -151,6 +151,7 @@ static void find_segment_begin(const struct log_body *lg, struct log_find *find,
                                const struct segment *segment)
 {
     find->priv.segment_base = segment->base;
+    find->priv.segment_version = segment->version;
     find->priv.buffer_len = 0;
     find->priv.at = 0;
     if (find->priv.mode == FIND_OFFSET && !find->priv.no_hints)
@@ -162,8 +163,10 @@ static bool find_answer(struct log_body *lg, struct log_find *find, const struct
                         const struct batch_header *header)
 {
     uint32_t size = (uint32_t)batch_size(header);
+    find->max_timestamp = header->max_timestamp;
     find->range = (struct log_range){.base_offset = header->base_offset,
                                      .segment_base = segment->base,
+                                     .segment_version = segment->version,
                                      .position = find->priv.at,
                                      .length = size,
                                      .first = size};
@@ -199,14 +202,15 @@ static bool find_matches(struct log_find *find, const struct segment *segment,
 {
     if (find->priv.mode == FIND_OFFSET)
         return batch_last_offset(header) >= find->offset;
-    if (batch_last_offset(header) < find->offset)
-        return false;
+    if (batch_last_offset(header) < find->offset || header->record_count == 0)
+        return false; /* without records no time either: compaction leaves such batches */
     if (find->priv.mode == FIND_TIMESTAMP)
         return header->max_timestamp >= find->priv.timestamp;
     if (header->max_timestamp > find->priv.best_timestamp) {
         find->priv.best_timestamp = header->max_timestamp;
         find->priv.best = (struct log_range){.base_offset = header->base_offset,
                                              .segment_base = segment->base,
+                                             .segment_version = segment->version,
                                              .position = find->priv.at,
                                              .length = (uint32_t)batch_size(header)};
     }
@@ -239,14 +243,19 @@ static bool find_skips(struct log_body *lg, struct log_find *find, const struct 
 
 static bool find_begin(struct log_body *lg, struct log_find *find);
 
-/* The segment that was walked is gone: the log was cut, or its start has passed it. */
+/* The segment that was walked is gone: the log was cut, its start has passed it, or a compacted one
+ * has taken its place. */
 static bool find_lost(struct log_body *lg, struct log_find *find)
 {
-    if (lg->state != LOG_LIVE || find->offset >= lg->log.start_offset)
+    bool swapped = find->priv.swaps != lg->swaps;
+    bool below = find->offset < lg->log.start_offset;
+    if (lg->state != LOG_LIVE || (!below && !swapped))
         return find_finish(lg, find, LOG_CLOSED);
-    if (find->priv.mode == FIND_OFFSET)
+    if (below && find->priv.mode == FIND_OFFSET)
         return find_finish(lg, find, LOG_OUT_OF_RANGE);
-    find->offset = lg->log.start_offset;
+    find->offset = max_i64(find->offset, lg->log.start_offset);
+    find->priv.swaps = lg->swaps;
+    find->priv.no_hints = false;
     find->priv.best = (struct log_range){0};
     find->priv.best_timestamp = INT64_MIN;
     return find_begin(lg, find);
@@ -256,7 +265,8 @@ static bool find_lost(struct log_body *lg, struct log_find *find)
 static bool find_walk(struct log_body *lg, struct log_find *find)
 {
     uint32_t budget = FIND_BUDGET;
-    struct segment *segment = segment_by_base(lg, find->priv.segment_base);
+    struct segment *segment =
+        segment_named(lg, find->priv.segment_base, find->priv.segment_version);
     while (segment != NULL) {
         uint32_t limit = find_limit(lg, segment);
         if (find->priv.at == 0 && find_skips(lg, find, segment))
@@ -300,7 +310,8 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
         if (find_matches(find, segment, &header))
             return find_answer(lg, find, segment, &header);
         segment_noted(segment, header.base_offset, find->priv.at, (uint32_t)size,
-                      header.max_timestamp, lg->config.index_interval_bytes);
+                      header.record_count > 0 ? header.max_timestamp : INT64_MIN,
+                      lg->config.index_interval_bytes);
         find->priv.at += (uint32_t)size;
     }
     return find_lost(lg, find);
@@ -355,8 +366,8 @@ static bool find_on_index(struct log_body *lg, struct segment *segment)
 {
     if (segment->job != NULL && segment->job->kind == JOB_INDEX)
         return true;
-    if (segment->index_asked || segment->index_count > 0 || segment->size < FIND_READ ||
-        segment->job != NULL)
+    if (segment->swapping || segment->index_asked || segment->index_count > 0 ||
+        segment->size < FIND_READ || segment->job != NULL)
         return false;
     segment->index_asked = true;
     file_job_start(file_job_new(lg->ls, JOB_INDEX, lg, segment, find_on_index_job));
@@ -375,6 +386,7 @@ static bool find_begin(struct log_body *lg, struct log_find *find)
         find->priv.mode == FIND_OFFSET)
         segment = lg->durable_segment;
     find->priv.segment_base = segment->base;
+    find->priv.segment_version = segment->version;
     if (find->priv.mode == FIND_OFFSET &&
         tail_find(lg, segment, find_hint(lg, segment, find->offset)) == NULL &&
         find_on_index(lg, segment)) {
@@ -389,6 +401,7 @@ static bool find_begin(struct log_body *lg, struct log_find *find)
 bool log_find_inside(struct log_body *lg, struct log_find *find)
 {
     find->priv.lg = &lg->log;
+    find->priv.swaps = lg->swaps;
     find->priv.block = NULL;
     find->priv.buffer_len = 0;
     find->priv.buffer_position = 0;
@@ -565,12 +578,25 @@ static bool pin_read(struct log_body *lg, struct segment *segment, struct log_pi
     return true;
 }
 
+/* Also one whose place a compacted one has taken: the answer that refers to it is on its way. */
+static struct segment *pin_segment(const struct log_body *lg, const struct log_pin *pin)
+{
+    struct segment *segment = segment_named(lg, pin->priv.segment_base, pin->priv.segment_version);
+    if (segment != NULL)
+        return segment;
+    TAILQ_FOREACH (segment, &lg->replaced, link) {
+        if (segment->version == pin->priv.segment_version)
+            return segment;
+    }
+    return NULL;
+}
+
 /* LOG_WAIT: done() comes. */
 static enum log_verdict pin_try(struct log_body *lg, struct log_pin *pin)
 {
     if (lg->ls->offline)
         return LOG_OFFLINE;
-    struct segment *segment = segment_by_base(lg, pin->priv.segment_base);
+    struct segment *segment = pin_segment(lg, pin);
     uint32_t limit = segment != NULL ? find_limit(lg, segment) : 0;
     if (lg->state != LOG_LIVE || pin->priv.position >= limit)
         return LOG_CLOSED;
@@ -600,6 +626,7 @@ bool log_pin(struct log *log, const struct log_range *range, uint32_t skip, uint
     pin->priv.lg = log;
     pin->priv.ls = lg->ls;
     pin->priv.segment_base = range->segment_base;
+    pin->priv.segment_version = range->segment_version;
     pin->priv.base_offset = range->base_offset;
     pin->priv.skip = skip;
     pin->priv.position = range->position + skip;

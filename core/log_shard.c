@@ -237,6 +237,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     STAILQ_INIT(&ls->checkpoints.queue);
     ls->live_bytes = ls->checkpoints.position;
     ls->checkpoint_number = 1;
+    ls->released_number = 1;
     TAILQ_INIT(&ls->logs);
     STAILQ_INIT(&ls->queue);
     TAILQ_INIT(&ls->journaling);

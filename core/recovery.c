@@ -217,7 +217,7 @@ static bool recovery_on_record(void *argument, const struct journal_record *reco
                                struct bytes_in body, uint64_t position, struct log_error *error)
 {
     struct recovery *rc = argument;
-    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_CHECKPOINT || record->version != 1)
+    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_SWAP || record->version != 1)
         return log_refuse(error, LOG_ERROR_NEWER,
                           "%s holds a record of kind %u version %u at offset %llu that this "
                           "version cannot read; start the version that wrote it and stop it "
@@ -568,6 +568,7 @@ static void recovery_publish(struct recovery *rc)
         state->sealed_count = log->entry.sealed_count;
         state->sealed_bytes = log->entry.sealed_bytes;
         state->anchor = log->entry.anchor;
+        state->clean_upto = log->entry.clean_upto;
         state->epochs = log->epochs;
         state->producers = log->producers;
         out->id = log->id;
@@ -665,6 +666,7 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
     lg->change = state->change;
     lg->flushed_change = state->change;
     lg->log.start_offset = recovered->start_offset;
+    lg->clean_upto = max_i64(state->clean_upto, recovered->start_offset);
     lg->log.end_offset = recovered->end_offset;
     lg->log.durable_offset = recovered->end_offset;
     lg->log.leader_epoch = epoch_latest(&state->epochs);

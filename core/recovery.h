@@ -44,7 +44,7 @@ struct recovery_log {
     uint64_t change;              /* what the entry covered */
     struct log_place covered;     /* the entry's flushed place */
     struct log_place covered_end; /* and its end */
-    bool start_moved;
+    bool files_changed;           /* how many files there are is not what the entry counted */
     struct log_anchors anchors;
     char *directory;
     struct recovered_segment *segments;
@@ -80,6 +80,12 @@ struct recovery {
 /* For fuzzing: one entry; false when it cannot be read. */
 bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
 bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
+
+/* core/recovery_swap.c. The directory is to be flushed afterwards. */
+bool recovery_swap_finish(struct fs *fs, const char *directory, const struct swap_record *swap,
+                          struct log_error *error);
+/* A name that only a running broker has a use for. */
+bool recovery_is_left_over(const char *name);
 
 /* core/recovery_apply.c: one log's records, physically and logically; then its files are checked,
  * cut and synced. */

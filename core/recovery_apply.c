@@ -356,9 +356,11 @@ static bool apply_truncate(struct apply *ap, const struct recovery_record *recor
     entry->end = place;
     entry->flushed = place;
     entry->end_offset = offset;
+    entry->clean_upto = min_i64(entry->clean_upto, offset);
+    entry->swap = (struct swap_record){0}; /* one before it was done */
     epoch_truncate_end(&log->epochs, offset);
     producer_truncate(&log->producers, offset);
-    log->start_moved = true; /* how many files there are is not what the entry counted */
+    log->files_changed = true;
     return apply_drop_above(ap, record, place.segment_base);
 }
 
@@ -376,8 +378,33 @@ static bool apply_log_start(struct apply *ap, const struct recovery_record *reco
         ap->log->anchors = (struct log_anchors){0, 0};
     }
     entry->start_offset = max_i64(entry->start_offset, offset);
+    entry->clean_upto = max_i64(entry->clean_upto, entry->start_offset);
+    entry->swap = (struct swap_record){0}; /* one before it was done */
     epoch_truncate_start(&ap->log->epochs, entry->start_offset);
-    ap->log->start_moved = true;
+    ap->log->files_changed = true;
+    return true;
+}
+
+/* Compacted segments (core/log_swap.c): one that came before was done, this one is done when the
+ * files are settled. */
+static bool apply_swap(struct apply *ap, const struct recovery_record *record)
+{
+    struct checkpoint_entry *entry = &ap->log->entry;
+    struct bytes_in in = record->body;
+    struct swap_record swap;
+    if (!swap_record_decode(&swap, &in) || swap.clean_upto > entry->end_offset ||
+        (swap.count > 0 && swap.end_offset > entry->end.segment_base))
+        return apply_damaged(ap, record, "a compaction that does not fit the log");
+    entry->swap = swap;
+    entry->clean_upto = max_i64(swap.clean_upto, entry->start_offset);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < entry->open_count; i++) {
+        int64_t base = entry->open[i].segment_base;
+        if (swap.count == 0 || base < swap.bases[0] || base >= swap.end_offset)
+            entry->open[kept++] = entry->open[i];
+    }
+    entry->open_count = kept;
+    ap->log->files_changed = ap->log->files_changed || swap.count > 0;
     return true;
 }
 
@@ -393,6 +420,8 @@ static bool apply_one(struct apply *ap, const struct recovery_record *record)
         return apply_truncate(ap, record);
     if (record->kind == JOURNAL_LOG_START)
         return apply_log_start(ap, record);
+    if (record->kind == JOURNAL_SWAP)
+        return apply_swap(ap, record);
     return apply_damaged(ap, record, "a record that cannot stand here");
 }
 
@@ -404,7 +433,7 @@ static int record_order(const void *a, const void *b)
 }
 
 /* What later records tell about earlier ones. Truncations begin when everything before them is
- * committed, and what lies below a start was; its segment may be gone. */
+ * committed, and what lies below a start or in compacted segments was; its segment may be gone. */
 static void apply_look_back(struct recovery_log *log)
 {
     struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};
@@ -425,6 +454,9 @@ static void apply_look_back(struct recovery_log *log)
         }
         if (record->kind == JOURNAL_LOG_START)
             start = max_i64(start, take_i64(&in));
+        struct swap_record swap;
+        if (record->kind == JOURNAL_SWAP && swap_record_decode(&swap, &in) && swap.count > 0)
+            start = max_i64(start, swap.end_offset);
         if (record->kind != JOURNAL_TRUNCATE)
             continue;
         committed = max_u64(committed, record->change);
@@ -603,19 +635,28 @@ static bool settle_is_below(const struct recovery_log *log, int64_t base)
     return below;
 }
 
-static void settle_unlink(struct apply *ap, int64_t base)
+static void settle_unlink(struct apply *ap, const char *name)
 {
-    char *path = apply_path(ap->log, base);
+    size_t size = strlen(ap->log->directory) + strlen(name) + 2;
+    char *path = mem_alloc(size);
+    (void)snprintf(path, size, "%s/%s", ap->log->directory, name);
     ap->changed = true;
-    (void)!fs_unlink(ap->fs, path); /* what stays behind is below the start next time, too */
+    (void)!fs_unlink(ap->fs, path); /* what stays behind is superfluous next time, too */
     mem_free(path);
+}
+
+static void settle_unlink_segment(struct apply *ap, int64_t base)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%020lld.log", (long long)base);
+    settle_unlink(ap, name);
 }
 
 /* A segment that the entry calls open. It may be gone: it lies below a start that was set since. */
 static bool settle_open(struct apply *ap, const struct log_place *open)
 {
     if (settle_is_below(ap->log, open->segment_base)) {
-        settle_unlink(ap, open->segment_base);
+        settle_unlink_segment(ap, open->segment_base);
         return true;
     }
     return settle_cut(ap, open->segment_base, open->position);
@@ -664,7 +705,7 @@ static void settle_start(struct apply *ap)
     struct recovery_log *log = ap->log;
     uint32_t drop = settle_below(log);
     for (uint32_t i = 0; i < drop; i++)
-        settle_unlink(ap, log->segments[i].base);
+        settle_unlink_segment(ap, log->segments[i].base);
     log->segment_count -= drop;
     memmove(log->segments, log->segments + drop, log->segment_count * sizeof(log->segments[0]));
 }
@@ -688,6 +729,7 @@ static void settle_entry(struct recovery_log *log)
         }
     }
     entry->flushed = entry->end;
+    entry->swap = (struct swap_record){0};
 }
 
 static bool settle_count(struct apply *ap)
@@ -711,7 +753,7 @@ static bool settle_count(struct apply *ap)
         sealed--;
         bytes -= log->segments[i].size;
     }
-    if (!log->start_moved && (sealed != entry->sealed_count || bytes != entry->sealed_bytes))
+    if (!log->files_changed && (sealed != entry->sealed_count || bytes != entry->sealed_bytes))
         return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                           "%s is damaged: it should hold %u closed segments of %llu bytes, and "
                           "holds %u of %llu; restore it from a replica or a copy",
@@ -726,13 +768,23 @@ static bool settle_count(struct apply *ap)
 static bool settle(struct apply *ap)
 {
     struct recovery_log *log = ap->log;
-    const struct checkpoint_entry *entry = &log->entry;
+    struct checkpoint_entry *entry = &log->entry;
     struct fs_list list = {0};
+    if (entry->clean_upto > 0 && fs_mutation(ap->fs, "recovery.swap_forgotten"))
+        entry->swap.count = 0;
+    if (entry->swap.count > 0) {
+        ap->changed = true;
+        log->files_changed = true;
+        if (!recovery_swap_finish(ap->fs, log->directory, &entry->swap, ap->error))
+            return false;
+    }
     int result = fs_list(ap->fs, log->directory, &list);
     if (result < 0 && result != -ENOENT)
         return log_refuse_io(ap->error, "read the directory", log->directory, result);
     bool good = true;
     for (uint32_t i = 0; good && i < list.count; i++) {
+        if (recovery_is_left_over(list.names[i]))
+            settle_unlink(ap, list.names[i]);
         int64_t base = segment_name_base(list.names[i]);
         if (base >= 0 && !settle_is_open(log, base))
             good = settle_file(ap, base);

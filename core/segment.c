@@ -29,6 +29,7 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
     struct segment *segment = mem_zalloc(sizeof(*segment));
     segment->lg = lg;
     segment->base = base;
+    segment->version = ++lg->versions;
     segment->end_offset = base;
     segment->file = -1;
     segment->born_ms = io_wall_ms(lg->ls->io);
@@ -87,7 +88,8 @@ static void segment_reap(struct segment *segment)
 /* Out of its log; its memory goes when nothing uses it. */
 void segment_doom(struct segment *segment)
 {
-    TAILQ_REMOVE(&segment->lg->segments, segment, link);
+    struct log_body *lg = segment->lg;
+    TAILQ_REMOVE(segment->replaced ? &lg->replaced : &lg->segments, segment, link);
     segment->doomed = true;
     segment_reap(segment);
 }
@@ -117,6 +119,17 @@ struct segment *segment_by_base(const struct log_body *lg, int64_t base)
             return segment->base == base ? segment : NULL;
     }
     return NULL;
+}
+
+struct segment *segment_named(const struct log_body *lg, int64_t base, uint32_t version)
+{
+    struct segment *segment = segment_by_base(lg, base);
+    return segment != NULL && segment->version == version ? segment : NULL;
+}
+
+bool segment_is_settled(const struct segment *segment)
+{
+    return segment->sealed && segment->sealed_number < segment->lg->ls->released_number;
 }
 
 /* ---- damage ---- */
@@ -208,6 +221,8 @@ void segment_index_add(struct segment *segment, int64_t offset, uint32_t positio
 struct index_entry segment_index_find(const struct segment *segment, int64_t offset)
 {
     int64_t relative = offset - segment->base;
+    if (relative < 0) /* it lies in a hole in front of this segment */
+        return (struct index_entry){0};
     uint32_t at = relative > UINT32_MAX ? segment->index_count
                                         : segment_index_above(segment, (uint32_t)relative);
     return at > 0 ? segment->index[at - 1] : (struct index_entry){0};
@@ -222,6 +237,7 @@ void segment_noted(struct segment *segment, int64_t offset, uint32_t position, u
         segment->max_timestamp = max_timestamp;
         segment->max_range = (struct log_range){.base_offset = offset,
                                                 .segment_base = segment->base,
+                                                .segment_version = segment->version,
                                                 .position = position,
                                                 .length = length};
     }
@@ -267,6 +283,7 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
     }
     if (segment != NULL) {
         job->base = segment->base;
+        job->replaced = segment->replaced ? segment->version : 0;
         job->file = segment->file;
         job->allocated = segment->allocated;
         segment->job = job;
@@ -278,7 +295,12 @@ static char *job_path(const struct file_job *job, const char *suffix)
 {
     size_t size = strlen(job->directory) + 64;
     char *path = mem_alloc(size);
-    (void)snprintf(path, size, "%s/%020lld%s", job->directory, (long long)job->base, suffix);
+    int used = snprintf(path, size, "%s/", job->directory);
+    if (job->replaced != 0)
+        (void)snprintf(path + used, size - (size_t)used, REPLACED_NAME, (long long)job->base,
+                       job->replaced);
+    else
+        (void)snprintf(path + used, size - (size_t)used, "%020lld%s", (long long)job->base, suffix);
     return path;
 }
 
@@ -507,9 +529,11 @@ static int64_t job_unlink(struct file_job *job)
     char *path = job_path(job, ".log");
     int64_t result = fs_unlink(job->fs, path);
     mem_free(path);
-    path = job_path(job, ".index");
-    (void)!fs_unlink(job->fs, path);
-    mem_free(path);
+    if (job->replaced == 0) {
+        path = job_path(job, ".index");
+        (void)!fs_unlink(job->fs, path);
+        mem_free(path);
+    }
     if (result == -ENOENT)
         result = 0;
     return result < 0 ? result : fs_sync_dir(job->fs, job->directory);
@@ -550,6 +574,9 @@ static void file_job_work(void *argument)
     case JOB_SPACE:
         job->result = fs_space(job->fs, job->root, &space);
         job->length = space.free_bytes;
+        break;
+    case JOB_SWAP:
+        job->result = swap_files(job);
         break;
     }
 }
@@ -659,7 +686,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
     if (segment->file >= 0 && segment->allocated >= length)
         return true;
     struct log_body *lg = segment->lg;
-    if (segment->job != NULL || lg->directory_waits || lg->ls->offline)
+    if (segment->job != NULL || segment->swapping || lg->directory_waits || lg->ls->offline)
         return false;
     struct file_job *job = file_job_new(lg->ls, JOB_OPEN, lg, segment, segment_on_open);
     if (length > 0) {

@@ -152,6 +152,7 @@ static void writer_on_sealed(struct file_job *job)
     if (segment->doomed)
         return;
     segment->sealed = true;
+    segment->sealed_number = job->ls->checkpoint_number;
     segment->dirty = false;
     segment->allocated = segment->size;
     mem_free(segment->index);
