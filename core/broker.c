@@ -14,6 +14,7 @@
 
 #include "core/api.h"
 #include "core/batch_check.h"
+#include "core/cleaner.h"
 #include "core/controller.h"
 #include "core/fetch.h"
 #include "core/fetch_session.h"
@@ -270,6 +271,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
     bs->retention = retention_start(bs);
+    bs->cleaner = cleaner_start(bs);
     if (sh->id == CONTROL_SHARD) {
         broker->began_ns = io_now_ns(sh->io);
         listen_begin(bs);
@@ -310,10 +312,16 @@ static void on_partitions_stopped(void *user)
     log_shard_stop(bs->logs, on_logs_stopped, bs);
 }
 
-static void on_retention_stopped(void *user)
+static void on_cleaner_stopped(void *user)
 {
     struct broker_shard *bs = user;
     partitions_stop(bs, on_partitions_stopped, bs);
+}
+
+static void on_retention_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    cleaner_stop(bs->cleaner, on_cleaner_stopped, bs);
 }
 
 static void on_groups_stopped(void *user)
@@ -395,6 +403,7 @@ void broker_close(struct broker *broker)
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         retention_free(bs->retention);
+        cleaner_free(bs->cleaner);
         partition_table_fini(&bs->partitions);
         log_shard_free(bs->logs);
         net_shard_fini(&bs->net);

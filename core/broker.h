@@ -14,6 +14,7 @@
 #include "net/conn.h"
 #include "net/listen.h"
 
+struct cleaner;
 struct controller;
 struct fetch_sessions;
 struct groups;
@@ -42,6 +43,7 @@ struct broker_shard {
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */
     struct retention *retention;
+    struct cleaner *cleaner;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
     struct mail mail;                  /* between this shard and the control shard */
     struct timer drain;                /* while stopping: how long answers may take */

@@ -318,10 +318,7 @@ static void report_settings(struct conf *conf, const struct conf_input *input)
     for (uint16_t i = 0; i < conf_key_count; i++)
         if (conf->set[i].text != NULL)
             report_setting(conf, input, &conf_keys[i]);
-    report_summary(
-        conf, CONF_PLANNED,
-        "kept and shown, but nothing obeys these keys yet (no record is deleted by age or "
-        "size, or compacted)");
+    report_summary(conf, CONF_PLANNED, "kept and shown, but nothing obeys these keys yet");
     report_summary(conf, CONF_NO_EFFECT, "these keys have no effect here");
 }
 

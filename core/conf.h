@@ -83,6 +83,7 @@ enum {
 #define CONF_C_SHORT   int16_t
 #define CONF_C_INT     int32_t
 #define CONF_C_LONG    int64_t
+#define CONF_C_DOUBLE  double
 #define CONF_C_STRING  const char *
 #define CONF_C_LIST    const char *
 #define CONF_C_CHOICE  uint8_t

@@ -35,7 +35,7 @@
 #define NO_REPLICATION      "Replication is not built yet."
 #define NO_TIERED_STORAGE   "There is no remote storage."
 #define ONE_THREAD_PER_CORE "One thread per core does all the work: see millrace.cores."
-#define NO_CLEANER          "Compaction is not built yet."
+#define OWN_CLEANER         "Compaction has buffers of its own."
 #define NO_GROUPS           "This part of consumer groups is not built yet."
 #define NO_SHARE_GROUPS     "Share groups are not built."
 #define NO_STREAMS_GROUPS   "Streams groups are not built."

@@ -127,8 +127,9 @@ static bool check_double(const struct conf_key *key, char *text, struct conf_err
         return refuse_value(key, text, error);
     char *end = NULL;
     double value = strtod(text, &end);
-    bool in_range = !key->valid.has_range ||
-                    (value >= (double)key->valid.min && value <= (double)key->valid.max);
+    bool in_range =
+        !key->valid.has_range || (value >= (double)key->valid.min &&
+                                  (key->valid.max == INT64_MAX || value <= (double)key->valid.max));
     if (*end != '\0' || !in_range)
         return refuse_value(key, text, error);
     return true;
@@ -306,6 +307,8 @@ void conf_store(const struct conf_key *key, const char *text, void *base)
         *(const char **)field = text;
         break;
     case CONF_DOUBLE:
+        *(double *)field = strtod(text, NULL);
+        break;
     case CONF_CLASS:
     case CONF_PASSWORD:
         must_failed("the kind has a C type", __FILE__, __LINE__);

@@ -4,8 +4,9 @@
 #include "core/controller.h"
 #include "io/mem.h"
 
-/* Small, so that compaction finds closed segments soon (offsets.topic.segment.bytes' default). */
-#define OFFSETS_SEGMENT_BYTES "104857600"
+#include <stdio.h>
+
+#define SEGMENT_BYTES_MIN 1048576 /* of any topic */
 
 bool internal_topic_is(struct str name)
 {
@@ -19,6 +20,7 @@ struct creation {
     struct control_op op;
     struct control_item item;
     struct control_config configs[2];
+    char segment_bytes[16];
     struct arena arena;
 };
 
@@ -36,8 +38,11 @@ void internal_topic_create(struct broker_shard *bs, const char *name)
     arena_init(&creation->arena, 1U << 16);
     creation->configs[0] =
         (struct control_config){.name = str_of("cleanup.policy"), .value = str_of("compact")};
+    /* Small, so that compaction finds closed segments soon. */
+    (void)snprintf(creation->segment_bytes, sizeof(creation->segment_bytes), "%lld",
+                   (long long)max_i64(conf->offsets_topic_segment_bytes, SEGMENT_BYTES_MIN));
     creation->configs[1] = (struct control_config){.name = str_of("segment.bytes"),
-                                                   .value = str_of(OFFSETS_SEGMENT_BYTES)};
+                                                   .value = str_of(creation->segment_bytes)};
     creation->item = (struct control_item){
         .name = str_of(name),
         .partition_count = conf->offsets_topic_num_partitions,

@@ -155,6 +155,8 @@ static struct log_config log_config_of(const struct topic_conf *conf,
     config.segment_bytes = (uint64_t)conf->segment_bytes;
     config.producer_expiration_ms = (uint64_t)broker->producer_id_expiration_ms;
     config.roll_ms = conf->segment_ms;
+    if (conf->cleanup_policy & CONF_CLEANUP_COMPACT) /* the active segment is never compacted */
+        config.roll_ms = min_i64(config.roll_ms, conf->max_compaction_lag_ms);
     config.roll_jitter_ms = conf->segment_jitter_ms;
     config.delete_delay_ms = (uint64_t)conf->file_delete_delay_ms;
     return config;

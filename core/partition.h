@@ -60,6 +60,7 @@ struct partition {
     int64_t high_watermark;
     struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
     bool internal;
+    bool is_uncleanable; /* compaction has met damage, or a batch that it has no room for */
 
     /* private */
     struct partition_append_queue appends; /* arrived, not yet in the log */

@@ -21,9 +21,7 @@ struct retention {
     struct log_find find;
     struct partition_trim trim;
 
-    int64_t wall_ms; /* both at the last sweep */
-    uint64_t clock_ns;
-    uint64_t rests_until_ns;
+    struct clock_jump clock;
 
     bool stopping;
     void (*stopped)(void *user);
@@ -88,12 +86,11 @@ static void partition_begin(struct retention *rt, struct partition *pt)
 {
     rt->pt = pt;
     partition_pinned(pt);
-    bool rests = rt->clock_ns < rt->rests_until_ns;
-    if (pt->conf.retention_ms < 0 || rests) {
+    if (pt->conf.retention_ms < 0 || clock_jump_rests(&rt->clock)) {
         trim_partition(rt, pt->log->start_offset);
         return;
     }
-    int64_t oldest_ms = rt->wall_ms - pt->conf.retention_ms;
+    int64_t oldest_ms = rt->clock.wall_ms - pt->conf.retention_ms;
     rt->find = (struct log_find){.upto_offset = pt->high_watermark, .done = on_found};
     if (log_find_timestamp(pt->log, &rt->find, oldest_ms))
         found(rt);
@@ -145,29 +142,11 @@ static void sweep_on(struct retention *rt)
         shard_ready(rt->bs->sh, &rt->task);
 }
 
-static void look_at_clocks(struct retention *rt)
-{
-    struct io *io = rt->bs->sh->io;
-    const int64_t wall_ms = io_wall_ms(io);
-    const uint64_t clock_ns = io_now_ns(io);
-    const int64_t gained_ms =
-        wall_ms - rt->wall_ms - (int64_t)((clock_ns - rt->clock_ns) / 1000000);
-    rt->wall_ms = wall_ms;
-    rt->clock_ns = clock_ns;
-    if (gained_ms <= CLOCK_JUMP_MS)
-        return;
-    rt->rests_until_ns = clock_ns + CLOCK_JUMP_REST_MS * 1000000ULL;
-    diag_warn(rt->bs->sh, "log.clock_jump",
-              "gained_ms=%lld retention_by_time=rests rests_ms=%d next_step=%s",
-              (long long)gained_ms, CLOCK_JUMP_REST_MS, "look at the clock of this machine");
-}
-
 static void on_timer(struct shard *sh, struct timer *timer)
 {
-    (void)sh;
     struct retention *rt = container_of(timer, struct retention, timer);
     const struct partition_table *table = &rt->bs->partitions;
-    look_at_clocks(rt);
+    clock_jump_look(&rt->clock, sh, "retention_by_time");
     rt->keys = mem_alloc((table->count + 1) * sizeof(rt->keys[0]));
     for (uint32_t i = 0; i < table->size; i++)
         if (table->slots[i])
@@ -183,11 +162,10 @@ struct retention *retention_start(struct broker_shard *bs)
     rt->bs = bs;
     rt->timer = (struct timer){.fn = on_timer, .name = "log.retention"};
     rt->task = (struct task){.fn = on_step, .name = "log.retention"};
-    rt->wall_ms = io_wall_ms(bs->sh->io);
-    rt->clock_ns = io_now_ns(bs->sh->io);
+    clock_jump_start(&rt->clock, bs->sh);
     int64_t first_ms = bs->broker->conf->broker.log_retention_check_interval_ms;
     first_ms = min_i64(first_ms, FIRST_SWEEP_MS);
-    timer_set(bs->sh, &rt->timer, rt->clock_ns + (uint64_t)first_ms * 1000000U);
+    timer_set(bs->sh, &rt->timer, rt->clock.clock_ns + (uint64_t)first_ms * 1000000U);
     return rt;
 }
 

@@ -9,17 +9,12 @@
  * passed without I/O, others are read from their beginning until such a batch is met. Where nothing
  * is young enough the active segment goes, too, and an empty one begins at the log's end.
  *
- * A clock that jumps forward must not empty the disk. Between two sweeps wall clock and monotonic
- * clock must agree to CLOCK_JUMP_MS; when the wall clock has gained more, a line says so and
- * retention by time rests for CLOCK_JUMP_REST_MS, in which the clock can be mended. (A clock that
- * is wrong already when the broker starts cannot be told from a long stop.)
+ * A clock that jumps forward must not empty the disk: core/clock_jump.h.
  */
 #pragma once
 
 #include "core/broker.h"
-
-#define CLOCK_JUMP_MS      60000
-#define CLOCK_JUMP_REST_MS 3600000
+#include "core/clock_jump.h"
 
 struct retention *retention_start(struct broker_shard *bs);
 /* No sweep begins any more; done() when the one under way has let go of its partition. */

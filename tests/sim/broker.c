@@ -120,8 +120,10 @@ static void life_trouble(struct play *play)
         machine_network_slow(machine, (uint32_t)rng_between(rng, 2, 20));
     else if (kind == 3)
         link_cut(play);
-    if (rng_one_in(rng, 8))
+    if (rng_one_in(rng, 8)) {
         machine_jump_wall(machine, (int64_t)rng_below(rng, 7200000) - 3600000);
+        play->model.clock_jumped = true;
+    }
     if (rng_one_in(rng, 12)) {
         const struct disk_fault fault = {
             .calls = DISK_WRITE | DISK_SYNC, .times = 1, .error = -EIO};

@@ -20,6 +20,7 @@
 static const struct scenario *const scenarios[] = {
     &scenario_broker,
     &scenario_groups,
+    &scenario_compact,
     &scenario_append,
 };
 

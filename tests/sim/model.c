@@ -7,6 +7,7 @@
 
 #include "io/crc.h"
 #include "net/err.h"
+#include "tests/sim/keyed.h"
 
 void wrong(struct model *m, const char *format, ...)
 {
@@ -409,6 +410,10 @@ static void partition_conclude(struct model *m, const struct topic_fact *topic, 
 
 void model_conclude(struct model *m)
 {
+    if (m->keyed) {
+        keyed_conclude(m);
+        return;
+    }
     for (uint32_t i = 0; i < TOPICS_MAX; i++) {
         const struct topic_fact *topic = &m->topics[i];
         for (uint32_t p = 0; topic->state == TOPIC_THERE && p < (uint32_t)topic->partitions; p++)

@@ -82,11 +82,14 @@ struct attempt {
 };
 
 struct group_facts; /* tests/sim/group_facts.h */
+struct keyed_facts; /* tests/sim/keyed.h */
 
 struct model {
     struct world *world;
     struct node *node;
     struct group_facts *groups; /* of the scenario that has groups */
+    struct keyed_facts *keyed;  /* of the one whose topics are compacted: no tags then */
+    bool clock_jumped;          /* the broker's wall clock did */
     struct rng rng;
     uint32_t life; /* odd while the broker runs */
     /* A bit for each life in which the broker was asked to stop, and in which its disk failed: an

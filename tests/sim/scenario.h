@@ -24,6 +24,7 @@ struct scenario {
 extern const struct scenario scenario_append;
 extern const struct scenario scenario_broker;
 extern const struct scenario scenario_groups;
+extern const struct scenario scenario_compact;
 
 /* The lives of a broker (tests/sim/broker.c), with clients of the scenario's choice. */
 struct broker_lives {

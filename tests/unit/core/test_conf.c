@@ -278,15 +278,17 @@ static void test_twins_give_topic_defaults(void **state)
     (void)state;
     assert_true(load("message.max.bytes=100\nlog.segment.bytes=1048576\n"
                      "log.message.timestamp.type=LogAppendTime\nlog.cleanup.policy=compact,delete\n"
+                     "log.cleaner.min.cleanable.ratio=0.25\n"
+                     "unclean.leader.election.enable=true\n"
                      "min.insync.replicas=2\nlog.dir=/x\n"));
+    assert_true(conf.topic.min_cleanable_dirty_ratio == 0.25);
     assert_int_equal(conf.topic.max_message_bytes, 100);
     assert_int_equal(conf.topic.segment_bytes, 1048576);
     assert_int_equal(conf.topic.message_timestamp_type, CONF_TIMESTAMP_LOG_APPEND_TIME);
     assert_int_equal(conf.topic.cleanup_policy, CONF_CLEANUP_COMPACT | CONF_CLEANUP_DELETE);
     assert_int_equal(conf.topic.min_insync_replicas, 2);
     assert_string_equal(conf.broker.log_dirs, "/x");
-    check_line(CONF_WARN, "nothing obeys these keys yet (no record is deleted by age or size, or "
-                          "compacted): log.cleanup.policy");
+    check_line(CONF_WARN, "nothing obeys these keys yet: unclean.leader.election.enable");
     conf_fini(&conf);
 }
 

@@ -143,15 +143,15 @@ static void test_copy_is_independent(void **state)
 {
     (void)state;
     begin("");
-    assert_true(alter(OVERRIDE_SET, "delete.retention.ms", "1"));
+    assert_true(alter(OVERRIDE_SET, "unclean.leader.election.enable", "true"));
     struct overrides copy;
     overrides_copy(&copy, &overrides);
-    assert_true(alter(OVERRIDE_SET, "delete.retention.ms", "2"));
-    assert_string_equal(copy.item[0].value, "1");
+    assert_true(alter(OVERRIDE_SET, "unclean.leader.election.enable", "false"));
+    assert_string_equal(copy.item[0].value, "true");
     overrides_fini(&copy);
     char buffer[64];
     assert_string_equal(overrides_planned(&overrides, buffer, sizeof(buffer)),
-                        "delete.retention.ms");
+                        "unclean.leader.election.enable");
     finish();
 }
 
