@@ -161,6 +161,11 @@ struct group_entry *groups_find(const struct groups *groups, struct str id)
     return entry;
 }
 
+uint32_t groups_count(const struct groups *groups)
+{
+    return HASH_COUNT(groups->map);
+}
+
 bool groups_are_loading(const struct groups *groups)
 {
     return groups->loading > 0;

@@ -91,6 +91,7 @@ struct group_entry *groups_find(const struct groups *groups, struct str id);
 struct group_entry *groups_get(struct groups *groups, struct str id);
 /* After anything was done with it: sets its timer, or forgets it when nothing is left to know. */
 void groups_settle(struct group_entry *entry);
+uint32_t groups_count(const struct groups *groups);
 /* Partitions that are being read back: what is walked is not all. */
 bool groups_are_loading(const struct groups *groups);
 

@@ -289,6 +289,19 @@ void conn_step_later(struct conn *c)
     shard_at_end(c->net->sh, &c->step);
 }
 
+static void count_request(const struct request *q)
+{
+    must((uint16_t)q->header.request_api_key < NET_KEYS); /* it was served */
+    struct request_counts *counts = &q->conn->net->requests_of[q->header.request_api_key];
+    uint64_t took_ns = q->answered_ns - q->arrived_ns;
+    uint64_t units = took_ns > 0 ? (took_ns - 1) / request_bucket_ns(0) : 0;
+    unsigned bucket = units > 0 ? 64U - (unsigned)__builtin_clzll(units) : 0;
+    counts->count++;
+    counts->duration_ns += took_ns;
+    if (bucket < REQUEST_BUCKETS)
+        counts->buckets[bucket]++;
+}
+
 static void request_over(struct request *q)
 {
     struct conn *c = q->conn;
@@ -297,6 +310,7 @@ static void request_over(struct request *q)
     c->running--;
     q->answered_ns = io_now_ns(c->net->sh->io);
     q->state = REQUEST_ANSWERED;
+    count_request(q);
     conn_step_later(c);
 }
 

@@ -187,6 +187,22 @@ struct conn {
     enum close_reason reason; /* known from the moment the end is decided */
 };
 
+/* How long requests of one key took: whole turns are told apart, not what happens within one. */
+#define NET_KEYS        96U /* of requests, 0 and on */
+#define REQUEST_BUCKETS 21U /* up to 64 us, 128 us, ... 67 s; longer ones are in `count` alone */
+
+struct request_counts {
+    uint64_t count;
+    uint64_t duration_ns; /* of all, from arrival to answer */
+    uint64_t buckets[REQUEST_BUCKETS];
+};
+
+/* The upper end of a bucket, which is in it. */
+static inline uint64_t request_bucket_ns(unsigned bucket)
+{
+    return 64000ULL << bucket;
+}
+
 struct net_limits {
     uint32_t frame_bytes_max;      /* socket.request.max.bytes */
     uint64_t unfinished_bytes_max; /* budget of this shard */
@@ -221,6 +237,7 @@ struct net_shard {
     uint64_t bytes_in;
     uint64_t bytes_copied; /* out of receive blocks, by conn */
     uint64_t sends;
+    struct request_counts requests_of[NET_KEYS];
 };
 
 void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_limits *limits,

@@ -5,7 +5,7 @@
  * Everything that can be refused is refused before a thread starts: flags, the properties file, the
  * machine (io_uring), the data directory. Then one pinned thread per shard runs the broker, and
  * this thread waits for signals: TERM and INT drain and end with 0, a second INT ends at once, USR1
- * prints the counters.
+ * prints the counters. The admin listener has a thread of its own, from before the logs are read.
  *
  * A signal reaches the broker as a word in an eventfd that shard 0 reads through its door. When the
  * broker ends by itself that read is still under way, and is ended by the same word. The doors are
@@ -54,8 +54,9 @@ static void on_ready(void *user)
         snprintf(text + used, sizeof(text) - used, " %s",
                  address_print(&st->broker->listeners.listener[i].bind, one));
     }
-    printf("ready in %lu ms  kafka%s  data %s  durability durable\n",
-           (unsigned long)((now_ns() - st->began_ns) / 1000000U), text, st->broker->dir->path);
+    printf("ready in %lu ms  kafka%s  data %s  durability durable%s%s\n",
+           (unsigned long)((now_ns() - st->began_ns) / 1000000U), text, st->broker->dir->path,
+           st->admin.server ? "  admin http://" : "", st->admin.address);
     (void)fflush(stdout);
 }
 
@@ -102,12 +103,21 @@ static void ask_to_stop(const struct start *st)
         _exit(EXIT_FAILED);
 }
 
-static void leave(struct start *st)
+static void on_metrics_ended(void *user)
 {
+    struct start *st = user;
     __atomic_store_n(&st->ended, true, __ATOMIC_RELEASE);
     for (uint16_t i = 0; i < st->shard_count; i++)
         shard_stop(shard_of(st->group, i));
     kill(getpid(), SIGUSR2); /* the main thread waits for signals */
+}
+
+static void leave(struct start *st)
+{
+    if (st->admin.server)
+        metrics_end(&st->admin.metrics, on_metrics_ended, st);
+    else
+        on_metrics_ended(st);
 }
 
 static void on_stopped(void *user)
@@ -144,6 +154,8 @@ static void shard_main(uint32_t index, void *argument)
     struct shard *sh = shard_of(st->group, (uint16_t)index);
     shard_init(sh, io);
     broker_shard_begin(st->broker, sh);
+    if (st->admin.server)
+        metrics_shard_begin(&st->admin.metrics, sh);
     if (index == CONTROL_SHARD) {
         st->stop_op.done = on_stop_asked;
         io_read(io, &st->stop_op, st->stop_file, &st->stop_word, sizeof(st->stop_word), 0);
@@ -198,6 +210,40 @@ static int open_broker(struct start *st)
     return EXIT_REFUSED_DATA;
 }
 
+static int start_admin(struct start *st)
+{
+    const char *key = "millrace.admin.listeners";
+    bool chosen = st->conf.set[conf_index(conf_find(CONF_BROKER, key))].text != NULL;
+    return admin_start(&st->admin, st->inv, st->conf.broker.admin_listeners, chosen);
+}
+
+static int run_broker(struct start *st, const sigset_t *signals)
+{
+    int code = open_broker(st);
+    if (code != EXIT_OK)
+        return code;
+    if (st->admin.server)
+        code = admin_broker(&st->admin, st->inv, st->broker);
+    if (code != EXIT_OK)
+        return code;
+    pthread_barrier_init(&st->all_ran, NULL, st->shard_count + 1U);
+    struct threads *threads;
+    int error = threads_start(&threads, st->cpus, st->shard_count, shard_main, st);
+    if (error < 0) {
+        complain(st->inv, "cannot start threads: %s", strerror(-error));
+        return EXIT_FAILED;
+    }
+    wait_for_signals(st, signals);
+    pthread_barrier_wait(&st->all_ran);
+    threads_join(threads);
+    pthread_barrier_destroy(&st->all_ran);
+    close(st->stop_file);
+    admin_stop(&st->admin);
+    broker_close(st->broker);
+    shard_group_free(st->group);
+    return st->exit_code;
+}
+
 static int run(struct start *st)
 {
     sigset_t signals;
@@ -209,24 +255,11 @@ static int run(struct start *st)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN); // NOLINT
     st->stop_file = eventfd(0, EFD_CLOEXEC);
-    int code = open_broker(st);
-    if (code != EXIT_OK)
-        return code;
-    pthread_barrier_init(&st->all_ran, NULL, st->shard_count + 1U);
-    struct threads *threads;
-    int error = threads_start(&threads, st->cpus, st->shard_count, shard_main, st);
-    if (error < 0) {
-        complain(st->inv, "cannot start threads: %s", strerror(-error));
-        return EXIT_FAILED;
-    }
-    wait_for_signals(st, &signals);
-    pthread_barrier_wait(&st->all_ran);
-    threads_join(threads);
-    pthread_barrier_destroy(&st->all_ran);
-    close(st->stop_file);
-    broker_close(st->broker);
-    shard_group_free(st->group);
-    return st->exit_code;
+    int code = start_admin(st);
+    if (code == EXIT_OK)
+        code = run_broker(st, &signals);
+    admin_stop(&st->admin);
+    return code;
 }
 
 int cmd_start(struct invocation *inv)

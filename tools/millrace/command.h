@@ -24,6 +24,7 @@ enum exit_code {
     EXIT_UNREACHABLE = 3,   /* no broker there, or it did not answer in time */
     EXIT_PARTLY = 4,        /* some items failed */
     EXIT_PRESENCE = 5,      /* not found, or there already */
+    EXIT_UNHEALTHY = 10,    /* the broker does not serve, or not as it should */
     EXIT_REFUSED_IO = 20,   /* the machine refuses io_uring */
     EXIT_REFUSED_DATA = 21, /* the data directory is in use, foreign, newer or damaged */
     EXIT_INTERRUPTED = 130,
@@ -136,6 +137,7 @@ int cmd_group_seek(struct invocation *inv);
 int cmd_help(struct invocation *inv);
 int cmd_produce(struct invocation *inv);
 int cmd_start(struct invocation *inv);
+int cmd_status(struct invocation *inv);
 int cmd_topic_add_partitions(struct invocation *inv);
 int cmd_topic_alter(struct invocation *inv);
 int cmd_topic_create(struct invocation *inv);

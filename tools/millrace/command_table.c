@@ -43,6 +43,10 @@ static const struct command_option start_options[] = {
      "how many cores, or which (0-3,6); default: all this process may use", NULL},
     {0, "memory", "SIZE", NULL,
      "the memory budget, e.g. 512M; default: a quarter of what this process may use", NULL},
+    {0, "admin-listen", "HOST:PORT", NULL,
+     "where health, metrics and live counters are told over HTTP (default: 127.0.0.1:9644, unless "
+     "it is taken); off: nowhere",
+     NULL},
     {0, "node-id", "N", NULL, "this node's number in its cluster (node.id)", NULL},
     {0, "override", "KEY=VALUE", NULL, "sets any key of server.properties; may be repeated", NULL},
 };
@@ -157,6 +161,12 @@ static const struct command_option offset_delete_options[] = {
     {'t', "topic", "TOPIC[:LIST]", NULL,
      "forget what is committed in this topic, orders:0,3-5 in these partitions; may be repeated",
      NULL},
+};
+
+static const struct command_option status_options[] = {
+    {0, "admin", "HOST:PORT", NULL,
+     "the broker's admin listener (default: $MILLRACE_ADMIN, else 127.0.0.1:9644)", NULL},
+    {0, "interval", "MS", NULL, "over how long rates are measured (default: 500)", NULL},
 };
 
 static const struct command_option config_list_options[] = {
@@ -387,6 +397,19 @@ const struct command commands[] = {
         .listing = true,
         .remote = true,
         .run = cmd_group_offset_delete,
+    },
+    {
+        .name = "status",
+        .summary = "a running broker on one screen",
+        .about = "What a running broker does: its cores, its requests, its memory and its disk, "
+                 "from its admin listener. json and ndjson print every live counter. Ends with 10 "
+                 "when the broker does not serve, or a core does not answer.",
+        .examples = "millrace status\n"
+                    "millrace status --admin 127.0.0.1:9645 --interval 5000 --format wide\n"
+                    "millrace status --format json | jq '.cores[].core_busy_seconds_total'",
+        COUNT(status_options),
+        .listing = true,
+        .run = cmd_status,
     },
     {
         .name = "config list",

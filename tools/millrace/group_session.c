@@ -366,7 +366,7 @@ int group_session_join(struct group_session *g, struct group_partitions *assigne
     g->joined = false;
     g->answered_ns = session_now_ns(s);
     while (!stopped(g)) {
-        struct sync_group_response synced;
+        struct sync_group_response synced = {0};
         int16_t error = ERR_NONE;
         arena_reset(&g->scratch);
         int code = join_once(g, &synced, &error);

@@ -8,7 +8,7 @@
 #include "core/broker.h"
 #include "core/conf.h"
 #include "io/threads.h"
-#include "tools/millrace/command.h"
+#include "tools/millrace/admin.h"
 
 #include <pthread.h>
 
@@ -35,6 +35,7 @@ struct start {
     struct shard_group *group;
     struct broker *broker;
     struct plan plan;
+    struct admin admin;
     int stop_file; /* eventfd: written by the signal thread, read by shard 0 */
     struct io_op stop_op;
     uint64_t stop_word;

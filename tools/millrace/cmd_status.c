@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `millrace status`: a running broker on one screen, from its admin listener. What is per second is
+ * the difference of two looks.
+ */
+#include "io/mem.h"
+#include "tools/millrace/admin.h"
+#include "tools/millrace/http_get.h"
+#include "tools/millrace/output.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define COUNTERS_PATH "/api/v1/counters"
+#define TIMEOUT_MS    5000
+
+struct looks {
+    const struct invocation *inv;
+    struct address address;
+    json_t *before, *now; /* NULL: one look only */
+    double seconds;       /* between them */
+};
+
+/* ---- asking ---- */
+
+static int unreachable(const struct looks *l, const char *why)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    complain(l->inv, "admin listener %s: %s", address_print(&l->address, text), why);
+    fprintf(stderr, "next:  is a broker running there? --admin HOST:PORT names another\n");
+    return EXIT_UNREACHABLE;
+}
+
+static int look(const struct looks *l, json_t **object)
+{
+    struct http_got got;
+    if (!http_get(&l->address, COUNTERS_PATH, TIMEOUT_MS, &got))
+        return unreachable(l, got.problem);
+    json_error_t error;
+    *object = got.status == 200 ? json_loadb(got.body, got.len, 0, &error) : NULL;
+    mem_free(got.body);
+    return *object ? EXIT_OK : unreachable(l, "what answers there is no admin listener");
+}
+
+static int read_address(struct looks *l)
+{
+    const char *text = option_text(l->inv, "admin");
+    const char *problem = "is no address";
+    bool off = false;
+    if (!text)
+        text = getenv("MILLRACE_ADMIN");
+    if (!text || !text[0])
+        text = ADMIN_ADDRESS;
+    if (admin_address_parse(text, &off, &l->address, &problem) && !off)
+        return EXIT_OK;
+    return usage_error(l->inv, "--admin %s: %s; HOST:PORT is wanted", text, problem);
+}
+
+static int look_twice(struct looks *l)
+{
+    int64_t interval_ms = 500;
+    if (!option_number(l->inv, "interval", 1, 3600000, &interval_ms))
+        return EXIT_USAGE;
+    const struct timespec pause = {.tv_sec = interval_ms / 1000,
+                                   .tv_nsec = interval_ms % 1000 * 1000000};
+    if (format_is_table(l->inv) || format_of(l->inv) == FORMAT_AWK) {
+        int code = look(l, &l->before);
+        if (code != EXIT_OK)
+            return code;
+        (void)nanosleep(&pause, NULL);
+    }
+    return look(l, &l->now);
+}
+
+/* ---- reading ---- */
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : "-";
+}
+
+/* Per second, of a counter in the object that stands at the same place in both looks. */
+static double rate(const struct looks *l, const json_t *before, const json_t *now, const char *key)
+{
+    double grown = number(now, key) - number(before, key);
+    return l->seconds > 0 && grown > 0 ? grown / l->seconds : 0;
+}
+
+static json_t *rounded(double value)
+{
+    return json_integer((json_int_t)(value + 0.5));
+}
+
+/* "1.2 ms" */
+static json_t *duration(double seconds)
+{
+    if (seconds < 0.001)
+        return json_sprintf("%.0f us", seconds * 1e6);
+    return seconds < 1 ? json_sprintf("%.1f ms", seconds * 1e3) : json_sprintf("%.1f s", seconds);
+}
+
+/* ---- cores ---- */
+
+static const struct column core_columns[] = {
+    {.key = "core", .title = "CORE"},
+    {.key = "busy", .title = "BUSY"},
+    {.key = "longest", .title = "LONGEST-STEP"},
+    {.key = "stalls", .title = "STALLS"},
+    {.key = "connections", .title = "CONNECTIONS"},
+    {.key = "partitions", .title = "PARTITIONS"},
+    {.key = "groups", .title = "GROUPS"},
+    {.key = "requests", .title = "REQUESTS/s"},
+    {.key = "in", .title = "IN/s", .unit = UNIT_BYTES},
+    {.key = "out", .title = "OUT/s", .unit = UNIT_BYTES},
+    {.key = "commits", .title = "COMMITS/s"},
+    {.key = "written", .title = "WRITTEN/s", .unit = UNIT_BYTES},
+    {.key = "tail", .title = "TAIL", .unit = UNIT_BYTES, .wide = true},
+    {.key = "journal", .title = "JOURNAL", .unit = UNIT_BYTES, .wide = true},
+    {.key = "cold", .title = "COLD-READ/s", .unit = UNIT_BYTES, .wide = true},
+};
+
+static json_t *core_row(const struct looks *l, const json_t *before, const json_t *now)
+{
+    bool responding = json_is_true(json_object_get(now, "responding"));
+    json_t *busy =
+        responding ? json_sprintf("%.0f%%", 100 * rate(l, before, now, "core_busy_seconds_total"))
+                   : json_string("stuck");
+    json_t *row =
+        json_pack("{s:O, s:o, s:o, s:O, s:O, s:O, s:O}", "core", json_object_get(now, "core"),
+                  "busy", busy, "longest", duration(number(now, "core_turn_longest_seconds")),
+                  "stalls", json_object_get(now, "core_stalls_total"), "connections",
+                  json_object_get(now, "connections"), "partitions",
+                  json_object_get(now, "partitions"), "groups", json_object_get(now, "groups"));
+    if (!row)
+        return json_object();
+    static const struct {
+        const char *key, *of;
+    } rates[] = {{"in", "network_received_bytes_total"},
+                 {"out", "network_sent_bytes_total"},
+                 {"written", "storage_written_bytes_total"},
+                 {"cold", "fetch_cold_bytes_total"}};
+    for (size_t i = 0; i < array_count(rates); i++)
+        (void)json_object_set_new(row, rates[i].key, rounded(rate(l, before, now, rates[i].of)));
+    (void)json_object_set_new(row, "requests",
+                              rounded(rate(l, before, now, "requests_received_total")));
+    (void)json_object_set_new(row, "commits",
+                              rounded(rate(l, before, now, "journal_commits_total")));
+    (void)json_object_set(row, "tail", json_object_get(now, "log_tail_bytes"));
+    (void)json_object_set(row, "journal", json_object_get(now, "journal_used_bytes"));
+    return row;
+}
+
+static void print_cores(const struct looks *l)
+{
+    struct listing *listing = listing_open(l->inv, core_columns, array_count(core_columns));
+    const json_t *cores = json_object_get(l->now, "cores");
+    const json_t *before = json_object_get(l->before, "cores");
+    size_t index;
+    const json_t *core;
+    json_array_foreach(cores, index, core)
+        listing_row(listing, core_row(l, json_array_get(before, index), core));
+    listing_close(listing);
+}
+
+/* ---- requests ---- */
+
+static const struct column request_columns[] = {
+    {.key = "api", .title = "REQUEST"},     {.key = "count", .title = "COUNT"},
+    {.key = "rate", .title = "PER-SECOND"}, {.key = "average", .title = "AVERAGE"},
+    {.key = "p50", .title = "P50"},         {.key = "p99", .title = "P99"},
+};
+
+/* The upper end of the bucket that holds the quantile: "<= 128 us". */
+static json_t *quantile(const json_t *bounds, const json_t *request, double part)
+{
+    double wanted = number(request, "count") * part;
+    double below = 0;
+    size_t index;
+    const json_t *bucket;
+    json_array_foreach(json_object_get(request, "buckets"), index, bucket)
+    {
+        below += json_number_value(bucket);
+        if (below >= wanted)
+            return duration(json_number_value(json_array_get(bounds, index)));
+    }
+    return json_string("more");
+}
+
+static const json_t *request_named(const json_t *object, const char *name)
+{
+    size_t index;
+    const json_t *request;
+    json_array_foreach(json_object_get(object, "requests"), index,
+                       request) if (strcmp(text(request, "api"), name) == 0) return request;
+    return NULL;
+}
+
+static void print_requests(const struct looks *l)
+{
+    struct listing *listing = listing_open(l->inv, request_columns, array_count(request_columns));
+    const json_t *bounds = json_object_get(l->now, "bucket_seconds");
+    size_t index;
+    const json_t *request;
+    json_array_foreach(json_object_get(l->now, "requests"), index, request)
+    {
+        const char *name = text(request, "api");
+        double count = number(request, "count");
+        listing_row(
+            listing,
+            json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "api", name, "count",
+                      json_object_get(request, "count"), "rate",
+                      rounded(rate(l, request_named(l->before, name), request, "count")), "average",
+                      duration(count > 0 ? number(request, "seconds") / count : 0), "p50",
+                      quantile(bounds, request, 0.5), "p99", quantile(bounds, request, 0.99)));
+    }
+    listing_close(listing);
+}
+
+/* ---- the screen ---- */
+
+static void print_uptime(double seconds)
+{
+    unsigned long whole = (unsigned long)seconds;
+    if (whole >= 86400)
+        printf("up %lu d %lu h", whole / 86400, whole / 3600 % 24);
+    else if (whole >= 3600)
+        printf("up %lu h %lu min", whole / 3600, whole / 60 % 60);
+    else if (whole >= 60)
+        printf("up %lu min %lu s", whole / 60, whole % 60);
+    else
+        printf("up %.1f s", seconds);
+}
+
+static void print_head(const struct looks *l, bool good)
+{
+    char resident[BYTES_TEXT_SIZE];
+    char room[BYTES_TEXT_SIZE];
+    char size[BYTES_TEXT_SIZE];
+    const json_t *process = json_object_get(l->now, "process");
+    const json_t *process_before = json_object_get(l->before, "process");
+    printf("millrace %s  ", text(l->now, "version"));
+    if (json_object_get(l->now, "node_id"))
+        printf("node %.0f  ", number(l->now, "node_id"));
+    print_uptime(number(process, "uptime_seconds"));
+    printf("  %s\n", good ? "ready" : "NOT READY");
+    if (!json_object_get(l->now, "cores"))
+        return;
+    printf("cluster %s  topics %.0f  partitions %.0f  kafka", text(l->now, "cluster_id"),
+           number(l->now, "topics"), number(l->now, "partitions"));
+    size_t index;
+    const json_t *listener;
+    json_array_foreach(json_object_get(l->now, "listeners"), index, listener)
+        printf(" %s", json_string_value(listener));
+    printf("\nmemory %s  cpu %.2f cores  files %.0f  data %s (%s of %s free)\n",
+           bytes_text((int64_t)number(process, "resident_bytes"), resident),
+           rate(l, process_before, process, "cpu_seconds"), number(process, "open_fds"),
+           text(l->now, "data_dir"),
+           bytes_text((int64_t)number(l->now, "storage_free_bytes"), room),
+           bytes_text((int64_t)number(l->now, "storage_size_bytes"), size));
+}
+
+/* Clients are served, every core answers, and none has lost its disk. */
+static bool is_good(const json_t *object)
+{
+    bool good = json_is_true(json_object_get(object, "ready"));
+    size_t index;
+    const json_t *core;
+    json_array_foreach(json_object_get(object, "cores"), index, core) good &=
+        json_is_true(json_object_get(core, "responding")) && number(core, "log_offline") == 0;
+    return good;
+}
+
+static void print(struct looks *l, bool good)
+{
+    l->seconds = number(json_object_get(l->now, "process"), "uptime_seconds") -
+                 number(json_object_get(l->before, "process"), "uptime_seconds");
+    if (format_of(l->inv) == FORMAT_AWK) {
+        print_cores(l);
+        return;
+    }
+    print_head(l, good);
+    if (!json_object_get(l->now, "cores"))
+        return;
+    print_cores(l);
+    print_requests(l);
+}
+
+int cmd_status(struct invocation *inv)
+{
+    struct looks l = {.inv = inv};
+    int code = read_address(&l);
+    if (code == EXIT_OK)
+        code = look_twice(&l);
+    if (code == EXIT_OK) {
+        bool good = is_good(l.now);
+        if (l.before)
+            print(&l, good);
+        else
+            print_object(inv, json_incref(l.now));
+        code = good ? EXIT_OK : EXIT_UNHEALTHY;
+    }
+    json_decref(l.before);
+    json_decref(l.now);
+    return code;
+}
