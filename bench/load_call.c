@@ -5,7 +5,7 @@
  */
 #include "bench/load.h"
 
-#include "core/batch_builder.h"
+#include "core/record/batch_builder.h"
 #include "net/err.h"
 #include "net/header.h"
 #include "net/kafka.h"

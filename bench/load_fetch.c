@@ -6,7 +6,7 @@
  */
 #include "bench/load.h"
 
-#include "core/batch.h"
+#include "core/record/batch.h"
 #include "net/kafka.h"
 
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  * Checksums and the check of a produced batch, for the benchmarks.
  */
 #include "bench/shim.h"
-#include "core/batch_builder.h"
-#include "core/batch_check.h"
+#include "core/record/batch_builder.h"
+#include "core/record/batch_check.h"
 #include "io/crc.h"
 #include "io/mem.h"
 

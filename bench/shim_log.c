@@ -6,8 +6,8 @@
  * checks, the copy with its CRC, the journal's groups, lazy writes, checkpoints and rolls.
  */
 #include "bench/shim.h"
-#include "core/batch.h"
-#include "core/log_dir.h"
+#include "core/log/log_dir.h"
+#include "core/record/batch.h"
 #include "io/crc.h"
 #include "io/mem.h"
 

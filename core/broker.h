@@ -5,12 +5,12 @@
  */
 #pragma once
 
-#include "core/codec.h"
-#include "core/conf.h"
-#include "core/image.h"
-#include "core/log_dir.h"
+#include "core/conf/conf.h"
+#include "core/log/log_dir.h"
+#include "core/metadata/image.h"
 #include "core/partition.h"
 #include "core/plan.h"
+#include "core/record/codec.h"
 #include "net/conn.h"
 #include "net/listen.h"
 

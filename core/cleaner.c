@@ -2,7 +2,7 @@
 #include "core/cleaner.h"
 
 #include "core/clock_jump.h"
-#include "core/log_clean.h"
+#include "core/log/log_clean.h"
 #include "io/diag.h"
 #include "io/mem.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The cleaner of a shard: partitions whose cleanup.policy compacts, one after another (D8 to D11).
- * A sweep looks at all of them every log.cleaner.backoff.ms. One is cleaned (core/log_clean.h) when
- * the part that no pass has seen is more than min.cleanable.dirty.ratio of what may be compacted,
- * or holds a record that is older than max.compaction.lag.ms.
+ * A sweep looks at all of them every log.cleaner.backoff.ms. One is cleaned (core/log/log_clean.h)
+ * when the part that no pass has seen is more than min.cleanable.dirty.ratio of what may be
+ * compacted, or holds a record that is older than max.compaction.lag.ms.
  *
  * Never touched: the active segment, what is not stable yet, and from the first segment on that
  * holds a record younger than min.compaction.lag.ms.

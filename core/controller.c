@@ -20,8 +20,8 @@
 #include "core/controller_step.h"
 
 #include "core/broker.h"
-#include "core/membership.h"
-#include "core/metadata_log.h"
+#include "core/metadata/membership.h"
+#include "core/metadata/metadata_log.h"
 #include "io/diag.h"
 #include "io/mem.h"
 

@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "core/image.h"
+#include "core/metadata/image.h"
 #include "io/arena.h"
 #include "io/shard.h"
 #include "net/wire.h"

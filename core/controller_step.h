@@ -12,7 +12,7 @@
 #pragma once
 
 #include "core/controller.h"
-#include "core/image_edit.h"
+#include "core/metadata/image_edit.h"
 
 /* A batch is closed when it has grown past this: small batches keep the store responsive. */
 #define CONTROL_BATCH_BYTES (128U << 10)

@@ -7,7 +7,7 @@
  * lists of topics (sorted by name) and comparing pointers: 10,000 topics cost some 10 us.
  */
 #include "core/broker.h"
-#include "core/groups.h"
+#include "core/group/groups.h"
 #include "core/internal_topic.h"
 #include "core/partition_private.h"
 #include "io/diag.h"

@@ -14,8 +14,8 @@
  */
 #pragma once
 
-#include "core/image.h"
-#include "core/log.h"
+#include "core/log/log.h"
+#include "core/metadata/image.h"
 #include "net/err.h"
 
 struct broker_shard;

@@ -5,9 +5,9 @@
  * inflater, a long one yields between slices, a heavy one runs on a helper thread. The next append
  * starts when the one before it is in the log; durability is waited for by all together.
  */
-#include "core/batch_check.h"
 #include "core/broker.h"
 #include "core/partition_private.h"
+#include "core/record/batch_check.h"
 #include "io/mem.h"
 
 #include <stdio.h>

@@ -46,7 +46,7 @@ char *mem_strdup(const char *text)
 /* NORESERVE: the plan reserves address space for the worst case; what is never touched must not
  * count against a strict overcommit limit. No huge pages: to clear 2 MiB in a turn took 4 to 7 ms
  * where a host gives memory on demand, and one request in a hundred waited for it; memory that is
- * used again and again (core/tail.c) has little to gain from them. */
+ * used again and again (core/log/tail.c) has little to gain from them. */
 void *mem_pages(size_t size)
 {
     void *pages = mmap(NULL, round_up(size, 4096), PROT_READ | PROT_WRITE,

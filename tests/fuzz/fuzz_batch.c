@@ -8,7 +8,7 @@
  * step, with the checksum first or left to the copy; what was accepted is read back by the iterator
  * to the last record; and output stays inside its limit.
  */
-#include "core/batch_check.h"
+#include "core/record/batch_check.h"
 
 #include <stdlib.h>
 #include <string.h>

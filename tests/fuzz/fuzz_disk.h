@@ -9,8 +9,8 @@
  */
 #pragma once
 
-#include "core/log_dir.h"
-#include "core/recovery.h"
+#include "core/log/log_dir.h"
+#include "core/log/recovery.h"
 #include "io/sim/sim.h"
 #include "tests/unit/log_batches.h"
 

@@ -3,7 +3,7 @@
  * Metadata records and the images they add up to, from any bytes. What is accepted must come back
  * the same from its own snapshot.
  */
-#include "core/image_edit.h"
+#include "core/metadata/image_edit.h"
 #include "io/mem.h"
 #include "tests/unit/heap.h"
 

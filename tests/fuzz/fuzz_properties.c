@@ -3,8 +3,8 @@
  * Any bytes as a properties file, and any such file as a configuration: no crash, every bound of
  * the interface holds, and a configuration that is accepted has at least one listener.
  */
-#include "core/conf.h"
-#include "core/properties.h"
+#include "core/conf/conf.h"
+#include "core/conf/properties.h"
 
 #include <string.h>
 

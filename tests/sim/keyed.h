@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "core/record.h"
+#include "core/record/record.h"
 #include "tests/sim/model.h"
 
 #define KEYED_RECORDS_MAX 16384U

@@ -20,7 +20,7 @@
  */
 #pragma once
 
-#include "core/batch_builder.h"
+#include "core/record/batch_builder.h"
 #include "io/sim/sim.h"
 #include "io/uuid.h"
 #include "net/kafka.h"

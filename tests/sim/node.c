@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/node.h"
 
-#include "core/api.h"
+#include "core/api/api.h"
 #include "io/mem.h"
 
 #include <string.h>

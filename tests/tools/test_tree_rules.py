@@ -33,6 +33,8 @@ SPOILED = [
     ("direction", "io/a.c", SPDX + '#include "net/b.h"\n', "io/ may not include net/b.h"),
     ("direction", "net/b.c", SPDX + '#include "core/c.h"\n', "net/ may not include core/c.h"),
     ("direction", "core/c.c", SPDX + '#include "c.h"\n', "from the root"),
+    ("direction", "core/log/l.c", SPDX + '#include "core/c.h"\n', "core/log/ may not include core/c.h"),
+    ("direction", "core/log/l.c", SPDX + '#include "core/metadata/m.h"\n', "core/log/ may not include core/metadata/m.h"),
     ("direction", "core/c.c", SPDX + '#include "io/real/ring.h"\n', "private"),
     ("map", "io/lost.c", SPDX, "io/lost.c: not in"),
     ("map", "README.md", MAP.replace("| `net/b` | b |", "| `net/b` | b |\n| `net/gone` | b |"), "net/gone"),

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "core/batch.h"
+#include "core/record/batch.h"
 #include "io/crc.h"
 
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `millrace config list` and `millrace config explain`: the table of keys (core/conf.def), for
+ * `millrace config list` and `millrace config explain`: the table of keys (core/conf/conf.def), for
  * people. No broker is asked.
  */
-#include "core/conf.h"
+#include "core/conf/conf.h"
 #include "tools/millrace/output.h"
 
 #include <string.h>

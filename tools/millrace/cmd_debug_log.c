@@ -4,7 +4,7 @@
  * whether it is what was written. No broker is asked, so the files of one that does not start can
  * be looked at.
  */
-#include "core/record.h"
+#include "core/record/record.h"
 #include "io/mem.h"
 #include "tools/millrace/output.h"
 #include "tools/millrace/record_format.h"

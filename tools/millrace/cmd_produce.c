@@ -7,7 +7,7 @@
  * same sequence numbers. A batch leaves when it is full, has lingered, or the input has ended;
  * while a lane has both, the input is not read on, and so nothing grows without bound.
  */
-#include "core/batch_builder.h"
+#include "core/record/batch_builder.h"
 #include "io/mem.h"
 #include "net/err.h"
 #include "tools/millrace/cluster.h"

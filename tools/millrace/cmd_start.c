@@ -12,7 +12,7 @@
  * closed when no shard runs any more and no signal is waited for: until then a shard may ring the
  * bell of another, and this thread may print what the doors have counted.
  */
-#include "core/api.h"
+#include "core/api/api.h"
 #include "io/diag.h"
 #include "io/fs.h"
 #include "io/mem.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/millrace/metrics.h"
 
-#include "core/groups.h"
+#include "core/group/groups.h"
 #include "io/mem.h"
 
 #include <stdio.h>

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "core/batch_builder.h"
+#include "core/record/batch_builder.h"
 #include "io/io.h"
 #include "tools/millrace/record_format.h"
 

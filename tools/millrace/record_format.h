@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "core/record.h"
+#include "core/record/record.h"
 #include "tools/millrace/command.h"
 
 enum encoding { ENCODE_PLAIN, ENCODE_HEX, ENCODE_BASE64, ENCODE_JSON };

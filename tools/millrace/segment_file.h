@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "core/batch.h"
+#include "core/record/batch.h"
 
 struct segment_file {
     char *path;

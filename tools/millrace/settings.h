@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "core/codec.h"
+#include "core/record/codec.h"
 #include "tools/millrace/command.h"
 
 struct settings {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "core/broker.h"
-#include "core/conf.h"
+#include "core/conf/conf.h"
 #include "io/threads.h"
 #include "tools/millrace/admin.h"
 

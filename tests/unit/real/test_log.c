@@ -3,7 +3,7 @@
  * The log on a real directory: stop and start, kill -9, and what it costs. The measurement runs
  * when LOG_BENCH is set (seconds per row); the promise itself is tested under the simulated world.
  */
-#include "core/log_dir.h"
+#include "core/log/log_dir.h"
 #include "io/mem.h"
 #include "io/threads.h"
 #include "tests/unit/log_batches.h"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Groups and committed offsets as clients see them: handlers, coordinator and log together, over
- * restarts and crashes. What the state machine alone decides is in tests/unit/core/test_group.c.
+ * restarts and crashes. What the state machine alone decides is in
+ * tests/unit/core/group/test_group.c.
  */
-#include "core/batch_builder.h"
-#include "core/group_record.h"
+#include "core/group/group_record.h"
 #include "core/internal_topic.h"
+#include "core/record/batch_builder.h"
 #include "tests/unit/sim/desk.h"
 
 #include <errno.h>

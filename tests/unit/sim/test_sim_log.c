@@ -12,7 +12,7 @@
  * And the test bites: each deliberate mistake in the log is found within MISTAKE_SEEDS seeds.
  * SIM_LOG_SEEDS, SIM_LOG_FIRST and SIM_LOG_MISTAKE (a name) choose other runs.
  */
-#include "core/log_dir.h"
+#include "core/log/log_dir.h"
 #include "io/mem.h"
 #include "io/sim/sim.h"
 #include "tests/unit/log_batches.h"

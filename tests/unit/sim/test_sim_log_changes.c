@@ -18,7 +18,7 @@
  * And the test bites: each deliberate mistake about truncations is found. SIM_LOG_CHANGES_SEEDS,
  * SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
  */
-#include "core/log_dir.h"
+#include "core/log/log_dir.h"
 #include "io/mem.h"
 #include "io/sim/sim.h"
 #include "tests/unit/log_batches.h"

@@ -9,7 +9,7 @@
  */
 #include "core/broker.h"
 #include "core/controller.h"
-#include "core/store_sim.h"
+#include "core/metadata/store_sim.h"
 #include "io/mem.h"
 #include "io/sim/mem.h"
 #include "io/sim/sim.h"

@@ -3,8 +3,8 @@
  * Retention and DeleteRecords as clients see them (D2, D4, D5, D7, C6, C11): a whole broker in the
  * simulated world, whose clock the test moves. Records carry the time of their append, unless said.
  */
-#include "core/batch_builder.h"
 #include "core/internal_topic.h"
+#include "core/record/batch_builder.h"
 #include "core/retention.h"
 #include "tests/unit/sim/desk.h"
 

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * DescribeConfigs, AlterConfigs, IncrementalAlterConfigs for topics and brokers. What a key means
+ * and where its value comes from is core/conf/conf.h and core/conf/overrides.h; changes are the
+ * controller's.
+ */
+#include "core/api/api.h"
+#include "core/conf/overrides.h"
+#include "core/controller.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ConfigResource types. */
+enum config_resource {
+    CONFIG_TOPIC = 2,
+    CONFIG_BROKER = 4,
+};
+
+static enum api_resource resource_of(int8_t type)
+{
+    return type == CONFIG_TOPIC ? RESOURCE_TOPIC : RESOURCE_CLUSTER;
+}
+
+static enum err denial_of(int8_t type)
+{
+    return type == CONFIG_TOPIC ? ERR_TOPIC_AUTHORIZATION_FAILED : ERR_CLUSTER_AUTHORIZATION_FAILED;
+}
+
+static bool may(struct request *q, enum api_operation operation, int8_t type, struct str name)
+{
+    return api_may(q, operation, resource_of(type),
+                   type == CONFIG_TOPIC ? name : str_of("kafka-cluster"));
+}
+
+/* ---- DescribeConfigs ---- */
+
+struct describe {
+    struct api_work work;
+    struct request *q;
+    struct describe_configs_request request;
+    struct describe_configs_response response;
+    bool failed;
+};
+
+static struct str arena_str(struct request *q, const char *text)
+{
+    return str_of(text ? arena_text(&q->arena, text) : NULL);
+}
+
+static bool entry_fill(struct describe *d, const struct conf_view *view, const struct conf_key *key,
+                       struct describe_configs_response_config *out)
+{
+    struct request *q = d->q;
+    struct conf_entry entry;
+    conf_describe(view, key, &entry);
+    init_describe_configs_response_config(out);
+    out->name = str_of(key->name);
+    out->value = arena_str(q, entry.value.text);
+    out->read_only = entry.read_only;
+    out->config_source = (int8_t)entry.value.source;
+    out->is_sensitive = entry.sensitive;
+    out->config_type = conf_type_of(key);
+    if (d->request.include_documentation)
+        out->documentation = str_of(key->doc);
+    if (!d->request.include_synonyms)
+        return true;
+    out->synonyms = arena_array(&q->arena, entry.synonym_count, sizeof(*out->synonyms));
+    if (!out->synonyms)
+        return false;
+    for (uint32_t i = 0; i < entry.synonym_count; i++)
+        out->synonyms[out->synonyms_count++] =
+            (struct describe_configs_response_synonym){.name = str_of(entry.synonym[i].name),
+                                                       .value = arena_str(q, entry.synonym[i].text),
+                                                       .source = (int8_t)entry.synonym[i].source};
+    return true;
+}
+
+static bool key_wanted(const struct describe_configs_request_resource *in,
+                       const struct conf_view *view, const struct conf_key *key)
+{
+    if (in->configuration_keys_count < 0)
+        return conf_is_listed(view, key);
+    for (int32_t i = 0; i < in->configuration_keys_count; i++)
+        if (str_equal(in->configuration_keys[i], str_of(key->name)))
+            return true;
+    return false;
+}
+
+static bool entries_fill(struct describe *d, const struct describe_configs_request_resource *in,
+                         const struct conf_view *view, enum conf_scope scope,
+                         struct describe_configs_response_result *out)
+{
+    out->configs = arena_array(&d->q->arena, conf_key_count, sizeof(*out->configs));
+    if (!out->configs)
+        return false;
+    for (uint16_t i = 0; i < conf_key_count; i++) {
+        const struct conf_key *key = &conf_keys[i];
+        if (key->scope == scope && key_wanted(in, view, key) &&
+            !entry_fill(d, view, key, &out->configs[out->configs_count++]))
+            return false;
+    }
+    return true;
+}
+
+static void result_refuse(struct describe_configs_response_result *out, enum err error,
+                          const char *message)
+{
+    out->error_code = (int16_t)error;
+    out->error_message = str_of(message);
+}
+
+/* "" is the default of all brokers, else it has to be this one (C8). */
+static bool broker_named(struct broker_shard *bs, struct str name)
+{
+    char id[16];
+    snprintf(id, sizeof(id), "%d", bs->broker->node_id);
+    return name.len == 0 || str_equal(name, str_of(id));
+}
+
+static bool resource_fill(struct describe *d, const struct describe_configs_request_resource *in,
+                          struct describe_configs_response_result *out)
+{
+    struct broker_shard *bs = api_shard(d->q);
+    init_describe_configs_response_result(out);
+    out->resource_type = in->resource_type;
+    out->resource_name = in->resource_name;
+    if (in->resource_type != CONFIG_TOPIC && in->resource_type != CONFIG_BROKER) {
+        result_refuse(out, ERR_INVALID_REQUEST, "only topics and brokers have configurations here");
+        return true;
+    }
+    if (!may(d->q, OPERATION_DESCRIBE_CONFIGS, in->resource_type, in->resource_name)) {
+        result_refuse(out, denial_of(in->resource_type), NULL);
+        return true;
+    }
+    if (in->resource_type == CONFIG_BROKER) {
+        if (!broker_named(bs, in->resource_name)) {
+            result_refuse(out, ERR_INVALID_REQUEST, "ask the broker itself for its configuration");
+            return true;
+        }
+        struct conf_view view = image_view(d->work.image, NULL);
+        return entries_fill(d, in, &view, CONF_BROKER, out);
+    }
+    const struct topic_image *topic =
+        image_topic_by_name(d->work.image, in->resource_name.data, (size_t)in->resource_name.len);
+    if (!topic) {
+        result_refuse(out, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+        return true;
+    }
+    struct conf_view view = image_view(d->work.image, topic);
+    return entries_fill(d, in, &view, CONF_TOPIC, out);
+}
+
+static bool describe_step(struct api_work *work)
+{
+    struct describe *d = container_of(work, struct describe, work);
+    int32_t next = d->response.results_count;
+    if (next == d->request.resources_count)
+        return false;
+    d->response.results_count++;
+    d->failed = !resource_fill(d, &d->request.resources[next], &d->response.results[next]);
+    return !d->failed;
+}
+
+static void described(struct api_work *work)
+{
+    struct describe *d = container_of(work, struct describe, work);
+    if (d->failed)
+        api_malformed(d->q);
+    else
+        api_work_answer(work, KAFKA_DESCRIBE_CONFIGS_RESPONSE, &d->response);
+}
+
+void api_describe_configs(struct broker_shard *bs, struct request *q)
+{
+    (void)bs;
+    struct describe *d = arena_alloc(&q->arena, sizeof(*d));
+    if (!d) {
+        api_malformed(q);
+        return;
+    }
+    memset(d, 0, sizeof(*d));
+    api_work_init(&d->work, q);
+    d->q = q;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_describe_configs_response(&d->response);
+    if (!read_describe_configs_request(&rd, &q->arena, q->header.request_api_version,
+                                       &d->request)) {
+        api_malformed(q);
+        return;
+    }
+    d->response.results =
+        arena_array(&q->arena, (size_t)d->request.resources_count, sizeof(*d->response.results));
+    if (d->response.results)
+        api_work_go(&d->work, describe_step, described);
+    else
+        api_malformed(q);
+}
+
+/* ---- changes ---- */
+
+struct alter {
+    struct control_op control;
+    struct request *q;
+    union {
+        struct alter_configs_request replace;
+        struct incremental_alter_configs_request change;
+    } request;
+};
+
+static struct alter *alter_new(struct request *q, enum control_kind kind,
+                               void (*done)(struct control_op *op))
+{
+    struct alter *op = arena_alloc(&q->arena, sizeof(*op));
+    if (!op)
+        return NULL;
+    memset(op, 0, sizeof(*op));
+    op->q = q;
+    control_op_init(&op->control, kind, &q->arena, done);
+    return op;
+}
+
+static void item_check(struct alter *op, struct control_item *item)
+{
+    const char *message = NULL;
+    enum err error = ERR_NONE;
+    if (item->resource_type != CONFIG_TOPIC && item->resource_type != CONFIG_BROKER) {
+        error = ERR_INVALID_REQUEST;
+        message = "only topics and brokers have configurations here";
+    } else if (!may(op->q, OPERATION_ALTER_CONFIGS, item->resource_type, item->name)) {
+        error = denial_of(item->resource_type);
+    } else if (item->resource_type == CONFIG_BROKER &&
+               !broker_named(api_shard(op->q), item->name)) {
+        error = ERR_INVALID_REQUEST;
+        message = "there is no such broker";
+    }
+    item->error = (int16_t)error;
+    item->message = message;
+}
+
+static void on_replaced(struct control_op *control)
+{
+    struct alter *op = container_of(control, struct alter, control);
+    struct request *q = op->q;
+    struct alter_configs_response response;
+    init_alter_configs_response(&response);
+    response.responses =
+        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.responses));
+    if (!response.responses) {
+        api_malformed(q);
+        return;
+    }
+    for (int32_t i = 0; i < control->item_count; i++) {
+        const struct control_item *item = &control->items[i];
+        response.responses[response.responses_count++] = (struct alter_configs_response_response){
+            .error_code = control_item_error(control, item),
+            .error_message = str_of(item->message),
+            .resource_type = item->resource_type,
+            .resource_name = item->name};
+    }
+    api_answer(q, KAFKA_ALTER_CONFIGS_RESPONSE, &response);
+}
+
+static bool replace_item(struct alter *op, const struct alter_configs_request_resource *in,
+                         struct control_item *item)
+{
+    struct control_config *configs =
+        arena_array(&op->q->arena, (size_t)in->configs_count, sizeof(*configs));
+    if (!configs)
+        return false;
+    for (int32_t i = 0; i < in->configs_count; i++)
+        configs[i] =
+            (struct control_config){.name = in->configs[i].name, .value = in->configs[i].value};
+    *item = (struct control_item){.name = in->resource_name,
+                                  .resource_type = in->resource_type,
+                                  .configs = configs,
+                                  .config_count = in->configs_count};
+    item_check(op, item);
+    return true;
+}
+
+void api_alter_configs(struct broker_shard *bs, struct request *q)
+{
+    struct alter *op = alter_new(q, CONTROL_ALTER_CONFIGS, on_replaced);
+    struct rd rd;
+    rd_init(&rd, q->body);
+    if (!op || !read_alter_configs_request(&rd, &q->arena, q->header.request_api_version,
+                                           &op->request.replace)) {
+        api_malformed(q);
+        return;
+    }
+    const struct alter_configs_request *request = &op->request.replace;
+    op->control.validate_only = request->validate_only;
+    bool whole = control_op_items(&op->control, request->resources_count);
+    for (int32_t i = 0; whole && i < request->resources_count; i++)
+        whole = replace_item(op, &request->resources[i], &op->control.items[i]);
+    if (whole)
+        controller_submit(bs, &op->control);
+    else
+        api_malformed(q);
+}
+
+static void on_changed(struct control_op *control)
+{
+    struct alter *op = container_of(control, struct alter, control);
+    struct request *q = op->q;
+    struct incremental_alter_configs_response response;
+    init_incremental_alter_configs_response(&response);
+    response.responses =
+        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.responses));
+    if (!response.responses) {
+        api_malformed(q);
+        return;
+    }
+    for (int32_t i = 0; i < control->item_count; i++) {
+        const struct control_item *item = &control->items[i];
+        response.responses[response.responses_count++] =
+            (struct incremental_alter_configs_response_response){
+                .error_code = control_item_error(control, item),
+                .error_message = str_of(item->message),
+                .resource_type = item->resource_type,
+                .resource_name = item->name};
+    }
+    api_answer(q, KAFKA_INCREMENTAL_ALTER_CONFIGS_RESPONSE, &response);
+}
+
+static bool change_item(struct alter *op,
+                        const struct incremental_alter_configs_request_resource *in,
+                        struct control_item *item)
+{
+    struct control_config *configs =
+        arena_array(&op->q->arena, (size_t)in->configs_count, sizeof(*configs));
+    if (!configs)
+        return false;
+    for (int32_t i = 0; i < in->configs_count; i++)
+        configs[i] = (struct control_config){.name = in->configs[i].name,
+                                             .value = in->configs[i].value,
+                                             .operation = in->configs[i].config_operation};
+    *item = (struct control_item){.name = in->resource_name,
+                                  .resource_type = in->resource_type,
+                                  .configs = configs,
+                                  .config_count = in->configs_count};
+    item_check(op, item);
+    return true;
+}
+
+void api_incremental_alter_configs(struct broker_shard *bs, struct request *q)
+{
+    struct alter *op = alter_new(q, CONTROL_INCREMENTAL_ALTER_CONFIGS, on_changed);
+    struct rd rd;
+    rd_init(&rd, q->body);
+    if (!op || !read_incremental_alter_configs_request(
+                   &rd, &q->arena, q->header.request_api_version, &op->request.change)) {
+        api_malformed(q);
+        return;
+    }
+    const struct incremental_alter_configs_request *request = &op->request.change;
+    op->control.validate_only = request->validate_only;
+    bool whole = control_op_items(&op->control, request->resources_count);
+    for (int32_t i = 0; whole && i < request->resources_count; i++)
+        whole = change_item(op, &request->resources[i], &op->control.items[i]);
+    if (whole)
+        controller_submit(bs, &op->control);
+    else
+        api_malformed(q);
+}

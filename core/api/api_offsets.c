@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ListOffsets and OffsetForLeaderEpoch: questions about partitions, answered by
+ * core/api/offset_lookup.c on their home shards.
+ */
+#include "core/api/api.h"
+#include "core/api/offset_lookup.h"
+
+#include <string.h>
+
+/* ListOffsets' special timestamps and the first version of each (L1). */
+enum list_timestamp {
+    LIST_LATEST = -1,
+    LIST_EARLIEST = -2,
+    LIST_MAX_TIMESTAMP = -3,  /* 7+, KIP-734 */
+    LIST_EARLIEST_LOCAL = -4, /* 8+, KIP-405 */
+    LIST_LATEST_TIERED = -5,  /* 9+, KIP-1005 */
+};
+
+#define ISOLATION_COMMITTED 1
+#define REPLICA_CONSUMER    (-1)
+
+#define ASK_ITEMS 8U /* per step */
+
+/* The next partition to ask about. */
+struct cursor {
+    int32_t topic;
+    int32_t partition;
+    const struct topic_image *image; /* of the topic, once it is begun */
+    bool begun;
+    bool failed;
+};
+
+static void cursor_next_topic(struct cursor *at)
+{
+    at->topic++;
+    at->partition = 0;
+    at->begun = false;
+}
+
+struct list_offsets {
+    struct api_work work;
+    struct request *q;
+    struct list_offsets_request request;
+    struct list_offsets_response response;
+    int32_t waiting;
+    struct cursor at;
+    const uint8_t *counts; /* of the topic that is being asked about, or NULL */
+};
+
+struct list_part {
+    struct offset_lookup lookup;
+    struct list_offsets *op;
+    struct list_offsets_response_partition *out;
+};
+
+static void list_one_less(struct list_offsets *op)
+{
+    if (--op->waiting > 0)
+        return;
+    api_work_answer(&op->work, KAFKA_LIST_OFFSETS_RESPONSE, &op->response);
+}
+
+static void on_listed(struct offset_lookup *lookup)
+{
+    struct list_part *part = container_of(lookup, struct list_part, lookup);
+    part->out->error_code = lookup->error;
+    part->out->offset = lookup->offset;
+    part->out->timestamp = lookup->found_timestamp;
+    part->out->leader_epoch = lookup->leader_epoch;
+    list_one_less(part->op);
+}
+
+static enum err question_of(int64_t timestamp, int16_t version, enum offset_question *question)
+{
+    switch (timestamp) {
+    case LIST_LATEST:
+        *question = OFFSET_LATEST;
+        return ERR_NONE;
+    case LIST_EARLIEST:
+        *question = OFFSET_EARLIEST;
+        return ERR_NONE;
+    case LIST_MAX_TIMESTAMP:
+        *question = OFFSET_MAX_TIMESTAMP;
+        return version >= 7 ? ERR_NONE : ERR_UNSUPPORTED_VERSION;
+    case LIST_EARLIEST_LOCAL:
+        *question = OFFSET_EARLIEST; /* nothing is tiered */
+        return version >= 8 ? ERR_NONE : ERR_UNSUPPORTED_VERSION;
+    default:
+        *question = OFFSET_OF_TIMESTAMP;
+        return timestamp >= 0 ? ERR_NONE : ERR_UNSUPPORTED_VERSION;
+    }
+}
+
+/* How often each partition of the topic is named: more than once is INVALID_REQUEST (L3). NULL when
+ * there is nothing to count, or no memory. */
+static uint8_t *count_names(struct list_offsets *op, const struct topic_image *topic,
+                            const struct list_offsets_request_topic *in)
+{
+    uint8_t *counts = topic ? arena_alloc(&op->q->arena, topic->partition_count) : NULL;
+    if (!counts)
+        return NULL;
+    memset(counts, 0, topic->partition_count);
+    for (int32_t i = 0; i < in->partitions_count; i++) {
+        int32_t partition = in->partitions[i].partition_index;
+        if (image_partition(topic, partition) && counts[partition] < 2)
+            counts[partition]++;
+    }
+    return counts;
+}
+
+static bool named_twice(const uint8_t *counts, const struct topic_image *topic, int32_t partition)
+{
+    return counts && image_partition(topic, partition) && counts[partition] > 1;
+}
+
+static void list_partition(struct list_offsets *op, const struct topic_image *topic,
+                           const struct list_offsets_request_partition *in,
+                           struct list_offsets_response_partition *out)
+{
+    struct request *q = op->q;
+    const int16_t version = q->header.request_api_version;
+    const struct partition_image *partition =
+        topic ? image_partition(topic, in->partition_index) : NULL;
+    enum offset_question question;
+    enum err error = question_of(in->timestamp, version, &question);
+    if (!partition)
+        error = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    else if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, str_of(topic->name)))
+        error = ERR_TOPIC_AUTHORIZATION_FAILED;
+    if (error == ERR_UNSUPPORTED_VERSION && in->timestamp == LIST_LATEST_TIERED && version >= 9)
+        return; /* nothing is tiered: no offset, no error */
+    struct list_part *part = error == ERR_NONE ? arena_alloc(&q->arena, sizeof(*part)) : NULL;
+    if (!part) {
+        out->error_code = (int16_t)(error == ERR_NONE ? ERR_UNKNOWN_SERVER_ERROR : error);
+        return;
+    }
+    part->op = op;
+    part->out = out;
+    part->lookup = (struct offset_lookup){
+        .key = {.topic_id = topic->id, .partition = in->partition_index},
+        .home = partition->home,
+        .question = question,
+        .timestamp = in->timestamp,
+        .current_leader_epoch = in->current_leader_epoch,
+        .committed_only = op->request.isolation_level == ISOLATION_COMMITTED,
+        .done = on_listed,
+    };
+    op->waiting++;
+    offset_lookup_start(api_shard(q), &part->lookup);
+}
+
+static bool list_topic(struct list_offsets *op, const struct list_offsets_request_topic *in,
+                       struct list_offsets_response_topic *out)
+{
+    struct request *q = op->q;
+    op->at.begun = true;
+    op->at.image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    op->response.topics_count++;
+    init_list_offsets_response_topic(out);
+    out->name = in->name;
+    out->partitions =
+        arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+    op->counts = count_names(op, op->at.image, in);
+    return out->partitions != NULL;
+}
+
+static void list_next(struct list_offsets *op)
+{
+    struct cursor *at = &op->at;
+    const struct list_offsets_request_topic *in = &op->request.topics[at->topic];
+    struct list_offsets_response_topic *out = &op->response.topics[at->topic];
+    if (!at->begun && !list_topic(op, in, out)) {
+        at->failed = true;
+        return;
+    }
+    if (at->partition == in->partitions_count) {
+        cursor_next_topic(at);
+        return;
+    }
+    const struct list_offsets_request_partition *asked = &in->partitions[at->partition++];
+    struct list_offsets_response_partition *answer = &out->partitions[out->partitions_count++];
+    init_list_offsets_response_partition(answer);
+    answer->partition_index = asked->partition_index;
+    if (named_twice(op->counts, at->image, asked->partition_index))
+        answer->error_code = ERR_INVALID_REQUEST;
+    else
+        list_partition(op, at->image, asked, answer);
+}
+
+static bool list_step(struct api_work *work)
+{
+    struct list_offsets *op = container_of(work, struct list_offsets, work);
+    for (unsigned i = 0; i < ASK_ITEMS; i++) {
+        if (op->at.failed || op->at.topic == op->request.topics_count)
+            return false;
+        list_next(op);
+    }
+    return true;
+}
+
+static void list_asked(struct api_work *work)
+{
+    list_one_less(container_of(work, struct list_offsets, work));
+}
+
+void api_list_offsets(struct broker_shard *bs, struct request *q)
+{
+    (void)bs;
+    struct list_offsets *op = arena_alloc(&q->arena, sizeof(*op));
+    if (!op) {
+        api_malformed(q);
+        return;
+    }
+    memset(op, 0, sizeof(*op));
+    api_work_init(&op->work, q);
+    op->q = q;
+    op->waiting = 1;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_list_offsets_response(&op->response);
+    if (!read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+        api_malformed(q);
+        return;
+    }
+    op->response.topics =
+        arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
+    op->at.failed = !op->response.topics;
+    api_work_go(&op->work, list_step, list_asked);
+}
+
+/* ---- OffsetForLeaderEpoch ---- */
+
+struct epoch_ends {
+    struct api_work work;
+    struct request *q;
+    struct offset_for_leader_epoch_request request;
+    struct offset_for_leader_epoch_response response;
+    int32_t waiting;
+    struct cursor at;
+};
+
+struct epoch_part {
+    struct offset_lookup lookup;
+    struct epoch_ends *op;
+    struct offset_for_leader_epoch_response_partition *out;
+};
+
+static void epoch_one_less(struct epoch_ends *op)
+{
+    if (--op->waiting > 0)
+        return;
+    api_work_answer(&op->work, KAFKA_OFFSET_FOR_LEADER_EPOCH_RESPONSE, &op->response);
+}
+
+static void on_epoch_end(struct offset_lookup *lookup)
+{
+    struct epoch_part *part = container_of(lookup, struct epoch_part, lookup);
+    part->out->error_code = lookup->error;
+    part->out->leader_epoch = lookup->leader_epoch;
+    part->out->end_offset = lookup->offset;
+    epoch_one_less(part->op);
+}
+
+static void epoch_partition(struct epoch_ends *op, const struct topic_image *topic,
+                            const struct offset_for_leader_epoch_request_partition *in,
+                            struct offset_for_leader_epoch_response_partition *out)
+{
+    struct request *q = op->q;
+    const struct partition_image *partition = topic ? image_partition(topic, in->partition) : NULL;
+    init_offset_for_leader_epoch_response_partition(out);
+    out->partition = in->partition;
+    if (!partition) {
+        out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return;
+    }
+    if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_TOPIC, str_of(topic->name))) {
+        out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+        return;
+    }
+    struct epoch_part *part = arena_alloc(&q->arena, sizeof(*part));
+    if (!part) {
+        out->error_code = ERR_UNKNOWN_SERVER_ERROR;
+        return;
+    }
+    part->op = op;
+    part->out = out;
+    part->lookup = (struct offset_lookup){
+        .key = {.topic_id = topic->id, .partition = in->partition},
+        .home = partition->home,
+        .question = OFFSET_END_OF_EPOCH,
+        .asked_epoch = in->leader_epoch,
+        .current_leader_epoch = in->current_leader_epoch,
+        .done = on_epoch_end,
+    };
+    op->waiting++;
+    offset_lookup_start(api_shard(q), &part->lookup);
+}
+
+static bool epoch_topic(struct epoch_ends *op,
+                        const struct offset_for_leader_epoch_request_topic *in,
+                        struct offset_for_leader_epoch_response_topic *out)
+{
+    struct request *q = op->q;
+    op->at.begun = true;
+    op->at.image = image_topic_by_name(op->work.image, in->topic.data, (size_t)in->topic.len);
+    op->response.topics_count++;
+    init_offset_for_leader_epoch_response_topic(out);
+    out->topic = in->topic;
+    out->partitions =
+        arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+    return out->partitions != NULL;
+}
+
+static void epoch_next(struct epoch_ends *op)
+{
+    struct cursor *at = &op->at;
+    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[at->topic];
+    struct offset_for_leader_epoch_response_topic *out = &op->response.topics[at->topic];
+    if (!at->begun && !epoch_topic(op, in, out)) {
+        at->failed = true;
+        return;
+    }
+    if (at->partition == in->partitions_count) {
+        cursor_next_topic(at);
+        return;
+    }
+    epoch_partition(op, at->image, &in->partitions[at->partition++],
+                    &out->partitions[out->partitions_count++]);
+}
+
+static bool epoch_step(struct api_work *work)
+{
+    struct epoch_ends *op = container_of(work, struct epoch_ends, work);
+    for (unsigned i = 0; i < ASK_ITEMS; i++) {
+        if (op->at.failed || op->at.topic == op->request.topics_count)
+            return false;
+        epoch_next(op);
+    }
+    return true;
+}
+
+static void epoch_asked(struct api_work *work)
+{
+    epoch_one_less(container_of(work, struct epoch_ends, work));
+}
+
+void api_offset_for_leader_epoch(struct broker_shard *bs, struct request *q)
+{
+    (void)bs;
+    struct epoch_ends *op = arena_alloc(&q->arena, sizeof(*op));
+    if (!op) {
+        api_malformed(q);
+        return;
+    }
+    memset(op, 0, sizeof(*op));
+    api_work_init(&op->work, q);
+    op->q = q;
+    op->waiting = 1;
+    struct rd rd;
+    rd_init(&rd, q->body);
+    init_offset_for_leader_epoch_response(&op->response);
+    if (!read_offset_for_leader_epoch_request(&rd, &q->arena, q->header.request_api_version,
+                                              &op->request)) {
+        api_malformed(q);
+        return;
+    }
+    op->response.topics =
+        arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
+    op->at.failed = !op->response.topics;
+    api_work_go(&op->work, epoch_step, epoch_asked);
+}

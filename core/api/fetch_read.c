@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Finding what a Fetch asks for, on the shards that own the partitions, and waiting there until it
+ * is enough.
+ *
+ * The parts of one home shard travel together (struct fetch_group). A group that finds enough, or
+ * something that must be told at once, is answered; one that does not parks: it watches its
+ * partitions, costs nothing until one of them moves, then looks again. Enough for a group is what
+ * it had when it was here last and its share of what was missing then, rounded up: when all
+ * together have bytes_min, at least one of them has that much, so nothing that is enough goes
+ * unnoticed. The connection's shard then calls the others back (cancel) and counts; too little
+ * after all, and the groups go out again, each of them for more than it has, so that no round is in
+ * vain.
+ *
+ * Rules: F1 (when to answer), F2 (early wake-ups), F6, F8, F9 of the fetch semantics.
+ */
+#include "core/api/fetch_private.h"
+
+/* ---- on the home shard ---- */
+
+static void group_answered(struct fetch_group *group);
+
+static void on_group_answer(struct shard *here, struct mail *mail)
+{
+    (void)here;
+    group_answered(container_of(mail, struct fetch_group, mail));
+}
+
+static bool is_local(const struct fetch_group *group)
+{
+    return group->fetch->q->conn->net->sh->id == group->home;
+}
+
+static void group_answer(struct fetch_group *group)
+{
+    if (is_local(group))
+        group_answered(group);
+    else
+        shard_answer(group->bs->sh, &group->mail, on_group_answer);
+}
+
+static void group_reread(struct shard *sh, struct task *task);
+static void group_reading(struct shard *sh, struct task *task);
+
+static void unwatch(struct fetch_group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++)
+        partition_watch_remove(&group->parts[i]->watch);
+}
+
+static void on_wake(struct partition_watch *watch)
+{
+    struct fetch_part *part = container_of(watch, struct fetch_part, watch);
+    struct fetch_group *group = part->group;
+    if (!group->parked)
+        return;
+    group->parked = false;
+    unwatch(group);
+    group->reread = (struct task){.fn = group_reread, .name = "fetch.reread"};
+    shard_ready(group->bs->sh, &group->reread);
+}
+
+static void part_fail(struct fetch_part *part, enum err error)
+{
+    part->error = (int16_t)error;
+    part->high_watermark = -1;
+    part->last_stable_offset = -1;
+    part->log_start_offset = -1;
+    part->range.length = 0;
+    part->group->urgent = true;
+}
+
+/* False: a partition went while the others were looked for, and that must be told. */
+static bool park(struct fetch_group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        struct fetch_part *part = group->parts[i];
+        struct partition *pt = partition_find(&group->bs->partitions, &part->key);
+        if (!pt || pt->closing) {
+            part_fail(part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+            unwatch(group);
+            return false;
+        }
+        part->watch = (struct partition_watch){
+            .on_wake = on_wake,
+            .offset =
+                group->fetch->committed_only ? part->last_stable_offset : part->high_watermark,
+            .committed_only = group->fetch->committed_only,
+        };
+        partition_watch_add(pt, &part->watch);
+    }
+    group->parked = true;
+    return true;
+}
+
+static void group_found(struct fetch_group *group)
+{
+    bool enough = group->urgent || group->bytes >= group->enough;
+    if (enough || group->give_up || !group->fetch->may_wait)
+        group_answer(group);
+    else if (!park(group))
+        group_answer(group);
+}
+
+static void part_found(struct fetch_part *part)
+{
+    const struct log_find *find = &part->find;
+    if (find->verdict == LOG_OK) {
+        part->range = find->range;
+        part->check.begun = false;
+        part->group->bytes += find->range.length;
+    } else if (find->verdict == LOG_OUT_OF_RANGE) {
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+    } else {
+        part_fail(part, find->verdict == LOG_OFFLINE   ? ERR_KAFKA_STORAGE_ERROR
+                        : find->verdict == LOG_CORRUPT ? ERR_CORRUPT_MESSAGE
+                                                       : ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    }
+}
+
+static void one_found(struct fetch_group *group)
+{
+    must(group->finding > 0);
+    if (--group->finding == 0)
+        group_found(group);
+}
+
+static void on_found(struct log_find *find)
+{
+    struct fetch_part *part = container_of(find, struct fetch_part, find);
+    part_found(part);
+    one_found(part->group);
+}
+
+/* A reader that knows which epoch its last record had: does our history agree (F9)? */
+static bool diverges(const struct partition *pt, struct fetch_part *part)
+{
+    if (part->last_fetched_epoch < 0)
+        return false;
+    int32_t epoch;
+    int64_t end_offset;
+    if (!log_epoch_end(pt->log, part->last_fetched_epoch, &epoch, &end_offset)) {
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        return true;
+    }
+    if (epoch >= part->last_fetched_epoch && end_offset >= part->offset)
+        return false;
+    part->diverging_epoch = epoch;
+    part->diverging_end_offset = end_offset;
+    part->group->urgent = true;
+    return true;
+}
+
+static void part_read(struct fetch_part *part)
+{
+    struct fetch_group *group = part->group;
+    const struct fetch *f = group->fetch;
+    part->error = ERR_NONE;
+    part->range = (struct log_range){0};
+    part->diverging_epoch = -1;
+    struct partition *pt = partition_find(&group->bs->partitions, &part->key);
+    if (!pt) {
+        part_fail(part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        return;
+    }
+    enum err error = partition_check_leader(pt, part->current_leader_epoch);
+    if (error == ERR_NONE && log_shard_offline(group->bs->logs))
+        error = ERR_KAFKA_STORAGE_ERROR;
+    if (error != ERR_NONE) {
+        part_fail(part, error);
+        return;
+    }
+    part->high_watermark = pt->high_watermark;
+    part->last_stable_offset = partition_last_stable_offset(pt);
+    if (io_mutation(group->bs->sh->io, "fetch.high_watermark_early"))
+        part->high_watermark = part->last_stable_offset = pt->log->end_offset;
+    part->log_start_offset = pt->log->start_offset;
+    if (part->offset < pt->log->start_offset || part->offset > pt->log->end_offset) {
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        return;
+    }
+    if (diverges(pt, part))
+        return;
+    int64_t upto = f->committed_only ? part->last_stable_offset : part->high_watermark;
+    if (part->offset >= upto)
+        return;
+    part->find = (struct log_find){
+        .offset = part->offset,
+        .upto_offset = upto,
+        .bytes_max = (uint32_t)min_i64(part->bytes_max, f->bytes_max),
+        .one_at_least = true,
+        .done = on_found,
+    };
+    if (log_find(pt->log, &part->find))
+        part_found(part);
+    else
+        group->finding++;
+}
+
+#define READ_ITEMS 16U /* between looks at the clock */
+
+/* Many parts are read in several turns. */
+static void group_read_on(struct fetch_group *group)
+{
+    struct shard *sh = group->bs->sh;
+    const uint64_t began_ns = io_clock_ns(sh->io);
+    while (group->next < group->part_count) {
+        if (group->next % READ_ITEMS == READ_ITEMS - 1 && shard_should_yield(sh, began_ns)) {
+            group->reading = (struct task){.fn = group_reading, .name = "fetch.read"};
+            shard_ready(sh, &group->reading);
+            return;
+        }
+        struct fetch_part *part = group->parts[group->next++];
+        part->group = group;
+        part_read(part);
+    }
+    one_found(group);
+}
+
+static void group_reading(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    group_read_on(container_of(task, struct fetch_group, reading));
+}
+
+static void group_read(struct fetch_group *group)
+{
+    group->bytes = 0;
+    group->urgent = false;
+    group->finding = 1;
+    group->next = 0;
+    group_read_on(group);
+}
+
+static void group_reread(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    group_read(container_of(task, struct fetch_group, reread));
+}
+
+static void on_group(struct shard *here, struct mail *mail)
+{
+    struct fetch_group *group = container_of(mail, struct fetch_group, mail);
+    group->bs = broker_shard_of(here);
+    group_read(group);
+}
+
+static void on_cancel_back(struct shard *here, struct mail *mail);
+
+static void group_cancel(struct fetch_group *group)
+{
+    group->give_up = true;
+    if (!group->parked)
+        return; /* it is finding, or on its way back */
+    group->parked = false;
+    unwatch(group);
+    group_answer(group);
+}
+
+static void on_cancel(struct shard *here, struct mail *mail)
+{
+    group_cancel(container_of(mail, struct fetch_group, cancel));
+    shard_answer(here, mail, on_cancel_back);
+}
+
+/* ---- on the connection's shard ---- */
+
+static void cancel_groups(struct fetch *f);
+static void one_back(struct fetch *f);
+
+static void send_groups(struct fetch *f, uint64_t missing)
+{
+    struct shard *sh = f->q->conn->net->sh;
+    f->outstanding = 1;
+    f->sending = true;
+    f->calling_back = false;
+    for (uint32_t i = 0; i < f->group_count; i++) {
+        struct fetch_group *group = &f->groups[i];
+        group->away = true;
+        group->enough = group->bytes + (missing + f->group_count - 1) / f->group_count;
+        group->give_up = false;
+        group->parked = false;
+        f->outstanding++;
+        if (is_local(group))
+            on_group(sh, &group->mail);
+        else
+            shard_post(sh, group->home, &group->mail, on_group);
+    }
+    f->sending = false;
+    if (f->calling_back)
+        cancel_groups(f);
+    one_back(f);
+}
+
+/* Calls back the groups that are still away. */
+static void cancel_groups(struct fetch *f)
+{
+    f->calling_back = true;
+    if (f->sending)
+        return; /* when all have been sent */
+    struct shard *sh = f->q->conn->net->sh;
+    f->outstanding++; /* a cancel may bring the last of them */
+    for (uint32_t i = 0; i < f->group_count; i++) {
+        struct fetch_group *group = &f->groups[i];
+        if (!group->away || group->cancelling)
+            continue;
+        if (is_local(group)) {
+            group_cancel(group);
+        } else {
+            group->cancelling = true;
+            f->outstanding++;
+            shard_post(sh, group->home, &group->cancel, on_cancel);
+        }
+    }
+    one_back(f);
+}
+
+static void collect(struct fetch *f);
+
+static void one_back(struct fetch *f)
+{
+    must(f->outstanding > 0);
+    if (--f->outstanding == 0)
+        collect(f);
+}
+
+static void group_answered(struct fetch_group *group)
+{
+    struct fetch *f = group->fetch;
+    group->away = false;
+    if (f->outstanding > 1)
+        cancel_groups(f); /* one has enough: what have the others? */
+    one_back(f);
+}
+
+static void on_cancel_back(struct shard *here, struct mail *mail)
+{
+    (void)here;
+    struct fetch_group *group = container_of(mail, struct fetch_group, cancel);
+    group->cancelling = false;
+    one_back(group->fetch);
+}
+
+/* All groups are back. */
+static void collect(struct fetch *f)
+{
+    uint64_t bytes = 0;
+    bool urgent = false;
+    for (uint32_t i = 0; i < f->group_count; i++) {
+        bytes += f->groups[i].bytes;
+        urgent |= f->groups[i].urgent;
+    }
+    if (f->may_wait && !f->ending && !urgent && bytes < f->bytes_min) {
+        send_groups(f, f->bytes_min - bytes);
+        return;
+    }
+    timer_cancel(f->q->conn->net->sh, &f->deadline);
+    fetch_finish(f);
+}
+
+static void on_deadline(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    fetch_end(container_of(timer, struct fetch, deadline));
+}
+
+void fetch_end(struct fetch *f)
+{
+    if (f->ending)
+        return;
+    f->ending = true;
+    cancel_groups(f);
+}
+
+void fetch_read(struct fetch *f)
+{
+    struct shard *sh = f->q->conn->net->sh;
+    if (f->group_count == 0) { /* nothing to wait for (F1) */
+        fetch_finish(f);
+        return;
+    }
+    if (f->may_wait) {
+        f->deadline = (struct timer){.fn = on_deadline, .name = "fetch.deadline"};
+        timer_set(sh, &f->deadline,
+                  io_now_ns(sh->io) + (uint64_t)f->request.max_wait_ms * 1000000U);
+    }
+    send_groups(f, f->bytes_min);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bringing the logs of a directory back (log_dir_recover, core/log/log_dir.h). See
+ * core/log/recovery.c.
+ */
+#pragma once
+
+#include "core/log/journal_replay.h"
+#include "core/log/log_inside.h"
+#include "io/fs.h"
+
+/* Bytes of segments that a start reads at most to check them, all logs together: what lies between
+ * a log's anchor and its end (core/log/checkpoint.h), as long as there is room. 256 MiB take 0.1 to
+ * 0.8 seconds of a start; what is not checked here is checked when it is read. */
+#define RECOVERY_CHECK_MAX  (256ULL << 20)
+#define RECOVERY_CHECK_READ (256U << 10) /* at a time */
+
+char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
+void recovery_forget(struct log_dir *dir);                       /* what nobody adopted */
+
+/* A record of the journals that belongs to a log; the body points into the journal's bytes. */
+struct recovery_record {
+    uint64_t change;
+    uint16_t kind;
+    struct bytes_in body;
+    const char *path; /* of its journal, for sentences */
+    uint64_t position;
+    bool committed;       /* a later record says so */
+    struct log_place cut; /* what stands here or behind it a later truncation has dropped */
+};
+
+/* A log while it is brought back: what the newest entry says, then record by record onwards. */
+struct recovery_log {
+    struct log_id id;
+    uint32_t incarnation;
+    bool known; /* there is an entry */
+    struct checkpoint_entry entry;
+    struct epoch_history epochs;
+    struct producer_state producers;
+    struct recovery_record *records;
+    uint32_t record_count;
+    uint32_t record_size;
+
+    /* while replaying */
+    uint64_t change;              /* what the entry covered */
+    struct log_place covered;     /* the entry's flushed place */
+    struct log_place covered_end; /* and its end */
+    bool files_changed;           /* how many files there are is not what the entry counted */
+    struct log_anchors anchors;
+    char *directory;
+    struct recovered_segment *segments;
+    uint32_t segment_count;
+};
+
+/* Logs come back beside each other (fs_each): each worker has an error and memory of its own. */
+struct recovery_worker {
+    uint32_t failed_at; /* the index whose error this is */
+    struct log_error error;
+    uint8_t *buffer; /* RECOVERY_CHECK_READ bytes */
+};
+
+struct recovery {
+    struct log_dir *dir;
+    struct log_error *error;
+    struct fs_list list;        /* names in the directory */
+    struct recovery_log **logs; /* by name, once their names are known */
+    uint32_t count;
+    uint32_t size;
+    uint32_t *slots; /* index + 1 */
+    uint32_t slots_mask;
+    struct journal_file *journals;
+    uint32_t journal_count;
+    uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
+    uint64_t seed;
+    struct recovery_worker workers[FS_WORKERS];
+    uint64_t checked_bytes; /* of segments, against RECOVERY_CHECK_MAX; atomic */
+    const char *path_now;   /* file being read */
+    bool mistake_forget_producers;
+};
+
+/* For fuzzing: one entry; false when it cannot be read. */
+bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
+bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
+
+/* core/log/recovery_swap.c. The directory is to be flushed afterwards. */
+bool recovery_swap_finish(struct fs *fs, const char *directory, const struct swap_record *swap,
+                          struct log_error *error);
+/* A name that only a running broker has a use for. */
+bool recovery_is_left_over(const char *name);
+
+/* core/log/recovery_apply.c: one log's records, physically and logically; then its files are
+ * checked, cut and synced. */
+bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
+                         struct recovery_log *log);

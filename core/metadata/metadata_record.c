@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Each kind has one writer and one reader, side by side, so that their order of fields can be
+ * compared by eye.
+ */
+#include "core/metadata/metadata_record.h"
+
+#include "io/mem.h"
+
+#include <stdio.h>
+
+#define FLAG_MANDATORY 1U
+#define RECORD_VERSION 1U /* of all kinds, so far */
+
+static bool kind_is_known(uint16_t kind)
+{
+    switch (kind) {
+#define X(name, number, text, mandatory)                                                           \
+    case number:                                                                                   \
+        return true;
+        METADATA_KINDS(X)
+#undef X
+    default:
+        return false;
+    }
+}
+
+static bool kind_is_mandatory(enum metadata_kind kind)
+{
+    switch (kind) {
+#define X(name, number, text, mandatory)                                                           \
+    case METADATA_##name:                                                                          \
+        return mandatory;
+        METADATA_KINDS(X)
+#undef X
+    }
+    return true;
+}
+
+const char *metadata_kind_name(uint16_t kind)
+{
+    switch (kind) {
+#define X(name, number, text, mandatory)                                                           \
+    case number:                                                                                   \
+        return text;
+        METADATA_KINDS(X)
+#undef X
+#define X(name, number, text)                                                                      \
+    case number:                                                                                   \
+        return text;
+        METADATA_KINDS_RESERVED(X)
+#undef X
+    default:
+        return "unknown";
+    }
+}
+
+/* ---- pieces ---- */
+
+/* Length + 1, so that 0 is null. */
+static void put_str(struct bytes_out *out, struct str text)
+{
+    must(text.len < UINT16_MAX);
+    put_u16(out, (uint16_t)(text.len + 1));
+    if (text.len > 0)
+        put_bytes(out, text.data, (size_t)text.len);
+}
+
+static struct str take_str(struct bytes_in *in)
+{
+    int32_t len = (int32_t)take_u16(in) - 1;
+    if (len < 0)
+        return str_null();
+    const uint8_t *data = take_bytes(in, (size_t)len);
+    if (data != NULL && memchr(data, 0, (size_t)len) != NULL)
+        in->overrun = true; /* no text of ours: images keep texts with a zero at the end */
+    if (data == NULL || in->overrun)
+        return str_null();
+    return (struct str){(const char *)data, len};
+}
+
+static void put_uuid(struct bytes_out *out, const struct uuid *uuid)
+{
+    put_bytes(out, uuid->bytes, sizeof(uuid->bytes));
+}
+
+static struct uuid take_uuid(struct bytes_in *in)
+{
+    struct uuid uuid;
+    take_into(in, uuid.bytes, sizeof(uuid.bytes));
+    return uuid;
+}
+
+static void put_ids(struct bytes_out *out, const int32_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        put_i32(out, ids[i]);
+}
+
+/* Room for `count` things that take at least `bytes_each` of what is left; NULL marks `in`. */
+static void *take_room(struct bytes_in *in, struct arena *arena, uint64_t count, size_t bytes_each,
+                       size_t size)
+{
+    void *room = NULL;
+    if (count <= (uint64_t)(in->end - in->at) / bytes_each)
+        room = arena_array(arena, (size_t)count, size);
+    if (room == NULL)
+        in->overrun = true;
+    return room;
+}
+
+static const int32_t *take_ids(struct bytes_in *in, struct arena *arena, uint64_t count)
+{
+    int32_t *ids = take_room(in, arena, count, sizeof(*ids), sizeof(*ids));
+    for (uint64_t i = 0; ids != NULL && i < count; i++)
+        ids[i] = take_i32(in);
+    return ids;
+}
+
+/* ---- the kinds ---- */
+
+static void put_broker_up(struct bytes_out *out, const struct metadata_broker_up *up)
+{
+    put_i32(out, up->id);
+    put_i64(out, up->epoch);
+    put_uuid(out, &up->directory);
+    put_u8(out, up->lossy);
+    put_str(out, up->rack);
+    put_str(out, up->version);
+    put_u32(out, up->endpoint_count);
+    for (uint32_t i = 0; i < up->endpoint_count; i++) {
+        put_str(out, up->endpoints[i].listener);
+        put_str(out, up->endpoints[i].host);
+        put_u16(out, up->endpoints[i].port);
+    }
+}
+
+static void take_broker_up(struct bytes_in *in, struct arena *arena, struct metadata_broker_up *up)
+{
+    up->id = take_i32(in);
+    up->epoch = take_i64(in);
+    up->directory = take_uuid(in);
+    up->lossy = take_u8(in) != 0;
+    up->rack = take_str(in);
+    up->version = take_str(in);
+    up->endpoint_count = take_u32(in);
+    if (up->endpoint_count > METADATA_ENDPOINTS_MAX)
+        in->overrun = true;
+    struct metadata_endpoint *endpoints =
+        in->overrun ? NULL : take_room(in, arena, up->endpoint_count, 6, sizeof(*endpoints));
+    for (uint32_t i = 0; endpoints != NULL && i < up->endpoint_count; i++) {
+        endpoints[i].listener = take_str(in);
+        endpoints[i].host = take_str(in);
+        endpoints[i].port = take_u16(in);
+        if (endpoints[i].listener.len < 0 || endpoints[i].host.len < 0)
+            in->overrun = true;
+    }
+    up->endpoints = endpoints;
+    if (up->id < 0)
+        in->overrun = true;
+}
+
+static void put_topic_create(struct bytes_out *out, const struct metadata_topic_create *create)
+{
+    put_uuid(out, &create->id);
+    put_str(out, create->name);
+}
+
+static void take_topic_create(struct bytes_in *in, struct metadata_topic_create *create)
+{
+    create->id = take_uuid(in);
+    create->name = take_str(in);
+    if (create->name.len <= 0)
+        in->overrun = true;
+}
+
+static void put_partitions(struct bytes_out *out, const struct metadata_partitions *partitions)
+{
+    put_uuid(out, &partitions->topic_id);
+    put_i32(out, partitions->first);
+    put_u32(out, partitions->count);
+    put_u32(out, partitions->replica_count);
+    put_ids(out, partitions->replicas, (size_t)partitions->count * partitions->replica_count);
+}
+
+static void take_partitions(struct bytes_in *in, struct arena *arena,
+                            struct metadata_partitions *partitions)
+{
+    partitions->topic_id = take_uuid(in);
+    partitions->first = take_i32(in);
+    partitions->count = take_u32(in);
+    partitions->replica_count = take_u32(in);
+    if (partitions->first < 0 || partitions->count == 0 || partitions->count > INT32_MAX ||
+        partitions->replica_count == 0 || partitions->replica_count > METADATA_REPLICAS_MAX)
+        in->overrun = true;
+    if (!in->overrun)
+        partitions->replicas =
+            take_ids(in, arena, (uint64_t)partitions->count * partitions->replica_count);
+}
+
+static void put_partition_change(struct bytes_out *out,
+                                 const struct metadata_partition_change *change)
+{
+    put_uuid(out, &change->topic_id);
+    put_i32(out, change->partition);
+    put_i32(out, change->leader);
+    put_i32(out, change->leader_epoch);
+    put_i32(out, change->partition_epoch);
+    put_u32(out, change->replica_count);
+    put_ids(out, change->replicas, change->replica_count);
+    put_u32(out, change->isr_count);
+    put_ids(out, change->isr, change->isr_count);
+}
+
+static const int32_t *take_set(struct bytes_in *in, struct arena *arena, uint32_t *count)
+{
+    *count = take_u32(in);
+    if (*count > METADATA_REPLICAS_MAX)
+        in->overrun = true;
+    return in->overrun ? NULL : take_ids(in, arena, *count);
+}
+
+static void take_partition_change(struct bytes_in *in, struct arena *arena,
+                                  struct metadata_partition_change *change)
+{
+    change->topic_id = take_uuid(in);
+    change->partition = take_i32(in);
+    change->leader = take_i32(in);
+    change->leader_epoch = take_i32(in);
+    change->partition_epoch = take_i32(in);
+    change->replicas = take_set(in, arena, &change->replica_count);
+    change->isr = take_set(in, arena, &change->isr_count);
+    if (change->replica_count == 0)
+        in->overrun = true;
+}
+
+static void put_config(struct bytes_out *out, const struct metadata_config *config)
+{
+    put_u8(out, (uint8_t)config->resource);
+    put_uuid(out, &config->topic_id);
+    put_i32(out, config->broker_id);
+    put_u32(out, config->setting_count);
+    for (uint32_t i = 0; i < config->setting_count; i++) {
+        put_str(out, config->settings[i].name);
+        put_str(out, config->settings[i].value);
+    }
+}
+
+static void take_config(struct bytes_in *in, struct arena *arena, struct metadata_config *config)
+{
+    uint8_t resource = take_u8(in);
+    if (resource != METADATA_RESOURCE_TOPIC && resource != METADATA_RESOURCE_BROKER)
+        in->overrun = true;
+    config->resource =
+        resource == METADATA_RESOURCE_TOPIC ? METADATA_RESOURCE_TOPIC : METADATA_RESOURCE_BROKER;
+    config->topic_id = take_uuid(in);
+    config->broker_id = take_i32(in);
+    config->setting_count = take_u32(in);
+    struct metadata_setting *settings =
+        in->overrun ? NULL : take_room(in, arena, config->setting_count, 4, sizeof(*settings));
+    for (uint32_t i = 0; settings != NULL && i < config->setting_count; i++) {
+        settings[i].name = take_str(in);
+        settings[i].value = take_str(in);
+        if (settings[i].name.len <= 0 || settings[i].value.len < 0)
+            in->overrun = true;
+    }
+    config->settings = settings;
+}
+
+static void put_producer_ids(struct bytes_out *out, const struct metadata_producer_ids *ids)
+{
+    put_i32(out, ids->broker_id);
+    put_i64(out, ids->broker_epoch);
+    put_i64(out, ids->first);
+    put_i32(out, ids->count);
+}
+
+static void take_producer_ids(struct bytes_in *in, struct metadata_producer_ids *ids)
+{
+    ids->broker_id = take_i32(in);
+    ids->broker_epoch = take_i64(in);
+    ids->first = take_i64(in);
+    ids->count = take_i32(in);
+    if (ids->first < 0 || ids->count < 0 || ids->first > INT64_MAX - ids->count)
+        in->overrun = true;
+}
+
+static void put_body(struct bytes_out *out, const struct metadata_record *record)
+{
+    switch (record->kind) {
+    case METADATA_NOOP:
+        put_i32(out, record->noop.controller_id);
+        put_i32(out, record->noop.controller_epoch);
+        return;
+    case METADATA_BROKER_UP:
+        put_broker_up(out, &record->broker_up);
+        return;
+    case METADATA_TOPIC_CREATE:
+        put_topic_create(out, &record->topic_create);
+        return;
+    case METADATA_TOPIC_DELETE:
+        put_uuid(out, &record->topic_delete.id);
+        return;
+    case METADATA_PARTITIONS:
+        put_partitions(out, &record->partitions);
+        return;
+    case METADATA_PARTITION_CHANGE:
+        put_partition_change(out, &record->partition_change);
+        return;
+    case METADATA_CONFIG:
+        put_config(out, &record->config);
+        return;
+    case METADATA_PRODUCER_IDS:
+        put_producer_ids(out, &record->producer_ids);
+        return;
+    case METADATA_FEATURE:
+        put_str(out, record->feature.name);
+        put_i16(out, record->feature.level);
+        return;
+    }
+}
+
+static void take_body(struct bytes_in *in, struct arena *arena, struct metadata_record *record)
+{
+    switch (record->kind) {
+    case METADATA_NOOP:
+        record->noop.controller_id = take_i32(in);
+        record->noop.controller_epoch = take_i32(in);
+        return;
+    case METADATA_BROKER_UP:
+        take_broker_up(in, arena, &record->broker_up);
+        return;
+    case METADATA_TOPIC_CREATE:
+        take_topic_create(in, &record->topic_create);
+        return;
+    case METADATA_TOPIC_DELETE:
+        record->topic_delete.id = take_uuid(in);
+        return;
+    case METADATA_PARTITIONS:
+        take_partitions(in, arena, &record->partitions);
+        return;
+    case METADATA_PARTITION_CHANGE:
+        take_partition_change(in, arena, &record->partition_change);
+        return;
+    case METADATA_CONFIG:
+        take_config(in, arena, &record->config);
+        return;
+    case METADATA_PRODUCER_IDS:
+        take_producer_ids(in, &record->producer_ids);
+        return;
+    case METADATA_FEATURE:
+        record->feature.name = take_str(in);
+        record->feature.level = take_i16(in);
+        if (record->feature.name.len <= 0)
+            in->overrun = true;
+        return;
+    }
+}
+
+/* ---- the envelope ---- */
+
+void metadata_record_encode(struct bytes_out *out, const struct metadata_record *record)
+{
+    put_u16(out, (uint16_t)record->kind);
+    put_u8(out, kind_is_mandatory(record->kind) ? FLAG_MANDATORY : 0);
+    put_u8(out, RECORD_VERSION);
+    put_u8(out, RECORD_VERSION);
+    struct bytes_out length = *out;
+    put_u32(out, 0);
+    const uint8_t *body = out->at;
+    put_body(out, record);
+    if (!out->overrun)
+        put_u32(&length, (uint32_t)(out->at - body));
+}
+
+static size_t str_size(struct str text)
+{
+    return 2U + (text.len > 0 ? (size_t)text.len : 0);
+}
+
+size_t metadata_record_size(const struct metadata_record *record)
+{
+    size_t size = METADATA_ENVELOPE + 64; /* above every fixed part */
+    switch (record->kind) {
+    case METADATA_BROKER_UP:
+        size += str_size(record->broker_up.rack) + str_size(record->broker_up.version);
+        for (uint32_t i = 0; i < record->broker_up.endpoint_count; i++)
+            size += 2 + str_size(record->broker_up.endpoints[i].listener) +
+                    str_size(record->broker_up.endpoints[i].host);
+        return size;
+    case METADATA_TOPIC_CREATE:
+        return size + str_size(record->topic_create.name);
+    case METADATA_PARTITIONS:
+        return size + sizeof(int32_t) * record->partitions.count *
+                          (size_t)record->partitions.replica_count;
+    case METADATA_PARTITION_CHANGE:
+        return size + sizeof(int32_t) * ((size_t)record->partition_change.replica_count +
+                                         record->partition_change.isr_count);
+    case METADATA_CONFIG:
+        for (uint32_t i = 0; i < record->config.setting_count; i++)
+            size += str_size(record->config.settings[i].name) +
+                    str_size(record->config.settings[i].value);
+        return size;
+    case METADATA_FEATURE:
+        return size + str_size(record->feature.name);
+    case METADATA_NOOP:
+    case METADATA_TOPIC_DELETE:
+    case METADATA_PRODUCER_IDS:
+        return size;
+    }
+    return size;
+}
+
+void metadata_records_add(struct metadata_records *records, const struct metadata_record *record)
+{
+    size_t wanted = records->length + metadata_record_size(record);
+    if (wanted > records->room) {
+        records->room = wanted > 2 * records->room ? wanted : 2 * records->room;
+        records->data = mem_realloc(records->data, records->room);
+    }
+    struct bytes_out out =
+        bytes_out_of(records->data + records->length, records->room - records->length);
+    metadata_record_encode(&out, record);
+    must(!out.overrun);
+    records->length = (size_t)(out.at - records->data);
+    records->count++;
+}
+
+void metadata_records_fini(struct metadata_records *records)
+{
+    mem_free(records->data);
+    *records = (struct metadata_records){0};
+}
+
+static enum metadata_verdict unreadable(bool mandatory, uint16_t kind, uint8_t least_reader,
+                                        char *sentence, size_t size)
+{
+    if (!mandatory)
+        return METADATA_SKIPPED;
+    (void)snprintf(sentence, size,
+                   "the metadata log holds a record of kind %u (%s), for readers of version %u and "
+                   "up, and this version of Millrace may not skip it; start the version that wrote "
+                   "it, or a newer one",
+                   kind, metadata_kind_name(kind), least_reader);
+    return METADATA_REFUSED;
+}
+
+enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *arena,
+                                             struct metadata_record *record, char *sentence,
+                                             size_t sentence_size)
+{
+    if (in->at == in->end && !in->overrun)
+        return METADATA_END;
+    uint16_t kind = take_u16(in);
+    uint8_t flags = take_u8(in);
+    (void)take_u8(in);
+    uint8_t least_reader = take_u8(in);
+    uint32_t length = take_u32(in);
+    const uint8_t *bytes = take_bytes(in, length);
+    if (bytes == NULL || in->overrun) {
+        in->overrun = true;
+        (void)snprintf(sentence, sentence_size, "a metadata record of kind %u (%s) is cut off",
+                       kind, metadata_kind_name(kind));
+        return METADATA_REFUSED;
+    }
+    if (!kind_is_known(kind) || least_reader > RECORD_VERSION)
+        return unreadable(flags & FLAG_MANDATORY, kind, least_reader, sentence, sentence_size);
+    *record = (struct metadata_record){.kind = (enum metadata_kind)kind};
+    struct bytes_in body = bytes_in_of(bytes, length);
+    take_body(&body, arena, record);
+    if (body.overrun) {
+        (void)snprintf(sentence, sentence_size, "a metadata record of kind %u (%s) is damaged",
+                       kind, metadata_kind_name(kind));
+        return METADATA_REFUSED;
+    }
+    return METADATA_READ;
+}
+
+/* ---- for people ---- */
+
+static int print_body(const struct metadata_record *record, char *at, size_t size)
+{
+    char id[UUID_TEXT_LEN + 1];
+    switch (record->kind) {
+    case METADATA_NOOP:
+        return snprintf(at, size, " controller=%d controller_epoch=%d", record->noop.controller_id,
+                        record->noop.controller_epoch);
+    case METADATA_BROKER_UP:
+        uuid_text(&record->broker_up.directory, id);
+        return snprintf(at, size, " broker=%d epoch=%lld directory=%s", record->broker_up.id,
+                        (long long)record->broker_up.epoch, id);
+    case METADATA_TOPIC_CREATE:
+        uuid_text(&record->topic_create.id, id);
+        return snprintf(at, size, " id=%s name=%.*s", id, record->topic_create.name.len,
+                        record->topic_create.name.data);
+    case METADATA_TOPIC_DELETE:
+        uuid_text(&record->topic_delete.id, id);
+        return snprintf(at, size, " id=%s", id);
+    case METADATA_PARTITIONS:
+        uuid_text(&record->partitions.topic_id, id);
+        return snprintf(at, size, " topic=%s first=%d count=%u replicas=%u", id,
+                        record->partitions.first, record->partitions.count,
+                        record->partitions.replica_count);
+    case METADATA_PARTITION_CHANGE:
+        uuid_text(&record->partition_change.topic_id, id);
+        return snprintf(at, size, " topic=%s partition=%d leader=%d leader_epoch=%d", id,
+                        record->partition_change.partition, record->partition_change.leader,
+                        record->partition_change.leader_epoch);
+    case METADATA_CONFIG:
+        uuid_text(&record->config.topic_id, id);
+        return snprintf(at, size, " topic=%s broker=%d settings=%u", id, record->config.broker_id,
+                        record->config.setting_count);
+    case METADATA_PRODUCER_IDS:
+        return snprintf(at, size, " broker=%d first=%lld count=%d", record->producer_ids.broker_id,
+                        (long long)record->producer_ids.first, record->producer_ids.count);
+    case METADATA_FEATURE:
+        return snprintf(at, size, " name=%.*s level=%d", record->feature.name.len,
+                        record->feature.name.data, record->feature.level);
+    }
+    return 0;
+}
+
+const char *metadata_record_print(const struct metadata_record *record, char *buffer, size_t size)
+{
+    int used = snprintf(buffer, size, "%s", metadata_kind_name((uint16_t)record->kind));
+    if (used > 0 && (size_t)used < size)
+        (void)print_body(record, buffer + used, size - (size_t)used);
+    return buffer;
+}
