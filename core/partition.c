@@ -154,6 +154,8 @@ static struct log_config log_config_of(const struct topic_conf *conf,
     struct log_config config = log_config_default;
     config.segment_bytes = (uint64_t)conf->segment_bytes;
     config.producer_expiration_ms = (uint64_t)broker->producer_id_expiration_ms;
+    config.index_interval_bytes = (uint32_t)conf->index_interval_bytes;
+    config.index_bytes = (uint32_t)conf->segment_index_bytes;
     config.roll_ms = conf->segment_ms;
     if (conf->cleanup_policy & CONF_CLEANUP_COMPACT) /* the active segment is never compacted */
         config.roll_ms = min_i64(config.roll_ms, conf->max_compaction_lag_ms);

@@ -31,7 +31,6 @@
 #define NO_TIERS            "there is no remote storage"
 #define AS_SENT             "Batches are stored as their producer sent them."
 #define ALREADY_DURABLE     "Every acknowledged record is on stable storage already."
-#define OWN_INDEX           "Positions are found without Kafka's index files."
 #define NO_REPLICATION      "Replication is not built yet."
 #define NO_TIERED_STORAGE   "There is no remote storage."
 #define ONE_THREAD_PER_CORE "One thread per core does all the work: see millrace.cores."

@@ -155,7 +155,7 @@ int64_t clean_output_put(struct clean_output *out, const uint8_t *bytes, uint32_
 {
     struct batch_header header;
     batch_header_of(&header, bytes);
-    output_index(out, header.base_offset);
+    output_index(out, batch_last_offset(&header));
     if (header.record_count > 0 && header.max_timestamp > out->max_timestamp) {
         out->max_timestamp = header.max_timestamp;
         out->max_offset = header.base_offset;

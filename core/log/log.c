@@ -19,6 +19,7 @@ const struct log_config log_config_default = {
     .producer_expiration_ms = 86400000,
     .producer_ids_max = 1000,
     .index_interval_bytes = 4096,
+    .index_bytes = 10485760,
     .roll_ms = 604800000,
     .delete_delay_ms = 60000,
 };
@@ -543,8 +544,7 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
         first->first_position = op->priv.start;
         first->first_offset = op->base_offset;
     }
-    segment_noted(segment, op->base_offset, op->priv.start, len, header->max_timestamp,
-                  lg->config.index_interval_bytes);
+    (void)segment_noted(segment, header, op->priv.start, lg->config.index_interval_bytes);
     log_anchors_move(&segment->anchors, op->priv.start);
     segment->size += len;
     segment->end_offset = op->last_offset + 1;

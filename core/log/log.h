@@ -65,6 +65,7 @@ struct log_config {
     uint64_t producer_expiration_ms; /* producer.id.expiration.ms */
     uint32_t producer_ids_max;       /* bound of the producer state, oldest idle evicted */
     uint32_t index_interval_bytes;   /* index.interval.bytes */
+    uint32_t index_bytes;            /* segment.index.bytes */
     int64_t roll_ms;          /* segment.ms: roll when the batch is so much newer than the first */
     int64_t roll_jitter_ms;   /* segment.jitter.ms: a random part of it is taken off, per segment */
     uint64_t delete_delay_ms; /* file.delete.delay.ms: see log_start_set */
@@ -205,6 +206,11 @@ struct log_find {
         uint32_t buffer_position;
         uint32_t buffer_len;
         uint32_t at; /* position of the next batch to look at */
+        /* The batch that the walk's hint has named, until it was met. */
+        int64_t claim_timestamp;
+        uint32_t claim_offset; /* relative */
+        bool claimed;
+        bool walked; /* a batch of this segment was looked at */
         uint8_t mode;
         bool from_start; /* the walk of this segment began at its first batch */
         bool no_hints;   /* a hint was wrong: begin at position 0 */

@@ -230,14 +230,7 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     log_anchors_cut(&segment->anchors, position);
     mem_free(segment->damage);
     segment->damage = NULL;
-    while (segment->index_count > 0 &&
-           segment->index[segment->index_count - 1].position >= position)
-        segment->index_count--;
-    if (segment->max_range.length > 0 && segment->max_range.position >= position) {
-        segment->timestamps_known = false;
-        segment->max_timestamp = INT64_MIN;
-        segment->max_range = (struct log_range){0};
-    }
+    segment_index_cut(segment, position);
     if (lg->in_checkpoint && lg->target.segment_base >= segment->base)
         lg->target = (struct log_place){segment->base, position};
     lg->prefix_number = 0; /* the next append rewrites the block at the new end */

@@ -8,7 +8,8 @@
  *   D/lock                  flock; its text names the holder's pid
  *   D/journal-<n>           one per shard index that ever existed (core/log/journal.h)
  *   D/checkpoint-<n>        likewise (core/log/checkpoint.h, a record_file)
- *   D/<topic>-<partition>/  log.id (whose it is), <20 digits>.log, <20 digits>.index
+ *   D/<topic>-<partition>/  log.id (whose it is), <20 digits>.log, and .index
+ *                           and .timeindex of segments that are closed
  *   D/<...>-delete          a deleted log on its way out
  *   D/metadata/             the metadata store's
  *

@@ -9,7 +9,8 @@
  *   log_clean.c   compaction of one log, in steps on the helper thread
  *   log_read.c    finding offsets and timestamps, pinning bytes
  *   tail.c        tail blocks: memory, lookup, eviction
- *   segment.c     segments, their sparse index, and file jobs on the helper thread
+ *   segment.c     segments, and file jobs on the helper thread
+ *   segment_index.c   where in a segment offsets and times are, about
  *   segment_cut.c a segment file is cut to its data
  *   writer.c      lazy writes from tail blocks to segments
  *   checkpoint_run.c  checkpoints: everything in the segments, noted, the journal released
@@ -60,6 +61,7 @@
 
 struct log_body;
 struct file_job;
+struct batch_header;
 
 /* ---- tail ---- */
 
@@ -87,9 +89,34 @@ TAILQ_HEAD(tail_blocks, tail_block);
 
 /* ---- segments ---- */
 
+/* A batch: the last of its offsets, and where it begins. */
 struct index_entry {
     uint32_t relative_offset;
     uint32_t position;
+};
+
+/* The first batch with this max timestamp: all before it have less. `position` is the batch's, or
+ * one before it. */
+struct time_entry {
+    int64_t timestamp;
+    uint32_t relative_offset; /* the batch's last */
+    uint32_t position;
+};
+
+/* What is known of a segment's timestamps: core/log/segment_index.c. */
+struct segment_times {
+    struct time_entry *entries; /* ascending in all three */
+    uint32_t count;
+    uint32_t size;
+    uint32_t interval; /* bytes between looks at the maximum */
+    uint32_t looked;   /* position of the last one */
+    uint32_t upto;     /* every batch below is accounted for in these two: */
+    int64_t max_timestamp;
+    struct log_range max_range; /* of the first batch with it */
+    uint32_t max_relative_offset;
+    bool unsaved; /* the segment's file, if there is one, does not know them */
+    bool claimed; /* `upto` is a file's word, until the batch of `claim` was met */
+    struct time_entry claim;
 };
 
 #define SEGMENT_DAMAGES 8U
@@ -147,10 +174,8 @@ struct segment {
     int64_t born_ms;         /* wall clock when this process made or met it */
     int64_t first_timestamp; /* largest of its first batch, -1: unknown or none */
     int64_t roll_after_ms;   /* segment.ms less its jitter; 0: not decided yet */
-    int64_t max_timestamp;   /* of the batches seen; whole when timestamps_known */
-    struct log_range max_range;
-    bool timestamps_known;
 
+    struct segment_times times;
     struct index_entry *index;
     uint32_t index_count;
     uint32_t index_size;
@@ -172,9 +197,10 @@ struct log_swap {
 };
 
 enum file_job_kind {
-    JOB_OPEN,   /* directory, log.id, file, space up to `length` */
-    JOB_SEAL,   /* cut to `length`, sync, write the index */
-    JOB_INDEX,  /* read the index */
+    JOB_OPEN,  /* directory, log.id, file, space up to `length` */
+    JOB_SEAL,  /* cut to `length`, sync, write the indexes */
+    JOB_INDEX, /* read the indexes */
+    JOB_INDEX_WRITE,
     JOB_UNLINK, /* remove one segment's files */
     JOB_REMOVE, /* rename the log's directory away and remove it */
     JOB_CLOSE,  /* a file number */
@@ -203,6 +229,10 @@ struct file_job {
     bool mistake_no_copy;
     struct index_entry *index;
     uint32_t index_count;
+    struct time_entry *times;
+    uint32_t times_count;
+    bool index_begins_late; /* the file's entries before the first of these stay */
+    bool times_unknown;     /* the file stays */
     uint64_t allocated;
     int64_t result; /* -EBUSY: the directory is another log's still */
     const char *verb;
@@ -563,12 +593,6 @@ struct tail_block *tail_cold_block(struct log_shard *ls, uint32_t bytes);
 /* segment.c */
 struct segment *segment_new(struct log_body *lg, int64_t base);
 void segment_doom(struct segment *segment);
-void segment_noted(struct segment *segment, int64_t offset, uint32_t position, uint32_t length,
-                   int64_t max_timestamp, uint32_t interval);
-void segment_index_add(struct segment *segment, int64_t offset, uint32_t position,
-                       uint32_t interval);
-/* The last indexed place at or before `offset`: position 0 when there is none. */
-struct index_entry segment_index_find(const struct segment *segment, int64_t offset);
 /* True when the file is open and has space up to `length` (0: just open); else a job was started
  * and `lg` will be queued for writing again, or its readers run. */
 bool segment_ready(struct segment *segment, uint64_t length);
@@ -590,6 +614,7 @@ bool segment_is_settled(const struct segment *segment);
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
                               struct segment *segment, void (*done)(struct file_job *job));
 void file_job_start(struct file_job *job);
+char *file_job_path(const struct file_job *job, const char *suffix);
 void log_directory_path(char *to, size_t size, const char *root, const char *topic,
                         int32_t partition);
 #define SEGMENT_IDENTITY_MAGIC "MRLOGID1"
@@ -609,6 +634,43 @@ int64_t log_directory_remove(struct fs *fs, const char *root, const char *direct
 /* The directory timer comes for the log. */
 void log_directory_later(struct log_body *lg);
 void log_on_directory_timer(struct shard *sh, struct timer *timer);
+
+/* segment_index.c */
+/* A batch was appended or met on a walk. False: it gives the lie to what was read from a file, and
+ * all that is forgotten: who relied on it begins again. */
+bool segment_noted(struct segment *segment, const struct batch_header *header, uint32_t position,
+                   uint32_t interval);
+/* The last indexed place at or before `offset`: position 0 when there is none. */
+struct index_entry segment_index_find(const struct segment *segment, int64_t offset);
+/* Before which entry's batch no timestamp reaches `timestamp`: the last such one whose offset is
+ * below `upto_offset`; NULL: none is known. INT64_MAX: the greatest. */
+const struct time_entry *segment_time_find(const struct segment *segment, int64_t timestamp,
+                                           int64_t upto_offset);
+/* May this batch stand where the entry says that no batch before its own has its timestamp? *met:
+ * it is the entry's own. */
+bool segment_time_claim_holds(const struct segment *segment, const struct time_entry *claim,
+                              const struct batch_header *header, bool *met);
+/* Is every timestamp in it accounted for? */
+static inline bool segment_times_known(const struct segment *segment)
+{
+    return segment->times.upto == segment->size && !segment->times.claimed;
+}
+/* The times were wrong: nothing is known of them any more. */
+void segment_times_drop(struct segment *segment);
+/* The segment ends there. */
+void segment_index_cut(struct segment *segment, uint32_t position);
+/* The entries go, what is known of the timestamps stays. */
+void segment_index_forget(struct segment *segment);
+/* True when its index files are being read: its readers run when they are. */
+bool segment_index_load(struct segment *segment);
+/* The job gets what its write needs. */
+void segment_index_save(struct segment *segment, struct file_job *job);
+/* When the times are known now that no file holds. */
+void segment_index_rewrite(struct segment *segment);
+/* On the helper thread. */
+int64_t segment_index_write(struct file_job *job);
+int64_t segment_index_read(struct file_job *job);
+void segment_index_unlink(const struct file_job *job);
 
 /* segment_cut.c; both block */
 struct segment_cut {

@@ -9,6 +9,9 @@
  * promise): a header that does not fit means beginning again at position 0, and only a bad walk
  * from there is damage. Long walks go on in the next turn.
  *
+ * A time is looked for segment by segment: those whose greatest timestamp is known are passed, in
+ * the others the walk begins where the time index says (core/log/segment_index.c).
+ *
  * Pins are tail blocks by reference or cold blocks read for the pin. What must wait (for a file to
  * be opened, for cold memory) stands in the shard's lists and tries again when something came back.
  */
@@ -147,6 +150,25 @@ static int64_t find_upto(const struct log_body *lg, const struct log_find *find)
     return min_i64(find->upto_offset, lg->log.durable_offset);
 }
 
+/* Where a walk for a time begins: behind all that is known to be too old, and at the batch with the
+ * greatest timestamp known. What the log no longer holds, or the reader may not see yet, does not
+ * count. */
+static void find_time_hint(const struct log_body *lg, struct log_find *find,
+                           const struct segment *segment)
+{
+    find->priv.at = segment_index_find(segment, find->offset).position;
+    bool maximum = find->priv.mode == FIND_TIMESTAMP_MAX;
+    const struct time_entry *entry =
+        segment_time_find(segment, maximum ? INT64_MAX : find->priv.timestamp, find_upto(lg, find));
+    if (entry == NULL || entry->position < find->priv.at ||
+        segment->base + entry->relative_offset < find->offset)
+        return;
+    find->priv.at = entry->position;
+    find->priv.claimed = true;
+    find->priv.claim_timestamp = entry->timestamp;
+    find->priv.claim_offset = entry->relative_offset;
+}
+
 static void find_segment_begin(const struct log_body *lg, struct log_find *find,
                                const struct segment *segment)
 {
@@ -154,8 +176,12 @@ static void find_segment_begin(const struct log_body *lg, struct log_find *find,
     find->priv.segment_version = segment->version;
     find->priv.buffer_len = 0;
     find->priv.at = 0;
+    find->priv.claimed = false;
+    find->priv.walked = false;
     if (find->priv.mode == FIND_OFFSET && !find->priv.no_hints)
         find->priv.at = find_hint(lg, segment, find->offset);
+    else if (!find->priv.no_hints)
+        find_time_hint(lg, find, segment);
     find->priv.from_start = find->priv.at == 0;
 }
 
@@ -227,15 +253,16 @@ static bool find_none(struct log_body *lg, struct log_find *find)
 /* Can the whole segment be passed by what is known of its timestamps? */
 static bool find_skips(struct log_body *lg, struct log_find *find, const struct segment *segment)
 {
-    if (find->priv.mode == FIND_OFFSET || !segment->timestamps_known)
+    const struct segment_times *times = &segment->times;
+    if (find->priv.mode == FIND_OFFSET || !segment_times_known(segment))
         return false;
     if (find->priv.mode == FIND_TIMESTAMP)
-        return segment->max_timestamp < find->priv.timestamp;
-    const struct log_range *range = &segment->max_range;
+        return times->max_timestamp < find->priv.timestamp;
+    const struct log_range *range = &times->max_range;
     if (range->base_offset < find->offset || range->base_offset >= find_upto(lg, find))
         return false;
-    if (segment->max_timestamp > find->priv.best_timestamp) {
-        find->priv.best_timestamp = segment->max_timestamp;
+    if (times->max_timestamp > find->priv.best_timestamp) {
+        find->priv.best_timestamp = times->max_timestamp;
         find->priv.best = *range;
     }
     return true;
@@ -261,6 +288,109 @@ static bool find_lost(struct log_body *lg, struct log_find *find)
     return find_begin(lg, find);
 }
 
+/* Into a segment, once its index is in memory; false: that is waited for. */
+static bool find_enter(struct log_body *lg, struct log_find *find, struct segment *segment)
+{
+    find->priv.segment_base = segment->base;
+    find->priv.segment_version = segment->version;
+    bool passes = find_skips(lg, find, segment);
+    bool needs = find->priv.mode == FIND_OFFSET
+                     ? tail_find(lg, segment, find_hint(lg, segment, find->offset)) == NULL
+                     : !passes;
+    if (needs && segment_index_load(segment)) {
+        find->priv.at = UINT32_MAX;
+        find_wait(lg->ls, find);
+        return false;
+    }
+    find_segment_begin(lg, find, segment);
+    if (passes) {
+        find->priv.at = find_limit(lg, segment);
+        find->priv.claimed = false;
+    }
+    return true;
+}
+
+/* Behind a segment whose batches were met or passed. */
+static void find_leave(struct log_body *lg, const struct log_find *find, struct segment *segment)
+{
+    if (find->priv.mode == FIND_OFFSET || !find->priv.walked)
+        return;
+    if (segment->sealed && !lg->ls->stopping)
+        segment_index_rewrite(segment);
+    /* A search through a long log must not collect the indexes of all of it. */
+    if (segment->sealed && segment->job == NULL && segment_times_known(segment))
+        segment_index_forget(segment);
+}
+
+/* Hints led nowhere. */
+static void find_without_hints(const struct log_body *lg, struct log_find *find,
+                               const struct segment *segment)
+{
+    find->priv.no_hints = true;
+    find_segment_begin(lg, find, segment);
+}
+
+/* Is it a batch that may stand there? */
+static bool find_header_fits(const struct log_find *find, const struct segment *segment,
+                             const struct batch_header *header, uint32_t limit)
+{
+    int64_t size = batch_size(header);
+    return size >= BATCH_HEADER_SIZE && size <= (int64_t)limit - find->priv.at &&
+           header->magic == BATCH_MAGIC && header->base_offset >= segment->base;
+}
+
+/* Did the hint that the walk began with lead to the right place? Asked of every batch. */
+static bool find_hint_holds(struct log_find *find, const struct segment *segment,
+                            const struct batch_header *header)
+{
+    bool first = !find->priv.walked && !find->priv.from_start;
+    find->priv.walked = true;
+    if (first && find->priv.mode == FIND_OFFSET)
+        return header->base_offset <= find->offset;
+    if (!find->priv.claimed)
+        return true;
+    const struct time_entry claim = {.timestamp = find->priv.claim_timestamp,
+                                     .relative_offset = find->priv.claim_offset};
+    bool met;
+    bool holds = segment_time_claim_holds(segment, &claim, header, &met);
+    find->priv.claimed = !met;
+    return holds;
+}
+
+enum find_verdict { FIND_ON, FIND_AGAIN, FIND_ANSWERED };
+
+/* The batch at find->priv.at. */
+static enum find_verdict find_look(struct log_body *lg, struct log_find *find,
+                                   struct segment *segment, const struct batch_header *header,
+                                   uint32_t limit)
+{
+    if (!find_header_fits(find, segment, header, limit)) {
+        if (!find->priv.from_start)
+            return FIND_AGAIN;
+        segment_damaged(segment, find->priv.at, header->base_offset);
+        (void)find_finish(lg, find, LOG_CORRUPT);
+        return FIND_ANSWERED;
+    }
+    if (!find_hint_holds(find, segment, header)) {
+        if (find->priv.mode != FIND_OFFSET)
+            segment_times_drop(segment);
+        return FIND_AGAIN;
+    }
+    if (header->base_offset >= find_upto(lg, find)) {
+        (void)find_none(lg, find);
+        return FIND_ANSWERED;
+    }
+    if (find_matches(find, segment, header)) {
+        (void)find_answer(lg, find, segment, header);
+        return FIND_ANSWERED;
+    }
+    bool noted = segment_noted(segment, header, find->priv.at, lg->config.index_interval_bytes);
+    if (!noted && !find->priv.from_start && find->priv.mode != FIND_OFFSET)
+        return FIND_AGAIN;
+    find->priv.at += (uint32_t)batch_size(header);
+    return FIND_ON;
+}
+
 /* true: answered */
 static bool find_walk(struct log_body *lg, struct log_find *find)
 {
@@ -269,16 +399,20 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
         segment_named(lg, find->priv.segment_base, find->priv.segment_version);
     while (segment != NULL) {
         uint32_t limit = find_limit(lg, segment);
-        if (find->priv.at == 0 && find_skips(lg, find, segment))
-            find->priv.at = limit;
+        if (find->priv.at >= limit && find->priv.claimed) {
+            segment_times_drop(segment); /* it names a batch that is not there */
+            find_without_hints(lg, find, segment);
+            continue;
+        }
         if (find->priv.at >= limit) {
             struct segment *next = TAILQ_NEXT(segment, link);
-            if (find->priv.from_start && limit == segment->size && segment->closed)
-                segment->timestamps_known = true;
+            find_leave(lg, find, segment);
             if (next == NULL || find_limit(lg, next) == 0)
                 return find_none(lg, find);
             segment = next;
-            find_segment_begin(lg, find, segment);
+            find->priv.no_hints = false;
+            if (!find_enter(lg, find, segment))
+                return false;
             continue;
         }
         struct batch_header header = {0};
@@ -294,25 +428,11 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
             }
             return false;
         }
-        int64_t size = batch_size(&header);
-        if (size < BATCH_HEADER_SIZE || size > (int64_t)limit - find->priv.at ||
-            header.magic != BATCH_MAGIC || header.base_offset < segment->base) {
-            if (find->priv.from_start) {
-                segment_damaged(segment, find->priv.at, header.base_offset);
-                return find_finish(lg, find, LOG_CORRUPT);
-            }
-            find->priv.no_hints = true;
-            find_segment_begin(lg, find, segment);
-            continue;
-        }
-        if (header.base_offset >= find_upto(lg, find))
-            return find_none(lg, find);
-        if (find_matches(find, segment, &header))
-            return find_answer(lg, find, segment, &header);
-        segment_noted(segment, header.base_offset, find->priv.at, (uint32_t)size,
-                      header.record_count > 0 ? header.max_timestamp : INT64_MIN,
-                      lg->config.index_interval_bytes);
-        find->priv.at += (uint32_t)size;
+        enum find_verdict verdict = find_look(lg, find, segment, &header, limit);
+        if (verdict == FIND_ANSWERED)
+            return true;
+        if (verdict == FIND_AGAIN)
+            find_without_hints(lg, find, segment);
     }
     return find_lost(lg, find);
 }
@@ -341,39 +461,6 @@ static void find_on_read(struct io_op *op)
     }
 }
 
-/* ---- the .index of a segment that is not in memory ---- */
-
-static void find_on_index_job(struct file_job *job)
-{
-    struct segment *segment = job->segment;
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < job->index_count && !segment->doomed; i++) {
-        const struct index_entry *entry = &job->index[i];
-        if (entry->position <= last || entry->position >= segment->size)
-            continue;
-        segment_index_add(segment, segment->base + entry->relative_offset, entry->position, 1);
-        last = entry->position;
-    }
-    if (!segment->doomed && !io_mutation(job->ls->io, "writer.forgotten_by_index_job"))
-        writer_want(
-            job->lg); /* a segment has one job at a time: the writer may have come in vain */
-    job->ls->reads_again = true;
-    log_shard_kick(job->ls);
-}
-
-/* True when its index is being read: the find waits for it. */
-static bool find_on_index(struct log_body *lg, struct segment *segment)
-{
-    if (segment->job != NULL && segment->job->kind == JOB_INDEX)
-        return true;
-    if (segment->swapping || segment->index_asked || segment->index_count > 0 ||
-        segment->size < FIND_READ || segment->job != NULL)
-        return false;
-    segment->index_asked = true;
-    file_job_start(file_job_new(lg->ls, JOB_INDEX, lg, segment, find_on_index_job));
-    return true;
-}
-
 static bool find_begin(struct log_body *lg, struct log_find *find)
 {
     struct segment *segment;
@@ -385,17 +472,7 @@ static bool find_begin(struct log_body *lg, struct log_find *find)
     if (find_limit(lg, segment) == 0 && TAILQ_PREV(segment, segments, link) != NULL &&
         find->priv.mode == FIND_OFFSET)
         segment = lg->durable_segment;
-    find->priv.segment_base = segment->base;
-    find->priv.segment_version = segment->version;
-    if (find->priv.mode == FIND_OFFSET &&
-        tail_find(lg, segment, find_hint(lg, segment, find->offset)) == NULL &&
-        find_on_index(lg, segment)) {
-        find->priv.at = UINT32_MAX; /* begins when the index is there */
-        find_wait(lg->ls, find);
-        return false;
-    }
-    find_segment_begin(lg, find, segment);
-    return find_walk(lg, find);
+    return find_enter(lg, find, segment) && find_walk(lg, find);
 }
 
 bool log_find_inside(struct log_body *lg, struct log_find *find)
@@ -664,6 +741,17 @@ static void pin_again(struct log_pin *pin)
     pin->done(pin);
 }
 
+/* The index of the segment is there now. */
+static void find_enter_again(struct log_body *lg, struct log_find *find)
+{
+    struct segment *segment =
+        segment_named(lg, find->priv.segment_base, find->priv.segment_version);
+    if (segment == NULL)
+        (void)find_lost(lg, find);
+    else if (find_enter(lg, find, segment))
+        (void)find_walk(lg, find);
+}
+
 static void find_again(struct log_find *find)
 {
     struct log_body *lg = log_body_of(find->priv.lg);
@@ -673,7 +761,7 @@ static void find_again(struct log_find *find)
     else if (lg->state == LOG_DEAD || lg->state == LOG_DELETING)
         (void)find_finish(lg, find, LOG_CLOSED);
     else if (find->priv.at == UINT32_MAX)
-        (void)find_begin(lg, find);
+        find_enter_again(lg, find);
     else
         (void)find_walk(lg, find);
 }

@@ -311,8 +311,12 @@ static bool log_shard_cut(struct log_shard *ls)
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
         struct segment *segment = lg->active;
-        if (lg->state == LOG_DEAD || segment->cut || segment->allocated <= segment->size)
+        if (lg->state == LOG_DEAD)
             continue;
+        if (segment->cut || segment->allocated <= segment->size) {
+            segment_index_rewrite(segment);
+            continue;
+        }
         busy = true;
         if (segment->job == NULL && !lg->cutting && segment_ready(segment, 0))
             segment_seal(segment, log_shard_on_cut);

@@ -50,12 +50,17 @@ static void name_in(const struct file_job *job, char *path, size_t size, const c
     (void)snprintf(path, size, "%s/%020lld%s", job->directory, (long long)base, suffix);
 }
 
+static const char *const index_suffixes[] = {".index", ".timeindex"};
+
 static int64_t put_aside(struct file_job *job, uint32_t at, char *from, char *to, size_t size)
 {
     const struct swap_record *record = &job->swap->record;
     int64_t base = record->bases[at];
-    name_in(job, from, size, ".index", base);
-    int64_t result = no_error_if_gone(fs_unlink(job->fs, from));
+    int64_t result = 0;
+    for (unsigned i = 0; i < array_count(index_suffixes) && result >= 0; i++) {
+        name_in(job, from, size, index_suffixes[i], base);
+        result = no_error_if_gone(fs_unlink(job->fs, from));
+    }
     if (result < 0)
         return result;
     name_in(job, from, size, ".log", base);
@@ -187,9 +192,11 @@ static struct segment *put_in(struct log_body *lg, const struct log_swap *swap)
     segment->closed = true;
     segment->sealed = true;
     segment->sealed_number = 0; /* its bytes were never in a journal */
-    segment->max_timestamp = swap->max_timestamp;
-    segment->max_range = swap->max_range;
-    segment->max_range.segment_version = segment->version;
+    segment->index_asked = false;
+    segment->times.upto = segment->size;
+    segment->times.max_timestamp = swap->max_timestamp;
+    segment->times.max_range = swap->max_range;
+    segment->times.max_range.segment_version = segment->version;
     lg->sealed_count++;
     lg->sealed_bytes += segment->size;
     lg->log.size_bytes += segment->size;

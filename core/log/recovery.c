@@ -681,7 +681,7 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
         segment->anchors = (struct log_anchors){anchor, anchor};
         segment->sealed = state->segments[i].sealed;
         segment->closed = !last;
-        segment->timestamps_known = segment->size == 0;
+        segment->index_asked = segment->size == 0;
         segment->end_offset = last ? recovered->end_offset : state->segments[i + 1].base;
         lg->log.size_bytes += segment->size;
         lg->active = segment;

@@ -57,6 +57,9 @@ static int64_t remove_old(struct fs *fs, const char *directory, const struct swa
         const long long base = swap->bases[i];
         (void)snprintf(path, size, "%s/%020lld.index", directory, base);
         result = unlink_if_there(fs, path);
+        (void)snprintf(path, size, "%s/%020lld.timeindex", directory, base);
+        if (result >= 0)
+            result = unlink_if_there(fs, path);
         (void)snprintf(path, size, "%s/%020lld.log", directory, base);
         /* The first one's name is the new one's. */
         if (result >= 0 && (i > 0 || swap->new_size == 0))

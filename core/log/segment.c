@@ -7,11 +7,6 @@
  * Whose directory is it? A topic that is deleted and made again has the same path but another id,
  * and the old directory may still be on its way out on another shard. So each holds a file log.id,
  * and a job that finds another log's says so; the directory timer tries again.
- *
- * The index in memory is sparse and bounded: at SEGMENT_INDEX_MAX entries every other one goes and
- * the interval doubles. It is filled by appends and by readers that walk where it knows nothing,
- * and it is what a closed segment's .index file (Kafka's format) holds. It is only a hint: who uses
- * it checks that a batch with that offset is there.
  */
 #include "core/log/log_inside.h"
 
@@ -32,10 +27,10 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
     segment->version = ++lg->versions;
     segment->end_offset = base;
     segment->file = -1;
+    segment->index_asked = true; /* there is none */
     segment->born_ms = io_wall_ms(lg->ls->io);
     segment->first_timestamp = -1;
-    segment->max_timestamp = INT64_MIN;
-    segment->timestamps_known = true;
+    segment->times = (struct segment_times){.max_timestamp = INT64_MIN};
     TAILQ_INIT(&segment->ahead);
     TAILQ_INSERT_TAIL(&lg->segments, segment, link);
     return segment;
@@ -44,7 +39,7 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
 static void segment_free(struct segment *segment)
 {
     bypass_cut(segment, 0);
-    mem_free(segment->index);
+    segment_index_forget(segment);
     mem_free(segment->damage);
     mem_free(segment);
 }
@@ -165,85 +160,6 @@ uint32_t segment_damage_after(const struct segment *segment, uint32_t position)
     return found;
 }
 
-/* ---- index ---- */
-
-static void segment_index_thin(struct segment *segment)
-{
-    for (uint32_t i = 0; i * 2 < segment->index_count; i++)
-        segment->index[i] = segment->index[(size_t)i * 2];
-    segment->index_count = (segment->index_count + 1) / 2;
-    segment->index_interval *= 2;
-}
-
-/* Index of the first entry whose offset is above `relative`. */
-static uint32_t segment_index_above(const struct segment *segment, uint32_t relative)
-{
-    uint32_t low = 0;
-    uint32_t high = segment->index_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (segment->index[middle].relative_offset <= relative)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-void segment_index_add(struct segment *segment, int64_t offset, uint32_t position,
-                       uint32_t interval)
-{
-    if (segment->index_interval < interval)
-        segment->index_interval = interval;
-    uint32_t relative = (uint32_t)(offset - segment->base);
-    uint32_t at = segment_index_above(segment, relative);
-    uint32_t before = at > 0 ? segment->index[at - 1].position : 0;
-    if (position - before < segment->index_interval || position < before)
-        return;
-    if (at < segment->index_count &&
-        segment->index[at].position - position < segment->index_interval)
-        return;
-    if (segment->index_count == SEGMENT_INDEX_MAX) {
-        segment_index_thin(segment);
-        return;
-    }
-    if (segment->index_count == segment->index_size) {
-        segment->index_size = segment->index_size == 0 ? 16 : segment->index_size * 2;
-        segment->index =
-            mem_realloc(segment->index, segment->index_size * sizeof(segment->index[0]));
-    }
-    memmove(segment->index + at + 1, segment->index + at,
-            (segment->index_count - at) * sizeof(segment->index[0]));
-    segment->index[at] = (struct index_entry){.relative_offset = relative, .position = position};
-    segment->index_count++;
-}
-
-struct index_entry segment_index_find(const struct segment *segment, int64_t offset)
-{
-    int64_t relative = offset - segment->base;
-    if (relative < 0) /* it lies in a hole in front of this segment */
-        return (struct index_entry){0};
-    uint32_t at = relative > UINT32_MAX ? segment->index_count
-                                        : segment_index_above(segment, (uint32_t)relative);
-    return at > 0 ? segment->index[at - 1] : (struct index_entry){0};
-}
-
-void segment_noted(struct segment *segment, int64_t offset, uint32_t position, uint32_t length,
-                   int64_t max_timestamp, uint32_t interval)
-{
-    if (position == 0)
-        segment->first_timestamp = max_timestamp;
-    if (max_timestamp > segment->max_timestamp) {
-        segment->max_timestamp = max_timestamp;
-        segment->max_range = (struct log_range){.base_offset = offset,
-                                                .segment_base = segment->base,
-                                                .segment_version = segment->version,
-                                                .position = position,
-                                                .length = length};
-    }
-    segment_index_add(segment, offset, position, interval);
-}
-
 /* ---- jobs ---- */
 
 void log_directory_path(char *to, size_t size, const char *root, const char *topic,
@@ -291,7 +207,7 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
     return job;
 }
 
-static char *job_path(const struct file_job *job, const char *suffix)
+char *file_job_path(const struct file_job *job, const char *suffix)
 {
     size_t size = strlen(job->directory) + 64;
     char *path = mem_alloc(size);
@@ -421,7 +337,7 @@ static int64_t job_open(struct file_job *job)
         if (result < 0)
             return result;
         job->verb = "open";
-        char *path = job_path(job, ".log");
+        char *path = file_job_path(job, ".log");
         result = fs_open(job->fs, path, FS_WRITE | FS_DIRECT);
         if (result == -ENOENT) {
             result = fs_open(job->fs, path, FS_WRITE | FS_CREATE | FS_DIRECT);
@@ -452,32 +368,6 @@ static int64_t job_open(struct file_job *job)
     return result;
 }
 
-/* Kafka's format: big-endian relative offset and position, entries only. */
-static int64_t job_write_index(struct file_job *job)
-{
-    size_t size = job->index_count * 8U;
-    uint8_t *bytes = mem_zalloc(size + 1);
-    for (uint32_t i = 0; i < job->index_count; i++) {
-        uint32_t pair[2] = {htobe32(job->index[i].relative_offset),
-                            htobe32(job->index[i].position)};
-        memcpy(bytes + (size_t)i * 8, pair, 8);
-    }
-    char *path = job_path(job, ".index");
-    int64_t result = fs_open(job->fs, path, FS_WRITE | FS_CREATE);
-    if (result >= 0) {
-        int file = (int)result;
-        result = fs_truncate(job->fs, file, 0);
-        if (result >= 0 && size > 0)
-            result = fs_write(job->fs, file, bytes, size, 0);
-        if (result >= 0)
-            result = fs_sync(job->fs, file);
-        fs_close(job->fs, file);
-    }
-    mem_free(path);
-    mem_free(bytes);
-    return result;
-}
-
 static int64_t job_seal(struct file_job *job)
 {
     const struct segment_cut cut = {.directory = job->directory,
@@ -489,51 +379,21 @@ static int64_t job_seal(struct file_job *job)
     job->verb = "cut";
     int64_t result = segment_cut(job->fs, &cut);
     if (result >= 0)
-        result = job_write_index(job);
+        result = segment_index_write(job);
     if (result >= 0)
         result = fs_sync_dir(job->fs, job->directory);
     return result;
-}
-
-/* A missing or odd index is no error: readers walk instead. */
-static int64_t job_read_index(struct file_job *job)
-{
-    char *path = job_path(job, ".index");
-    int64_t result = fs_open(job->fs, path, FS_READ);
-    mem_free(path);
-    if (result < 0)
-        return 0;
-    int file = (int)result;
-    result = fs_size(job->fs, file);
-    uint32_t count = (uint32_t)min_i64(max_i64(result, 0) / 8, 8 * SEGMENT_INDEX_MAX);
-    uint8_t *bytes = mem_zalloc(count * 8U + 1);
-    if (fs_read(job->fs, file, bytes, count * 8U, 0) != count * 8U)
-        count = 0;
-    fs_close(job->fs, file);
-    job->index = mem_zalloc(count * sizeof(job->index[0]) + 1);
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t pair[2];
-        memcpy(pair, bytes + (size_t)i * 8, 8);
-        job->index[i] =
-            (struct index_entry){.relative_offset = be32toh(pair[0]), .position = be32toh(pair[1])};
-    }
-    job->index_count = count;
-    mem_free(bytes);
-    return 0;
 }
 
 static int64_t job_unlink(struct file_job *job)
 {
     if (directory_owner(job->fs, job->directory, job->identity) != 1)
         return 0;
-    char *path = job_path(job, ".log");
+    char *path = file_job_path(job, ".log");
     int64_t result = fs_unlink(job->fs, path);
     mem_free(path);
-    if (job->replaced == 0) {
-        path = job_path(job, ".index");
-        (void)!fs_unlink(job->fs, path);
-        mem_free(path);
-    }
+    if (job->replaced == 0)
+        segment_index_unlink(job);
     if (result == -ENOENT)
         result = 0;
     return result < 0 ? result : fs_sync_dir(job->fs, job->directory);
@@ -560,7 +420,10 @@ static void file_job_work(void *argument)
         job->result = job_seal(job);
         break;
     case JOB_INDEX:
-        job->result = job_read_index(job);
+        job->result = segment_index_read(job);
+        break;
+    case JOB_INDEX_WRITE:
+        job->result = segment_index_write(job);
         break;
     case JOB_UNLINK:
         job->result = job_unlink(job);
@@ -599,6 +462,7 @@ static void file_job_on_work(struct io_op *op)
     mem_free(job->root);
     mem_free(job->directory);
     mem_free(job->index);
+    mem_free(job->times);
     mem_free(job);
     log_shard_progress(ls);
 }
@@ -708,9 +572,6 @@ void segment_seal(struct segment *segment, void (*done)(struct file_job *job))
     job->mistake_no_copy = io_mutation(segment->lg->ls->io, "segment.cut_without_copy");
     if (io_mutation(segment->lg->ls->io, "segment.cut_too_short"))
         job->length = round_down(segment->size, FS_BLOCK);
-    job->index_count = segment->index_count;
-    job->index = mem_zalloc(segment->index_count * sizeof(job->index[0]) + 1);
-    if (segment->index_count > 0)
-        memcpy(job->index, segment->index, segment->index_count * sizeof(job->index[0]));
+    segment_index_save(segment, job);
     file_job_start(job);
 }

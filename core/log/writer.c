@@ -154,11 +154,7 @@ static void writer_on_sealed(struct file_job *job)
     segment->sealed_number = job->ls->checkpoint_number;
     segment->dirty = false;
     segment->allocated = segment->size;
-    mem_free(segment->index);
-    segment->index = NULL;
-    segment->index_count = 0;
-    segment->index_size = 0;
-    segment->index_asked = false;
+    segment_index_forget(segment);
     if (!segment->below) {
         job->lg->sealed_count++;
         job->lg->sealed_bytes += segment->size;

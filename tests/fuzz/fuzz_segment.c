@@ -2,7 +2,7 @@
  *
  * Any bytes as a log's segments, its indexes and its checkpoint entry, and a broker's log on top of
  * them. The input is a recipe (tests/fuzz/fuzz_disk.h): batches, damage in them, entries of .index
- * files, one log's entry of the checkpoint file, then questions.
+ * and .timeindex files, one log's entry of the checkpoint file, then questions.
  *
  * Beyond not crashing: a start that is refused says why; bytes that are handed out are the file's;
  * no whole batch whose checksum lies is among them; a stop after all that is clean, and the next
@@ -27,6 +27,8 @@ struct file {
     uint32_t size;
     uint8_t index[INDEX_BYTES];
     uint32_t index_len;
+    uint8_t times[INDEX_BYTES];
+    uint32_t times_len;
 };
 
 enum question_kind { ASK_OFFSET, ASK_TIMESTAMP, ASK_TIMESTAMP_MAX, TRUNCATE, SET_START, APPEND };
@@ -115,6 +117,15 @@ static void put_index(struct recipe *re, struct file *file)
     file->index_len += 8;
 }
 
+static void put_time(struct recipe *re, struct file *file)
+{
+    uint32_t words[3] = {0, htobe32(take_u8(&re->in)), htobe32(take_u8(&re->in))};
+    if (file->times_len + sizeof(words) > INDEX_BYTES)
+        return;
+    memcpy(file->times + file->times_len, words, sizeof(words));
+    file->times_len += sizeof(words);
+}
+
 static void new_file(struct recipe *re)
 {
     if (re->file_count == SEGMENTS || re->files[re->file_count - 1].size == 0)
@@ -123,6 +134,7 @@ static void new_file(struct recipe *re)
     file->base = (int64_t)fuzz_number(&re->in, take_u8(&re->in) & 1, 0, (uint64_t)re->next_offset);
     file->size = 0;
     file->index_len = 0;
+    file->times_len = 0;
 }
 
 static void put_entry(struct recipe *re, uint32_t anchor)
@@ -159,6 +171,7 @@ static void cook(struct recipe *re, const uint8_t *data, size_t size)
     re->files[0].base = 0;
     re->files[0].size = 0;
     re->files[0].index_len = 0;
+    re->files[0].times_len = 0;
     re->next_offset = 0;
     re->entry_len = 0;
     re->question_count = 0;
@@ -169,6 +182,8 @@ static void cook(struct recipe *re, const uint8_t *data, size_t size)
             put_batch(re, file);
         else if ((op & 7) == 3)
             put_raw(re, file);
+        else if ((op & 7) == 4 && (op & 8))
+            put_time(re, file);
         else if ((op & 7) == 4)
             put_index(re, file);
         else if ((op & 7) == 5)
@@ -203,6 +218,9 @@ static void write_files(const struct recipe *re, struct log_dir *dir)
         (void)snprintf(path, sizeof(path), FUZZ_DIRECTORY "/t-0/%020lld.index",
                        (long long)file->base);
         fuzz_file(fs, path, file->index, file->index_len);
+        (void)snprintf(path, sizeof(path), FUZZ_DIRECTORY "/t-0/%020lld.timeindex",
+                       (long long)file->base);
+        fuzz_file(fs, path, file->times, file->times_len);
     }
     uint8_t payload[sizeof(re->entry) + 4];
     struct bytes_out out = bytes_out_of(payload, sizeof(payload));

@@ -7,8 +7,9 @@
 #include "net/err.h"
 #include "tests/sim/actor.h"
 
-#define EARLIEST (-2)
-#define LATEST   (-1)
+#define EARLIEST      (-2)
+#define LATEST        (-1)
+#define MAX_TIMESTAMP (-3)
 
 struct reader {
     struct actor actor;
@@ -74,6 +75,23 @@ static void time_check(struct reader *re, const struct list_offsets_response_par
               (long long)answer->timestamp, (long long)answer->offset, (long long)re->timestamp);
 }
 
+/* The record with the greatest time: none that was acknowledged before the question has more. */
+static void max_time_check(struct reader *re, const struct list_offsets_response_partition *answer)
+{
+    struct model *m = re->actor.model;
+    const struct partition_fact *fact = fact_of(re);
+    for (int64_t at = fact->start_asked; at < re->end; at++) {
+        uint64_t tag = at < fact->tags_size ? fact->tags[at] : 0;
+        if (tag != 0 && (int64_t)tag > answer->timestamp && m->attempts[tag].acked)
+            wrong(m, "%s-%d: the greatest time is %lld, and %llu is at %lld", re->topic->name,
+                  re->partition, (long long)answer->timestamp, (unsigned long long)tag,
+                  (long long)at);
+    }
+    if (answer->offset >= 0 && answer->offset < re->start)
+        wrong(m, "%s-%d: the greatest time is at %lld, and it began at %lld", re->topic->name,
+              re->partition, (long long)answer->offset, (long long)re->start);
+}
+
 static void offset_check(struct reader *re, const struct list_offsets_response_partition *answer)
 {
     struct model *m = re->actor.model;
@@ -86,7 +104,9 @@ static void offset_check(struct reader *re, const struct list_offsets_response_p
         model_start(m, re->topic, re->partition, answer->offset, re->start);
     else if (re->timestamp == LATEST)
         model_end(m, re->topic, re->partition, answer->offset, re->end);
-    else if (re->timestamp >= 0)
+    else if (re->timestamp == MAX_TIMESTAMP)
+        max_time_check(re, answer);
+    else
         time_check(re, answer);
     if (m->reckoning && re->timestamp == LATEST)
         re->end_wanted = false;
@@ -116,7 +136,8 @@ static void ask_offsets(struct reader *re, int64_t timestamp)
     struct list_offsets_request request;
     struct list_offsets_request_topic topic;
     struct list_offsets_request_partition partition;
-    int16_t version = actor_version(&re->actor, KEY_LIST_OFFSETS, 1);
+    int16_t version =
+        actor_version(&re->actor, KEY_LIST_OFFSETS, timestamp == MAX_TIMESTAMP ? 7 : 1);
     init_list_offsets_request(&request);
     init_list_offsets_request_topic(&topic);
     init_list_offsets_request_partition(&partition);
@@ -145,9 +166,14 @@ static void ask_something(struct reader *re)
         return;
     re->incarnation = re->topic->incarnation;
     re->partition = (int32_t)rng_below(&a->rng, (uint64_t)re->topic->partitions);
-    uint64_t kind = rng_below(&a->rng, 4);
+    uint64_t kind = rng_below(&a->rng, 6);
     int64_t time = (int64_t)rng_below(&a->rng, a->model->count + 2);
-    ask_offsets(re, kind == 0 ? EARLIEST : kind == 1 ? time : LATEST);
+    if (kind == 0)
+        ask_offsets(re, EARLIEST);
+    else if (kind < 3)
+        ask_offsets(re, LATEST);
+    else
+        ask_offsets(re, kind == 3 ? MAX_TIMESTAMP : time);
 }
 
 /* ---- the reckoning ---- */

@@ -4,15 +4,12 @@
  * simulated world, whose clock the test moves. Records carry the time of their append, unless said.
  */
 #include "core/internal_topic.h"
-#include "core/record/batch_builder.h"
 #include "core/retention.h"
-#include "tests/unit/sim/desk.h"
+#include "tests/unit/sim/desk_topics.h"
 
 #include <stdio.h>
 
 #define CHECK_MS    1000 /* log.retention.check.interval.ms */
-#define EARLIEST    (-2)
-#define LATEST      (-1)
 #define TIMES_MAX   256
 #define LARGE_BYTES 700000U /* two of them do not fit in a segment of 1 MiB */
 
@@ -29,67 +26,13 @@ static void begin(struct desk *desk, uint64_t seed)
 
 /* ---- asking ---- */
 
-static void topic_create(struct desk *desk, const char *name,
-                         struct create_topics_request_config *configs, int32_t count)
-{
-    struct create_topics_request request;
-    struct create_topics_request_topic topic;
-    struct create_topics_response response;
-    init_create_topics_request(&request);
-    init_create_topics_request_topic(&topic);
-    topic.name = str_of(name);
-    topic.num_partitions = 1;
-    topic.replication_factor = 1;
-    topic.configs = configs;
-    topic.configs_count = count;
-    request.topics = &topic;
-    request.topics_count = 1;
-    request.timeout_ms = 10000;
-    desk_ask(desk, 0, KEY_CREATE_TOPICS, 5, &request, &response);
-    assert_int_equal(response.topics[0].error_code, ERR_NONE);
-    desk_pass(desk, 10);
-}
-
-#define TOPIC(desk, name, ...)                                                                     \
-    topic_create((desk), (name), (struct create_topics_request_config[]){__VA_ARGS__},             \
-                 (int32_t)array_count(((struct create_topics_request_config[]){__VA_ARGS__})))
-#define SET(key, text)                                                                             \
-    {                                                                                              \
-        .name = str_of(key), .value = str_of(text)                                                 \
-    }
 #define BROKER_TIME SET("message.timestamp.type", "LogAppendTime")
 #define ANY_TIME    SET("message.timestamp.after.max.ms", "9223372036854775807")
-
-static void config_set(struct desk *desk, const char *topic, const char *key, const char *value)
-{
-    struct incremental_alter_configs_request request;
-    struct incremental_alter_configs_request_resource resource;
-    struct incremental_alter_configs_request_config config;
-    struct incremental_alter_configs_response response;
-    init_incremental_alter_configs_request(&request);
-    init_incremental_alter_configs_request_resource(&resource);
-    init_incremental_alter_configs_request_config(&config);
-    request.resources = &resource;
-    request.resources_count = 1;
-    resource.resource_type = 2;
-    resource.resource_name = str_of(topic);
-    resource.configs = &config;
-    resource.configs_count = 1;
-    config.name = str_of(key);
-    config.value = str_of(value);
-    desk_ask(desk, 0, KEY_INCREMENTAL_ALTER_CONFIGS, 1, &request, &response);
-    assert_int_equal(response.responses[0].error_code, ERR_NONE);
-}
 
 /* One record; the time that it was given. `timestamp` is of the producer, with CreateTime. */
 static int64_t produce(struct desk *desk, const char *name, uint32_t value_len, int64_t timestamp)
 {
-    struct produce_request request;
-    struct produce_request_topic topic;
-    struct produce_request_partition part;
-    struct produce_response response;
     struct batch_builder builder;
-    struct piece piece;
     const uint8_t *bytes;
     uint8_t *value = calloc(1, value_len);
     batch_builder_init(&builder);
@@ -97,89 +40,32 @@ static int64_t produce(struct desk *desk, const char *name, uint32_t value_len, 
     batch_builder_add(&builder, timestamp, (struct bytes_or_null){(const uint8_t *)"key", 3},
                       (struct bytes_or_null){value, (int32_t)value_len}, NULL, 0);
     size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
-    init_produce_request(&request);
-    init_produce_request_topic(&topic);
-    init_produce_request_partition(&part);
-    request.acks = -1;
-    request.timeout_ms = 10000;
-    request.topic_data = &topic;
-    request.topic_data_count = 1;
-    topic.name = str_of(name);
-    topic.partition_data = &part;
-    topic.partition_data_count = 1;
-    part.records = records_of(span_of(&piece, bytes, (uint32_t)len));
-    desk_ask(desk, 0, KEY_PRODUCE, 9, &request, &response);
-    assert_int_equal(response.responses[0].partition_responses[0].error_code, ERR_NONE);
+    const struct produce_response_partition answer = batch_produce(desk, name, 9, bytes, len);
+    assert_int_equal(answer.error_code, ERR_NONE);
     batch_builder_fini(&builder);
     free(value);
-    return response.responses[0].partition_responses[0].log_append_time_ms;
-}
-
-static int64_t offset_at(struct desk *desk, const char *name, int64_t timestamp)
-{
-    struct list_offsets_request request;
-    struct list_offsets_request_topic topic;
-    struct list_offsets_request_partition part;
-    struct list_offsets_response response;
-    init_list_offsets_request(&request);
-    init_list_offsets_request_topic(&topic);
-    init_list_offsets_request_partition(&part);
-    request.replica_id = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    topic.name = str_of(name);
-    topic.partitions = &part;
-    topic.partitions_count = 1;
-    part.timestamp = timestamp;
-    desk_ask(desk, 0, KEY_LIST_OFFSETS, 5, &request, &response);
-    assert_int_equal(response.topics[0].partitions[0].error_code, ERR_NONE);
-    return response.topics[0].partitions[0].offset;
-}
-
-static void fetch_ask(struct desk *desk, struct question *question, const char *name,
-                      int64_t offset, int32_t wait_ms)
-{
-    struct fetch_request request;
-    struct fetch_request_topic topic;
-    struct fetch_request_partition part;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    init_fetch_request_partition(&part);
-    request.max_wait_ms = wait_ms;
-    request.min_bytes = 1;
-    request.max_bytes = 1 << 20;
-    request.session_epoch = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    topic.topic = str_of(name);
-    topic.partitions = &part;
-    topic.partitions_count = 1;
-    part.fetch_offset = offset;
-    part.partition_max_bytes = 1 << 20;
-    desk_send(desk, question, 1, KEY_FETCH, 11, &request);
+    return answer.log_append_time_ms;
 }
 
 /* The error; and the offset of the first batch that came, -1: none. */
 static enum err fetch_take(struct question *question, int64_t *base_offset)
 {
-    struct fetch_response response;
-    must(desk_answer(question, &response)); /* else the connection ended */
-    const struct fetch_response_partition *part = &response.responses[0].partitions[0];
+    const struct fetch_response_partition part = fetch_answer(question);
     *base_offset = -1;
-    if (part->records.kind == RECORDS_SPAN && part->records.span.len >= BATCH_HEADER_SIZE) {
+    if (part.records.kind == RECORDS_SPAN && part.records.span.len >= BATCH_HEADER_SIZE) {
         uint8_t bytes[BATCH_HEADER_SIZE];
         struct batch_header header;
-        span_peek(&part->records.span, bytes, sizeof(bytes));
+        span_peek(&part.records.span, bytes, sizeof(bytes));
         batch_header_of(&header, bytes);
         *base_offset = header.base_offset;
     }
-    return (enum err)part->error_code;
+    return (enum err)part.error_code;
 }
 
 static enum err fetch(struct desk *desk, const char *name, int64_t offset, int64_t *base_offset)
 {
     struct question question;
-    fetch_ask(desk, &question, name, offset, 0);
+    fetch_ask(desk, &question, name, 11, offset, 0);
     return fetch_take(&question, base_offset);
 }
 
@@ -427,7 +313,7 @@ static void f2_a_waiting_fetch_learns_of_a_new_start(void **state)
     begin(&desk, 13);
     TOPIC(&desk, "orders", BROKER_TIME);
     (void)produce(&desk, "orders", 100, 0);
-    fetch_ask(&desk, &waiting, "orders", 1, 60000);
+    fetch_ask(&desk, &waiting, "orders", 11, 1, 60000);
     desk_pass(&desk, 100);
     assert_false(waiting.done);
     (void)produce(&desk, "orders", 100, 0);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Questions about topics from the desk (tests/unit/sim/desk.h): make one, configure it, write a
+ * batch, read one, ask for offsets.
+ */
+#pragma once
+
+#include "core/record/batch_builder.h"
+#include "tests/unit/sim/desk.h"
+
+#define EARLIEST       (-2)
+#define LATEST         (-1)
+#define MAX_TIMESTAMP  (-3)
+#define EARLIEST_LOCAL (-4)
+#define LATEST_TIERED  (-5)
+
+#define SET(key, text)                                                                             \
+    {                                                                                              \
+        .name = str_of(key), .value = str_of(text)                                                 \
+    }
+
+/* TOPIC(&desk, "name", SET("retention.ms", "60000"), ...) */
+#define TOPIC(desk, name, ...)                                                                     \
+    topic_create((desk), (name), (struct create_topics_request_config[]){__VA_ARGS__},             \
+                 (int32_t)array_count(((struct create_topics_request_config[]){__VA_ARGS__})))
+
+/* Of one partition. */
+static inline void topic_create(struct desk *desk, const char *name,
+                                struct create_topics_request_config *configs, int32_t count)
+{
+    struct create_topics_request request;
+    struct create_topics_request_topic topic;
+    struct create_topics_response response;
+    init_create_topics_request(&request);
+    init_create_topics_request_topic(&topic);
+    topic.name = str_of(name);
+    topic.num_partitions = 1;
+    topic.replication_factor = 1;
+    topic.configs = configs;
+    topic.configs_count = count;
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.timeout_ms = 10000;
+    desk_ask(desk, 0, KEY_CREATE_TOPICS, 5, &request, &response);
+    assert_int_equal(response.topics[0].error_code, ERR_NONE);
+    desk_pass(desk, 10);
+}
+
+static inline void config_set(struct desk *desk, const char *topic, const char *key,
+                              const char *value)
+{
+    struct incremental_alter_configs_request request;
+    struct incremental_alter_configs_request_resource resource;
+    struct incremental_alter_configs_request_config config;
+    struct incremental_alter_configs_response response;
+    init_incremental_alter_configs_request(&request);
+    init_incremental_alter_configs_request_resource(&resource);
+    init_incremental_alter_configs_request_config(&config);
+    request.resources = &resource;
+    request.resources_count = 1;
+    resource.resource_type = 2;
+    resource.resource_name = str_of(topic);
+    resource.configs = &config;
+    resource.configs_count = 1;
+    config.name = str_of(key);
+    config.value = str_of(value);
+    desk_ask(desk, 0, KEY_INCREMENTAL_ALTER_CONFIGS, 1, &request, &response);
+    assert_int_equal(response.responses[0].error_code, ERR_NONE);
+}
+
+/* Writes one batch; the answer about its partition. */
+static inline struct produce_response_partition batch_produce(struct desk *desk, const char *name,
+                                                              int16_t version, const uint8_t *bytes,
+                                                              size_t len)
+{
+    struct produce_request request;
+    struct produce_request_topic topic;
+    struct produce_request_partition part;
+    struct produce_response response;
+    struct piece piece;
+    init_produce_request(&request);
+    init_produce_request_topic(&topic);
+    init_produce_request_partition(&part);
+    request.acks = -1;
+    request.timeout_ms = 10000;
+    request.topic_data = &topic;
+    request.topic_data_count = 1;
+    topic.name = str_of(name);
+    topic.partition_data = &part;
+    topic.partition_data_count = 1;
+    part.records = records_of(span_of(&piece, bytes, (uint32_t)len));
+    desk_ask(desk, 0, KEY_PRODUCE, version, &request, &response);
+    return response.responses[0].partition_responses[0];
+}
+
+static inline struct list_offsets_response_partition offset_ask(struct desk *desk, const char *name,
+                                                                int16_t version, int64_t timestamp)
+{
+    struct list_offsets_request request;
+    struct list_offsets_request_topic topic;
+    struct list_offsets_request_partition part;
+    struct list_offsets_response response;
+    init_list_offsets_request(&request);
+    init_list_offsets_request_topic(&topic);
+    init_list_offsets_request_partition(&part);
+    request.replica_id = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.name = str_of(name);
+    topic.partitions = &part;
+    topic.partitions_count = 1;
+    part.timestamp = timestamp;
+    desk_ask(desk, 0, KEY_LIST_OFFSETS, version, &request, &response);
+    return response.topics[0].partitions[0];
+}
+
+static inline int64_t offset_at(struct desk *desk, const char *name, int64_t timestamp)
+{
+    struct list_offsets_response_partition answer = offset_ask(desk, name, 9, timestamp);
+    assert_int_equal(answer.error_code, ERR_NONE);
+    return answer.offset;
+}
+
+static inline void fetch_ask(struct desk *desk, struct question *question, const char *name,
+                             int16_t version, int64_t offset, int32_t wait_ms)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition part;
+    init_fetch_request(&request);
+    init_fetch_request_topic(&topic);
+    init_fetch_request_partition(&part);
+    request.max_wait_ms = wait_ms;
+    request.min_bytes = 1;
+    request.max_bytes = 1 << 20;
+    request.session_epoch = -1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.topic = str_of(name);
+    topic.partitions = &part;
+    topic.partitions_count = 1;
+    part.fetch_offset = offset;
+    part.partition_max_bytes = 1 << 20;
+    desk_send(desk, question, 1, KEY_FETCH, version, &request);
+}
+
+static inline struct fetch_response_partition fetch_answer(struct question *question)
+{
+    struct fetch_response response;
+    must(desk_answer(question, &response)); /* else the connection ended */
+    return response.responses[0].partitions[0];
+}
