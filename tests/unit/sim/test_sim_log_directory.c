@@ -252,7 +252,7 @@ static void a_cut_that_is_cut_off_loses_nothing(void **state)
 {
     (void)state;
     unsigned struck = 0;
-    for (uint32_t call = 1; call <= 12; call++) {
+    for (uint32_t call = 1; call <= 16; call++) {
         for (uint64_t seed = 1; seed <= 8; seed++) {
             struct test t;
             test_begin(&t, seed);
@@ -269,7 +269,7 @@ static void a_cut_that_is_cut_off_loses_nothing(void **state)
             world_free(t.world);
         }
     }
-    assert_in_range(struck, 40, 95);
+    assert_in_range(struck, 40, 127); /* and some stops have fewer calls */
 }
 
 int main(void)
