@@ -194,6 +194,20 @@ static const char *set_text(const struct conf *conf, const char *name)
     return conf->set[conf_index(conf_find(CONF_BROKER, name))].text;
 }
 
+static void check_log_dirs(struct conf *conf)
+{
+    const struct conf_key *key = conf_find(CONF_BROKER, "log.dirs");
+    const char *dirs = conf->broker.log_dirs;
+    if (dirs[0] == '\0')
+        conf_report(conf, CONF_ERROR, CONF_HONOURED, key,
+                    "log.dirs is empty; name at least one directory");
+    else if (strchr(dirs, ',') != NULL)
+        conf_report(conf, CONF_ERROR, CONF_HONOURED, key,
+                    "log.dirs=%.128s names several directories, and a broker keeps its data in one "
+                    "for now; name the one to use",
+                    dirs);
+}
+
 static void check_identity(struct conf *conf)
 {
     const struct conf_key *key = conf_find(CONF_BROKER, "node.id");
@@ -204,9 +218,6 @@ static void check_identity(struct conf *conf)
             conf, CONF_ERROR, CONF_HONOURED, key,
             "node.id=%s and broker.id=%s name one thing twice and differently; keep node.id",
             node_id, broker_id);
-    if (conf->broker.log_dirs[0] == '\0')
-        conf_report(conf, CONF_ERROR, CONF_HONOURED, conf_find(CONF_BROKER, "log.dirs"),
-                    "log.dirs is empty; name at least one directory");
 }
 
 static void check_compaction_lag(struct conf *conf)
@@ -347,6 +358,7 @@ bool conf_load(struct conf *conf, const struct conf_input *input)
     fill_fields(conf);
     apply_strictness(conf);
     check_identity(conf);
+    check_log_dirs(conf);
     check_compaction_lag(conf);
     if (check_roles(conf))
         check_listeners(conf, input);

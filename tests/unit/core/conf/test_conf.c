@@ -307,6 +307,8 @@ static void test_mistakes(void **state)
     check_refused("node.id=1\nbroker.id=2", "differently");
     check_refused("log.dirs=", "log.dirs is empty");
     check_refused("log.dirs=/a,/a", "names /a twice");
+    check_refused("log.dirs=/a, /b", "log.dirs=/a,/b names several directories");
+    check_refused("log.dir=/a,/b", "log.dirs=/a,/b names several directories");
     check_refused("listeners=SSL://:9093", "asks for SSL");
     check_refused("listeners=X://:9093", "add X:PLAINTEXT");
     check_refused("inter.broker.listener.name=X", "X is no listener");
