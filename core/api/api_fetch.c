@@ -13,7 +13,7 @@
 #define FETCH_REPLICA_VERSION  15 /* replica_state in place of replica_id */
 #define FETCH_TOPIC_ID_VERSION 13
 #define SESSION_EPOCH_FULL     0
-#define SESSION_EPOCH_NONE     (-1)
+#define SESSION_EPOCH_NONE     (-1) /* no session, and the end of the one that is named */
 #define ISOLATION_COMMITTED    1
 #define FETCH_ITEMS            16U /* parts per step */
 
@@ -446,7 +446,8 @@ static enum err fetch_begin(struct fetch *f)
         version >= FETCH_REPLICA_VERSION ? request->replica_state.replica_id : request->replica_id;
     if (replica >= 0)
         return ERR_CLUSTER_AUTHORIZATION_FAILED; /* replicas have a listener of their own */
-    if (version < FETCH_SESSION_VERSION || request->session_epoch <= SESSION_EPOCH_FULL)
+    if (version < FETCH_SESSION_VERSION || request->session_epoch == SESSION_EPOCH_FULL ||
+        request->session_epoch == SESSION_EPOCH_NONE)
         return begin_full(f);
     return begin_incremental(f);
 }

@@ -591,6 +591,18 @@ def fat_sessions(run):
     run.watch.look()
 
 
+def odd_session_epochs(run):
+    """Only 0 and -1 begin without a session; any other epoch is about the one that is named, and there is none."""
+    for session_id, epoch in ((0, -2), (0, 1), (7, -0x80000000), (0x7fffffff, 0x7fffffff)):
+        body = (wire.i32(-1) + wire.i32(0) + wire.i32(1) + wire.i32(MIB) + wire.i8(0) + wire.i32(session_id) +
+                wire.i32(epoch) + wire.array([]) + wire.array([]))
+        with connect(run) as connection:
+            reader = connection.call(wire.FETCH, 7, body)
+            reader.i32()
+            error = reader.i16()
+            check(error == 70, f'session {session_id} epoch {epoch}: {wire.name_of(error)}')
+
+
 def colliding_names(run):
     """`a.b` and `a_b` would share metric names: Kafka refuses the second."""
     with connect(run) as connection:
@@ -638,4 +650,4 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
     pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
     fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand,
-    fat_sessions, colliding_names, unknown_places, too_many)]
+    fat_sessions, odd_session_epochs, colliding_names, unknown_places, too_many)]
