@@ -90,7 +90,7 @@
     X(OPERATION_NOT_ATTEMPTED, 55, false,                                                          \
       "not attempted, because another operation of the same request failed")                       \
     X(KAFKA_STORAGE_ERROR, 56, true,                                                               \
-      "the partition's log directory is offline after a disk error")                               \
+      "the partition's log directory is full, or offline after a disk error")                      \
     X(LOG_DIR_NOT_FOUND, 57, false, "this broker has no such log directory")                       \
     X(SASL_AUTHENTICATION_FAILED, 58, false, "authentication failed")                              \
     X(UNKNOWN_PRODUCER_ID, 59, false, "nothing is known of this producer id")                      \

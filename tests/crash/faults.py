@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import subprocess
 import time
 
 import wire
@@ -340,6 +341,10 @@ def full_disk(run, folder):
             check(error == 0, f'full: CreateTopics: {wire.name_of(error)} {text}')
             error, _ = wire.produce(connection, 'other', 0, wire.batch([b'no room']))
             check(error == wire.ERROR['KAFKA_STORAGE_ERROR'], f'full: Produce to a new topic: {wire.name_of(error)}')
+        sent = subprocess.run([victim.binary, 'produce', 'other', '-b', '%s:%d' % victim.address, '--timeout', '1500'],
+                              input=b'x\n', capture_output=True, timeout=60)
+        check(sent.returncode == 3, f'full: millrace produce ends with {sent.returncode}')
+        says(sent.stderr.decode(), 'disk is full.*trying again', 'not acknowledged: the disk is full')
         os.unlink(ballast)
         first_s = resumes(victim, 'other')
         more, _ = fill(victim, 60, written)

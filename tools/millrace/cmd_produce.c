@@ -22,6 +22,7 @@
 #define NS_PER_MS          1000000ULL
 #define HEADERS_MAX        INPUT_HEADERS_MAX
 #define CREATE_PATIENCE_MS 5000U /* a topic that is being created */
+#define TELL_AFTER_MS      2000U /* before that a retry is nobody's business */
 
 struct producer;
 
@@ -42,6 +43,7 @@ struct lane {
     bool in_flight;
     uint64_t first_try_ns;
     uint64_t try_at_ns;
+    bool told; /* that it is being tried again */
     struct client_call call;
     int32_t sequence; /* of the next new batch */
 };
@@ -109,7 +111,7 @@ static void batch_over(struct lane *lane, int code)
 }
 
 /* Again, later, unless it has been tried for too long. */
-static void batch_again(struct lane *lane, int16_t error, const char *why)
+static void batch_again(struct lane *lane, int16_t error, struct str why)
 {
     struct producer *p = lane->producer;
     struct session *s = p->s;
@@ -117,13 +119,18 @@ static void batch_again(struct lane *lane, int16_t error, const char *why)
     uint64_t patience_ns = 2 * (uint64_t)s->settings.request_timeout_ms * NS_PER_MS;
     p->stale = true;
     lane->try_at_ns = now_ns + (uint64_t)s->settings.retry_backoff_ms * NS_PER_MS;
-    if (s->inv->verbose)
-        note(s->inv, "partition %d: %s; trying again", lane->partition,
-             error ? err_name(error) : why);
+    if (why.len <= 0)
+        why = str_of(err_sentence(error));
+    bool long_since = now_ns - lane->first_try_ns > TELL_AFTER_MS * NS_PER_MS;
+    if (s->inv->verbose || (long_since && !lane->told)) {
+        note(s->inv, "partition %d: %.*s%s%s%s; trying again", lane->partition, why.len, why.data,
+             error ? " (" : "", error ? err_name(error) : "", error ? ")" : "");
+        lane->told = long_since;
+    }
     if (now_ns - lane->first_try_ns < patience_ns)
         return;
-    complain(s->inv, "topic '%s', partition %d: %d records were not acknowledged: %s", p->topic,
-             lane->partition, lane->count, error ? err_sentence(error) : why);
+    complain(s->inv, "topic '%s', partition %d: %d records were not acknowledged: %.*s", p->topic,
+             lane->partition, lane->count, why.len, why.data);
     batch_over(lane, EXIT_UNREACHABLE);
 }
 
@@ -154,15 +161,15 @@ static void take_answer(struct lane *lane, struct client_call *call)
     const struct produce_response_partition *partition =
         &response.responses[0].partition_responses[0];
     int16_t error = partition->error_code;
+    struct str text = partition->error_message;
+    if (text.len <= 0 && partition->record_errors_count > 0)
+        text = partition->record_errors[0].batch_index_error_message;
     if (error == ERR_NONE || error == ERR_DUPLICATE_SEQUENCE_NUMBER) {
         print_produced(lane->producer, lane, error ? -1 : partition->base_offset);
         batch_over(lane, EXIT_OK);
     } else if (err_retriable(error) && error != ERR_CORRUPT_MESSAGE) {
-        batch_again(lane, error, NULL);
+        batch_again(lane, error, text);
     } else {
-        struct str text = partition->error_message;
-        if (text.len <= 0 && partition->record_errors_count > 0)
-            text = partition->record_errors[0].batch_index_error_message;
         batch_failed(lane, error, text);
     }
 }
@@ -178,7 +185,7 @@ static void on_produced(struct client *c, struct client_call *call)
     } else if (call->status == CLIENT_ANSWERED) {
         take_answer(lane, call);
     } else {
-        batch_again(lane, 0, c->why);
+        batch_again(lane, 0, str_of(c->why));
     }
 }
 
@@ -203,6 +210,7 @@ static void batch_close(struct lane *lane)
     lane->len = batch_builder_finish(&lane->sent, &p->deflater, p->codec,
                                      (int)p->s->settings.compression_level, &lane->bytes);
     lane->first_try_ns = session_now_ns(p->s);
+    lane->told = false;
     lane->try_at_ns = 0;
     batch_builder_start(&lane->filling);
     if (p->sticky == lane->partition)
@@ -218,7 +226,7 @@ static void batch_send(struct lane *lane)
         lane->leader < 0 ? NULL : cluster_broker(s, &p->metadata, lane->leader);
     s->hush = false;
     if (!link) {
-        batch_again(lane, ERR_LEADER_NOT_AVAILABLE, NULL);
+        batch_again(lane, ERR_LEADER_NOT_AVAILABLE, str_null());
         return;
     }
     struct produce_request_partition partition = {
