@@ -157,6 +157,9 @@ enum {
     CONF_KEY_COUNT_MAX = 512,
 };
 
+/* How many keys there are of a scope. */
+uint16_t conf_scope_count(enum conf_scope scope);
+
 /* NULL if there is no such key. */
 const struct conf_key *conf_find(enum conf_scope scope, const char *name);
 static inline uint16_t conf_index(const struct conf_key *key)
@@ -171,6 +174,15 @@ const struct conf_key *conf_nearest(enum conf_scope scope, const char *name);
  * CONF_VALUE_LEN_MAX bytes and NUL, to *text, which the caller gives to mem_free(). */
 bool conf_check(const struct conf_key *key, const char *value, char **text,
                 struct conf_error *error) warn_unused;
+
+/* The items of a canonical list ("a,b,c"), sorted for conf_items_hold(); they point into it. The
+ * caller gives the array to mem_free(). */
+struct conf_item {
+    const char *text;
+    size_t len;
+};
+struct conf_item *conf_items(const char *list, size_t *count);
+bool conf_items_hold(const struct conf_item *items, size_t count, const char *text, size_t len);
 
 /* Sets the key's field in *base (a struct broker_conf or topic_conf) from canonical text; NULL is
  * no value. Text fields borrow `text`. */

@@ -251,28 +251,19 @@ bool conf_is_listed(const struct conf_view *view, const struct conf_key *key)
 
 /* ---- changing ---- */
 
-static bool list_holds(const char *list, const char *item, size_t len)
-{
-    while (*list != '\0') {
-        const char *end = strchrnul(list, ',');
-        if ((size_t)(end - list) == len && memcmp(list, item, len) == 0)
-            return true;
-        list = *end == ',' ? end + 1 : end;
-    }
-    return false;
-}
-
 /* `base` with the items of `change` added behind it or taken out; both canonical. */
 static char *list_change(const char *base, const char *change, bool append)
 {
     char *text = mem_alloc(strlen(base) + strlen(change) + 2);
     char *out = text;
+    size_t count;
+    struct conf_item *known = conf_items(append ? base : change, &count);
     const char *sources[] = {base, append ? change : ""};
     for (size_t i = 0; i < array_count(sources); i++) {
         for (const char *at = sources[i]; *at != '\0';) {
             const char *end = strchrnul(at, ',');
             size_t len = (size_t)(end - at);
-            bool drop = append ? i == 1 && list_holds(base, at, len) : list_holds(change, at, len);
+            bool drop = (i == 1 || !append) && conf_items_hold(known, count, at, len);
             if (!drop) {
                 if (out > text)
                     *out++ = ',';
@@ -283,6 +274,7 @@ static char *list_change(const char *base, const char *change, bool append)
         }
     }
     *out = '\0';
+    mem_free(known);
     return text;
 }
 

@@ -83,6 +83,17 @@ static void test_lists(void **state)
     assert_int_equal(topic.cleanup_policy, CONF_CLEANUP_COMPACT);
     finish();
 
+    static const char *const throttled = "leader.replication.throttled.replicas";
+    begin("");
+    assert_true(alter(OVERRIDE_SET, throttled, "30:1, 4:1,,100:1,5:2"));
+    assert_true(alter(OVERRIDE_APPEND, throttled, "7:1,4:1,1:1"));
+    assert_string_equal(value_of(throttled), "30:1,4:1,100:1,5:2,7:1,1:1");
+    assert_true(alter(OVERRIDE_SUBTRACT, throttled, "1:1,9:9,30:1"));
+    assert_string_equal(value_of(throttled), "4:1,100:1,5:2,7:1");
+    assert_false(alter(OVERRIDE_SET, throttled, "4:1,30:1,5:1,10:1,4:1"));
+    assert_non_null(strstr(error.text, "names 4:1 twice"));
+    finish();
+
     begin("log.cleanup.policy=compact\n");
     assert_true(alter(OVERRIDE_APPEND, "cleanup.policy", "delete"));
     assert_string_equal(value_of("cleanup.policy"), "compact,delete");
