@@ -9,7 +9,11 @@
 #include "core/controller.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Each key that is asked for is compared with each that there is, in one step. */
+#define CONFIG_KEYS_MAX 1000
 
 /* ConfigResource types. */
 enum config_resource {
@@ -91,7 +95,7 @@ static bool entries_fill(struct describe *d, const struct describe_configs_reque
                          const struct conf_view *view, enum conf_scope scope,
                          struct describe_configs_response_result *out)
 {
-    out->configs = arena_array(&d->q->arena, conf_key_count, sizeof(*out->configs));
+    out->configs = arena_array(&d->q->arena, conf_scope_count(scope), sizeof(*out->configs));
     if (!out->configs)
         return false;
     for (uint16_t i = 0; i < conf_key_count; i++) {
@@ -127,6 +131,10 @@ static bool resource_fill(struct describe *d, const struct describe_configs_requ
     out->resource_name = in->resource_name;
     if (in->resource_type != CONFIG_TOPIC && in->resource_type != CONFIG_BROKER) {
         result_refuse(out, ERR_INVALID_REQUEST, "only topics and brokers have configurations here");
+        return true;
+    }
+    if (in->configuration_keys_count > CONFIG_KEYS_MAX) {
+        result_refuse(out, ERR_INVALID_REQUEST, "more keys are asked for than there are");
         return true;
     }
     if (!may(d->q, OPERATION_DESCRIBE_CONFIGS, in->resource_type, in->resource_name)) {
@@ -239,6 +247,39 @@ static void item_check(struct alter *op, struct control_item *item)
     item->message = message;
 }
 
+static int by_resource(const void *a, const void *b)
+{
+    const struct control_item *x = *(struct control_item *const *)a;
+    const struct control_item *y = *(struct control_item *const *)b;
+    if (x->resource_type != y->resource_type)
+        return x->resource_type < y->resource_type ? -1 : 1;
+    if (x->name.len != y->name.len)
+        return x->name.len < y->name.len ? -1 : 1;
+    return x->name.len > 0 ? memcmp(x->name.data, y->name.data, (size_t)x->name.len) : 0;
+}
+
+/* A resource that stands in the request more than once: each of them is refused (C7). */
+static bool refuse_duplicates(struct alter *op)
+{
+    struct control_op *control = &op->control;
+    size_t count = (size_t)control->item_count;
+    struct control_item **sorted = arena_array(&op->q->arena, count, sizeof(struct control_item *));
+    if (!sorted)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &control->items[i];
+    qsort(sorted, count, sizeof(struct control_item *), by_resource);
+    for (size_t i = 1; i < count; i++) {
+        if (by_resource(&sorted[i - 1], &sorted[i]) != 0)
+            continue;
+        for (size_t j = i - 1; j <= i; j++) {
+            sorted[j]->error = ERR_INVALID_REQUEST;
+            sorted[j]->message = "the resource is named more than once";
+        }
+    }
+    return true;
+}
+
 static void on_replaced(struct control_op *control)
 {
     struct alter *op = container_of(control, struct alter, control);
@@ -295,7 +336,7 @@ void api_alter_configs(struct broker_shard *bs, struct request *q)
     bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = replace_item(op, &request->resources[i], &op->control.items[i]);
-    if (whole)
+    if (whole && refuse_duplicates(op))
         controller_submit(bs, &op->control);
     else
         api_malformed(q);
@@ -360,7 +401,7 @@ void api_incremental_alter_configs(struct broker_shard *bs, struct request *q)
     bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = change_item(op, &request->resources[i], &op->control.items[i]);
-    if (whole)
+    if (whole && refuse_duplicates(op))
         controller_submit(bs, &op->control);
     else
         api_malformed(q);

@@ -16,7 +16,8 @@
 #define JOIN_MEMBER_ID_VERSION         4
 #define JOIN_SKIP_VERSION              9
 
-#define LEAVE_BATCH_VERSION 3 /* several members, an error each */
+#define SYNC_PROTOCOL_VERSION 5 /* has to say the protocol */
+#define LEAVE_BATCH_VERSION   3 /* several members, an error each */
 
 /* "/192.0.2.7", as Java prints an address; what DescribeGroups shows. */
 static struct str client_host(struct request *q)
@@ -387,7 +388,10 @@ void api_sync_group(struct broker_shard *bs, struct request *q)
     op->wait.call.run = sync_run;
     op->wait.cancel = sync_cancel;
     op->wait.answer = sync_answer;
-    op->wait.call.error = check_group(q, op->request.group_id);
+    bool unsaid = op->request.protocol_type.len < 0 || op->request.protocol_name.len < 0;
+    op->wait.call.error = q->header.request_api_version >= SYNC_PROTOCOL_VERSION && unsaid
+                              ? ERR_INCONSISTENT_GROUP_PROTOCOL
+                              : check_group(q, op->request.group_id);
     if (op->wait.call.error == ERR_NONE)
         wait_start(&op->wait, q, op->request.group_id);
     else

@@ -12,6 +12,10 @@
 
 #define CREATE_TOPICS_CONFIGS_VERSION 5 /* answers with the topic's configuration */
 #define DELETE_TOPICS_ID_VERSION      6
+/* Kafka's bound (on partitions), and what keeps the answer in the request's memory: topics that are
+ * made and not answered for would be asked for again. */
+#define CREATE_TOPICS_MAX 10000
+#define TOO_MANY_TOPICS   "one request may create 10000 topics"
 
 /* In the request's arena. */
 struct topics_op {
@@ -105,7 +109,7 @@ static bool created_configs(struct topics_op *op, struct create_topics_response_
     if (!topic)
         return true; /* only validated, or deleted again already */
     struct conf_view view = image_view(image, topic);
-    out->configs = arena_array(&q->arena, conf_key_count, sizeof(*out->configs));
+    out->configs = arena_array(&q->arena, conf_scope_count(CONF_TOPIC), sizeof(*out->configs));
     if (!out->configs)
         return false;
     out->configs_count = 0;
@@ -231,8 +235,12 @@ void api_create_topics(struct broker_shard *bs, struct request *q)
         api_malformed(q);
         return;
     }
-    for (int32_t i = 0; i < op->control.item_count; i++)
-        may_or_refuse(q, &op->control.items[i], OPERATION_CREATE);
+    for (int32_t i = 0; i < op->control.item_count; i++) {
+        if (op->control.item_count > CREATE_TOPICS_MAX)
+            item_refuse(&op->control.items[i], ERR_POLICY_VIOLATION, TOO_MANY_TOPICS);
+        else
+            may_or_refuse(q, &op->control.items[i], OPERATION_CREATE);
+    }
     controller_submit(bs, &op->control);
 }
 

@@ -92,6 +92,14 @@ const struct conf_key conf_keys[] = {
 const uint16_t conf_key_count = array_count(conf_keys);
 _Static_assert(array_count(conf_keys) <= CONF_KEY_COUNT_MAX, "raise CONF_KEY_COUNT_MAX");
 
+uint16_t conf_scope_count(enum conf_scope scope)
+{
+    uint16_t count = 0;
+    for (uint16_t i = 0; i < conf_key_count; i++)
+        count += conf_keys[i].scope == scope;
+    return count;
+}
+
 const struct conf_key *conf_find(enum conf_scope scope, const char *name)
 {
     size_t len = strlen(name);

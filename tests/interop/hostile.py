@@ -603,6 +603,64 @@ def odd_session_epochs(run):
             check(error == 70, f'session {session_id} epoch {epoch}: {wire.name_of(error)}')
 
 
+def alter_answer(connection, resources):
+    """IncrementalAlterConfigs, version 0: the errors; a resource is (topic, key, operation, value)."""
+    body = wire.array([wire.i8(2) + wire.string(topic) + wire.array([wire.string(key) + wire.i8(operation) +
+                                                                     wire.string(value)])
+                       for topic, key, operation, value in resources]) + wire.i8(0)
+    reader = connection.call(44, 0, body)
+    reader.i32()
+    return [error for error, _, _, _ in reader.array(lambda: (reader.i16(), reader.string(), reader.i8(), reader.string()))]
+
+
+def heavy_settings(run):
+    """Requests about settings cost what they hold, not its square (each of these once held a core for seconds, the last
+    one for hours); a resource that is named twice is refused."""
+    topic, key = make_topic(run, run.topic('heavy')), 'leader.replication.throttled.replicas'
+    with connect(run) as connection:
+        begin = time.monotonic()
+        for operation, tail in ((0, ':1'), (2, ':2'), (3, ':1'), (0, ':1')):
+            value = ','.join(f'{index}{tail}' for index in range(2300))
+            check(alter_answer(connection, [(topic, key, operation, value)]) == [0], f'operation {operation}')
+        for _ in range(50):
+            check(alter_answer(connection, [(topic, 'retention.ms', 0, '1000000')]) == [0], 'beside a long list')
+        got = alter_answer(connection, [(topic, 'retention.ms', 0, '1000000')] * 20_000)
+        check(set(got) == {wire.ERROR['INVALID_REQUEST']}, f'one resource 20,000 times: {set(got)}')
+        if not run.is_kafka:
+            reader = connection.call(32, 1, wire.i32(1) + wire.i8(2) + wire.string(topic) +
+                                     wire.array([wire.string('retention.ms')] * 500_000) + wire.i8(0))
+            reader.i32()
+            reader.i32()
+            check(reader.i16() == wire.ERROR['INVALID_REQUEST'], 'DescribeConfigs of 500,000 keys')
+        took = time.monotonic() - begin
+        check(took < 10, f'{took:.1f} s')
+
+
+def too_many_topics(run):
+    """More topics than one request may create: none is, and each is answered for."""
+    stem = run.topic('crowd')
+    body = wire.array([wire.string(f'{stem}-{index}') + wire.i32(1) + wire.i16(1) + wire.array([]) + wire.array([])
+                       for index in range(10_001)]) + wire.i32(10_000) + wire.i8(0)
+    with connect(run) as connection:
+        reader = connection.call(wire.CREATE_TOPICS, 2, body)
+        reader.i32()
+        got = reader.array(lambda: (reader.string(), reader.i16(), reader.string()))
+        check({error for _, error, _ in got} == {wire.ERROR['POLICY_VIOLATION']}, f'{got[0]}')
+        check(len(got) == 10_001, f'{len(got)} answers')
+        check(not [name for name in wire.metadata(connection)[2] if name.startswith(stem)], 'some were created')
+
+
+def sync_without_protocol(run):
+    """SyncGroup 5 has to say which protocol it means, before anything else is looked at."""
+    body = b'\0\2g' + wire.i32(0) + b'\1' + b'\0' * 3 + b'\1\0'
+    with connect(run) as connection:
+        reader = connection.call(14, 5, body)
+        reader.i8()
+        reader.i32()
+        error = reader.i16()
+        check(error == 23, f'{wire.name_of(error)}')
+
+
 def colliding_names(run):
     """`a.b` and `a_b` would share metric names: Kafka refuses the second."""
     with connect(run) as connection:
@@ -650,4 +708,5 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
     pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
     fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand,
-    fat_sessions, odd_session_epochs, colliding_names, unknown_places, too_many)]
+    fat_sessions, odd_session_epochs, heavy_settings,
+    too_many_topics, sync_without_protocol, colliding_names, unknown_places, too_many)]
