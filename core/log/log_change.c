@@ -441,7 +441,14 @@ int64_t log_start_by_size(const struct log *log, uint64_t bytes)
 
 int64_t log_start_by_range(const struct log *log, const struct log_range *range)
 {
+    const struct log_body *lg = log_body_of_const(log);
     int64_t start = range->length > 0 ? range->segment_base : log->durable_offset;
+    const struct segment *first = TAILQ_FIRST(&lg->segments);
+    while (first != NULL && first->below)
+        first = TAILQ_NEXT(first, link);
+    /* Compaction may have left nothing of what stood in front of the first one. */
+    if (first != NULL && range->length > 0 && first->base >= start)
+        return log->start_offset;
     return max_i64(start, log->start_offset);
 }
 
