@@ -44,6 +44,7 @@ struct log_clean {
     uint32_t tag; /* of the next file */
     bool mistake_no_flush;
 
+    struct compact_producer *producers;
     struct compactor compactor;
     struct clean_input input;
     struct clean_output output;
@@ -166,7 +167,8 @@ struct log_clean *log_clean_begin(struct log *log, const struct log_clean_option
     compactor_init(&clean->compactor);
     struct compact_rules *rules = &clean->compactor.rules;
     *rules = options->rules;
-    rules->producers = take_producers(&lg->producers, &rules->producer_count);
+    clean->producers = take_producers(&lg->producers, &rules->producer_count);
+    rules->producers = clean->producers;
     clean->compactor.known_upto = clean->first_dirty;
     map_begin(clean, options->map_bytes_max);
     clean_input_init(&clean->input, ls->fs);
@@ -573,20 +575,17 @@ static void end_work(void *argument)
         (void)!fs_unlink(clean->input.fs, path);
         mem_free(path);
     }
+    /* Here, because giving back a map of many megabytes takes milliseconds. */
+    compactor_fini(&clean->compactor);
+    clean_input_fini(&clean->input);
+    clean_output_fini(&clean->output);
 }
 
 static void on_end(struct io_op *op)
 {
     struct log_clean *clean = container_of(op, struct log_clean, op);
     struct log_body *lg = clean->lg;
-    union {
-        const struct compact_producer *in;
-        struct compact_producer *out;
-    } producers = {.in = clean->compactor.rules.producers};
-    mem_free(producers.out);
-    compactor_fini(&clean->compactor);
-    clean_input_fini(&clean->input);
-    clean_output_fini(&clean->output);
+    mem_free(clean->producers);
     void (*done)(void *user) = clean->done;
     void *user = clean->user;
     mem_free(clean->directory);

@@ -666,7 +666,8 @@ struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,
     lg->change = state->change;
     lg->flushed_change = state->change;
     lg->log.start_offset = recovered->start_offset;
-    lg->clean_upto = max_i64(state->clean_upto, recovered->start_offset);
+    lg->clean_upto =
+        max_i64(recovered->start_offset, min_i64(state->clean_upto, recovered->end_offset));
     lg->log.end_offset = recovered->end_offset;
     lg->log.durable_offset = recovered->end_offset;
     lg->log.leader_epoch = epoch_latest(&state->epochs);
