@@ -8,6 +8,7 @@
 #include "tests/sim/actor.h"
 #include "tests/sim/group_facts.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define SESSION_MS   60
@@ -25,7 +26,8 @@ struct member {
     char instance_id[16];
     char id[GROUP_NAME_SIZE];
     int32_t generation;
-    uint8_t wish; /* what it tells the leader */
+    char protocol[8]; /* that the group has chosen */
+    uint8_t wish;     /* what it tells the leader */
     bool leads;
     uint32_t life; /* of the broker that told it all this */
     bool zombie;   /* it has left in that life, and commits once more */
@@ -145,6 +147,8 @@ static void joined(struct member *me, const struct join_group_response *response
     if (took_error(me, response->error_code))
         return;
     me->generation = response->generation_id;
+    (void)snprintf(me->protocol, sizeof(me->protocol), "%.*s", response->protocol_name.len,
+                   response->protocol_name.data);
     me->life = me->ask.life;
     me->leads = str_equal(response->leader, response->member_id) && !response->skip_assignment;
     group_joined(me->actor.model, me->group, &me->ask, me->generation, me->instance, me->id);
@@ -223,8 +227,8 @@ static void ask_sync(struct member *me)
     request.generation_id = me->generation;
     request.member_id = str_of(me->id);
     request.group_instance_id = instance_id_of(me);
-    request.protocol_type = str_null();
-    request.protocol_name = str_null();
+    request.protocol_type = str_of("consumer");
+    request.protocol_name = str_of(me->protocol);
     request.assignments = me->assignments;
     request.assignments_count = me->assignment_count;
     me->under_way = true;

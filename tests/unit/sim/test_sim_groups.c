@@ -349,8 +349,8 @@ static void sync_send(struct member *m, const struct sync_group_request_assignme
     m->sync_request.generation_id = m->generation;
     m->sync_request.member_id = str_of(m->id);
     m->sync_request.group_instance_id = str_of(m->instance);
-    m->sync_request.protocol_type = str_null();
-    m->sync_request.protocol_name = str_null();
+    m->sync_request.protocol_type = str_of("consumer");
+    m->sync_request.protocol_name = str_of("range");
     m->sync_request.assignments = no_const(assignments);
     m->sync_request.assignments_count = count;
     desk_send(m->desk, &m->sync, m->connection, KEY_SYNC_GROUP, SYNC_VERSION, &m->sync_request);
