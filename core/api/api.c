@@ -49,6 +49,8 @@ static const struct api_entry api_entries[] = {
     [KEY_CREATE_PARTITIONS] = {.handle = api_create_partitions},
     [KEY_INCREMENTAL_ALTER_CONFIGS] = {.handle = api_incremental_alter_configs},
     [KEY_DESCRIBE_CLUSTER] = {.handle = api_describe_cluster},
+    [KEY_DESCRIBE_PRODUCERS] = {.handle = api_describe_producers, .bulky = true},
+    [KEY_ELECT_LEADERS] = {.handle = api_elect_leaders},
     [KEY_DESCRIBE_TOPIC_PARTITIONS] = {.handle = api_describe_topic_partitions, .bulky = true},
 };
 

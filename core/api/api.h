@@ -77,6 +77,7 @@ void api_auto_create(struct broker_shard *bs, struct str name);
 api_handler api_produce, api_init_producer_id;
 api_handler api_fetch, api_list_offsets, api_offset_for_leader_epoch;
 api_handler api_api_versions, api_metadata, api_describe_cluster, api_describe_topic_partitions;
+api_handler api_describe_producers, api_elect_leaders;
 api_handler api_find_coordinator;
 api_handler api_join_group, api_sync_group, api_heartbeat, api_leave_group;
 api_handler api_offset_commit, api_offset_fetch, api_offset_delete;

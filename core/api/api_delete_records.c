@@ -16,12 +16,8 @@ struct delete_records {
     struct delete_records_request request;
     struct delete_records_response response;
     int32_t waiting;
-
-    /* the next partition to ask about */
-    int32_t topic;
-    int32_t partition;
-    const struct topic_image *image; /* of the topic, once it is begun */
-    bool begun;
+    struct api_cursor at;
+    const struct topic_image *image; /* of the topic that it is at */
     bool failed;
 };
 
@@ -81,45 +77,47 @@ static void ask_partition(struct delete_records *op,
     partition_trim(api_shard(q), &part->trim);
 }
 
-static bool begin_topic(struct delete_records *op, const struct delete_records_request_topic *in,
-                        struct delete_records_response_topic *out)
+static void begin_topic(struct delete_records *op)
 {
-    op->begun = true;
+    const struct delete_records_request_topic *in = &op->request.topics[op->at.topic];
+    struct delete_records_response_topic *out = &op->response.topics[op->response.topics_count++];
     op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
-    op->response.topics_count++;
     init_delete_records_response_topic(out);
     out->name = in->name;
     out->partitions =
         arena_array(&op->q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    return out->partitions != NULL;
+    op->failed = !out->partitions;
 }
 
-static void ask_next(struct delete_records *op)
+/* False at the end. */
+static bool ask_next(struct delete_records *op)
 {
-    const struct delete_records_request_topic *in = &op->request.topics[op->topic];
-    struct delete_records_response_topic *out = &op->response.topics[op->topic];
-    if (!op->begun && !begin_topic(op, in, out)) {
-        op->failed = true;
-        return;
+    const struct api_cursor *at = &op->at;
+    const struct delete_records_request_topic *topics = op->request.topics;
+    struct delete_records_response_topic *out;
+    switch (api_cursor_next(&op->at, op->request.topics_count,
+                            at->begun ? topics[at->topic].partitions_count : 0)) {
+    case API_TOPIC:
+        begin_topic(op);
+        return !op->failed;
+    case API_PARTITION:
+        out = &op->response.topics[at->topic];
+        ask_partition(op, &topics[at->topic].partitions[at->partition],
+                      &out->partitions[out->partitions_count++]);
+        return true;
+    case API_END:
+        break;
     }
-    if (op->partition == in->partitions_count) {
-        op->topic++;
-        op->partition = 0;
-        op->begun = false;
-        return;
-    }
-    ask_partition(op, &in->partitions[op->partition++], &out->partitions[out->partitions_count++]);
+    return false;
 }
 
 static bool ask_step(struct api_work *work)
 {
     struct delete_records *op = container_of(work, struct delete_records, work);
-    for (unsigned i = 0; i < ASK_ITEMS; i++) {
-        if (op->failed || op->topic == op->request.topics_count)
-            return false;
-        ask_next(op);
-    }
-    return true;
+    bool more = !op->failed;
+    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
+        more = ask_next(op);
+    return more;
 }
 
 static void on_asked(struct api_work *work)

@@ -120,3 +120,15 @@ void api_answer(struct request *q, enum kafka_kind kind, const void *response)
     work->response = copy;
     api_work_go(work, encode_step, encoded);
 }
+
+enum api_place api_cursor_next(struct api_cursor *at, int32_t topic_count, int32_t partition_count)
+{
+    if (at->begun && at->partition + 1 < partition_count) {
+        at->partition++;
+        return API_PARTITION;
+    }
+    at->topic += at->begun;
+    at->begun = at->topic < topic_count;
+    at->partition = -1;
+    return at->begun ? API_TOPIC : API_END;
+}

@@ -45,3 +45,13 @@ void api_work_answer(struct api_work *work, enum kafka_kind kind, const void *re
 
 /* The same for a handler that does no work of that kind; copies `response` when it is long. */
 void api_answer(struct request *q, enum kafka_kind kind, const void *response);
+
+/* A walk over partitions that are named topic by topic. */
+struct api_cursor {
+    int32_t topic;     /* where it is */
+    int32_t partition; /* of that topic, by its place in the list */
+    bool begun;        /* it is at a topic */
+};
+enum api_place { API_TOPIC, API_PARTITION, API_END };
+/* Goes on, and says to what. partition_count: of the topic that it is at, if it is at one. */
+enum api_place api_cursor_next(struct api_cursor *at, int32_t topic_count, int32_t partition_count);

@@ -8,7 +8,7 @@ import subprocess
 
 import wire
 from clients import BUILD, JVM, java_jars, tool
-from matrix import check, end_of, make_topic
+from matrix import Skip, check, end_of, make_topic
 from broker import until
 
 MAIN = {
@@ -21,6 +21,8 @@ MAIN = {
     'console-consumer': {'2.8.2': 'kafka.tools.ConsoleConsumer',
                          '': 'org.apache.kafka.tools.consumer.ConsoleConsumer'},
     'consumer-groups': {'2.8.2': 'kafka.admin.ConsumerGroupCommand', '': 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand'},
+    'transactions': {'': 'org.apache.kafka.tools.TransactionsCommand'},
+    'leader-election': {'2.8.2': 'kafka.admin.LeaderElectionCommand', '': 'org.apache.kafka.tools.LeaderElectionCommand'},
     'perf-test': {'': 'org.apache.kafka.tools.ProducerPerformance'},
     'dump-log': {'4.3.1': 'org.apache.kafka.tools.DumpLogSegments', '': 'kafka.tools.DumpLogSegments'},
 }
@@ -194,10 +196,38 @@ class Tools:
         check(50_000 < sum(sizes.values()) < 51_000 and directory['error'] is None, text)
 
 
+    def producers(self):
+        """Who wrote to a partition of late, and how far: an idempotent producer's ten records, one by one."""
+        if self.version == '2.8.2':
+            raise Skip('that release has no tool for it')
+        topic = make_topic(self.run, self.run.topic('producers'), 2)
+        partition = ('--topic', topic, '--partition')
+        self.on_broker('console-producer', '--topic', topic, '--producer-property', 'enable.idempotence=true',
+                       '--property', 'parse.key=true', data=''.join(f'key\tvalue {i}\n' for i in range(10)))
+        found = []
+        for index in range(2):
+            lines = self.on_broker('transactions', 'describe-producers', *partition, str(index)).splitlines()
+            found += [line.split() for line in lines if line[:1].isdigit()]
+        check(len(found) == 1 and found[0][1:4] == ['0', '-1', '9'] and found[0][5] == 'None', found)
+
+    def elections(self):
+        """The only replica leads: there is nothing to elect, of either kind, named or not."""
+        topic = make_topic(self.run, self.run.topic('elections'), 2)
+        for kind in ('preferred', 'unclean'):
+            text = self.on_broker('leader-election', '--election-type', kind, '--topic', topic, '--partition', '1')
+            check('already elected' in text, text)
+            self.on_broker('leader-election', '--election-type', kind, '--all-topic-partitions')
+        try:
+            text = self.on_broker('leader-election', '--election-type', 'preferred', '--topic', topic, '--partition', '7')
+        except AssertionError as error:
+            text = str(error)
+        check(re.search('7|UnknownTopicOrPartition', text) and 'already' not in text, text)
+
+
 CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
          ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
          ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('compaction', Tools.compaction),
-         ('log-dirs', Tools.log_dirs)]
+         ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
 COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'

@@ -174,13 +174,16 @@ static int listen_on(const struct addrinfo *at)
 /* The port that port 0 became. */
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound;
     socklen_t len = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+    memset(&bound, 0, sizeof(bound));
+    if (getsockname(fd, &bound.any, &len) != 0)
         return 0;
-    return ntohs(bound.ss_family == AF_INET6
-                     ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
-                     : ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+    return ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
 }
 
 static int complain_bind(const struct invocation *inv, const struct address *address, int error,

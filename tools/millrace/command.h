@@ -129,6 +129,8 @@ int cmd_config_list(struct invocation *inv);
 int cmd_consume(struct invocation *inv);
 int cmd_debug_log_dump(struct invocation *inv);
 int cmd_debug_log_verify(struct invocation *inv);
+int cmd_generate_completion(struct invocation *inv);
+int cmd_generate_man(struct invocation *inv);
 int cmd_group_delete(struct invocation *inv);
 int cmd_group_describe(struct invocation *inv);
 int cmd_group_list(struct invocation *inv);

@@ -466,6 +466,23 @@ const struct command commands[] = {
         .run = cmd_debug_log_verify,
     },
     {
+        .name = "generate completion",
+        .summary = "completion of commands and options for a shell",
+        .operands = "bash",
+        .about = "Prints what a shell reads to complete commands, options and their values.",
+        .examples = "source <(millrace generate completion bash)\n"
+                    "millrace generate completion bash >/etc/bash_completion.d/millrace",
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = cmd_generate_completion,
+    },
+    {
+        .name = "generate man",
+        .summary = "the manual page",
+        .examples = "millrace generate man | man -l -",
+        .run = cmd_generate_man,
+    },
+    {
         .name = "version",
         .summary = "the version; -v: compiler, kernel, served requests",
         .examples = "millrace version\nmillrace version --verbose --format json",
