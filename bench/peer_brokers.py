@@ -14,6 +14,7 @@ import uuid
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TOP, 'tests', 'interop'))
 import clients  # noqa: E402
+import wire  # noqa: E402
 from broker import free_port  # noqa: E402
 
 KAFKA_VERSION = '4.3.1'
@@ -36,6 +37,25 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 '''
+
+
+def first_ack(port, since_ns, patience_s=600):
+    """Connects, makes a topic unless it is there, produces; from the beginning until it works. Milliseconds since then."""
+    connected_ns = None
+    batch = wire.batch([b'x' * 1024])
+    while time.monotonic_ns() < since_ns + patience_s * 10**9:
+        try:
+            with wire.Connection(('127.0.0.1', port), 60) as connection:
+                connected_ns = connected_ns or time.monotonic_ns()
+                wire.create_topic(connection, 'first', 1)
+                error, _ = wire.produce(connection, 'first', 0, batch)
+                if error == 0:
+                    return {'first_ack_ms': (time.monotonic_ns() - since_ns) / 1e6,
+                            'first_connection_ms': (connected_ns - since_ns) / 1e6}
+        except (OSError, wire.Closed):  # not yet
+            pass
+        time.sleep(0.0005)
+    raise RuntimeError(f'no acknowledgement within {patience_s} s')
 
 
 class Broker:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cells of bench/peer: what each does with bench-load, and which of its figures stand in the table.
+"""The cells of bench/peer: what each does with `millrace bench`, and which of its figures stand in the table.
 
 A figure has a goal where Millrace has promised something: the least (or, for what should be small, the largest) ratio
 of Millrace to Apache Kafka, or an absolute bound. Ratios are always Millrace / Kafka without fsync, but for the cell
@@ -19,24 +19,30 @@ class Figure:
 
 
 class Cell:
-    """`topic` is made if it is not there; `fill` is what a produce puts into it first (once); `load` is the mode of
-    bench-load that is measured with its options. Cells named in `fsync` make sense with fsync before acknowledging."""
+    """`topic` is made if it is not there; `fill` is what a produce puts into it first (once); `load` is the
+    `millrace bench` that is measured, with its options; TOPIC stands for the topic. Cells named in `fsync` make sense with fsync before acknowledging."""
 
     def __init__(self, name, title, load, figures, topic=None, partitions=1, fill=None, fsync=False, warm=0.25,
                  seconds=1.0):
         self.name, self.title, self.load, self.figures = name, title, load, figures
         self.topic, self.partitions, self.fill, self.fsync = topic or name, partitions, fill, fsync
-        self.rate = load[load.index('--rate') + 1] if load and '--rate' in load else None
-        self.warm, self.seconds = warm, seconds  # shares of --seconds: before the measurement, and measured
+        self.rate = rate_of(load) if load and '--rate' in load else None  # batches per second
+        self.warm, self.seconds = warm, seconds  # shares of --seconds: before the measurement, and measured; None: all
 
 
 def produce(connections, records=1, window=5, rate=None, bytes_max=None):
-    return ['produce', '--connections', connections, '--records', records, '--window', window,
-            *(['--rate', rate] if rate else []), *(['--bytes-max', bytes_max] if bytes_max else [])]
+    """rate: batches per second."""
+    return ['produce', 'TOPIC', '--connections', connections, '--batch', records,
+            *(['--rate', rate * records] if rate else ['--in-flight', window]),
+            *(['--bytes', bytes_max] if bytes_max else [])]
+
+
+def rate_of(load):
+    return load[load.index('--rate') + 1] / load[load.index('--batch') + 1]
 
 
 def fetch(connections, *options):
-    return ['fetch', '--connections', connections, '--fetch-bytes', MIB, *options]
+    return ['consume', 'TOPIC', '--connections', connections, '--fetch-bytes', MIB, '--max-bytes', 50 * MIB, *options]
 
 
 CPU = Figure('broker_cpu_s_per_gb', 'CPU s/GB', goal=1 / 3, small=True)
@@ -49,7 +55,7 @@ def paced(goal):
 
 
 CELLS = (
-    Cell('rtt', 'round trip, 1 connection', ['rtt'], [Figure('p50_us', 'p50 us', goal=1 / 3, small=True), P99],
+    Cell('rtt', 'round trip, 1 connection', ['ping'], [Figure('p50_us', 'p50 us', goal=1 / 3, small=True), P99],
          seconds=0.5),
     Cell('small', '4 connections x 12 partitions, 1 KiB batches, 5 in flight', produce(4),
          [Figure('batches_per_s', 'batches/s', goal=2.0), P99, CPU], 'twelve', 12, fsync=True),
@@ -64,12 +70,12 @@ CELLS = (
          fill=produce(4, 100, 4, bytes_max=64 * MIB)),
     Cell('log', 'fetch of 2 GB from its start, 1 connection x 1 partition', fetch(1),
          [Figure('mb_per_s', 'MB/s'), Figure('broker_cpu_s_per_gb', 'CPU s/GB', small=True)], 'log', 1,
-         fill=produce(1, 1000, 4, bytes_max=2 * 10**9), warm=0),
+         fill=produce(1, 1000, 4, bytes_max=2 * 10**9), warm=0, seconds=None),
     Cell('paced', '2,000 batches/s of 1 KiB, 8 connections x 12 partitions', produce(8, rate=2000), paced(1 / 3),
          'twelve', 12, fsync=True),
     Cell('paced-mid', '1,000 batches/s of 16 KiB, 8 connections x 12 partitions', produce(8, 16, rate=1000),
          paced(None), 'twelve', 12, fsync=True),
-    Cell('idle', '1,000 parked fetches x 12 partitions', ['idle', '--connections', 1000],
+    Cell('idle', '1,000 parked fetches x 12 partitions', ['consume', 'TOPIC', '--from', 'end', '--follow', '--connections', 1000],
          [Figure('broker_cpu_percent', '% of a core', small=True)], 'twelve', 12),
 )
 

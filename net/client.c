@@ -58,7 +58,20 @@ static void call_finish(struct client *c, struct client_call *call, enum client_
     call->memory = (struct arena){0};
     call->arena = &memory;
     call->done(c, call);
-    arena_fini(&memory);
+    if (c->spare_count < CLIENT_SPARES) {
+        arena_reset(&memory);
+        c->spares[c->spare_count++] = memory;
+    } else {
+        arena_fini(&memory);
+    }
+}
+
+static void held_release(struct client *c)
+{
+    struct client_held *held = &c->held;
+    for (uint32_t i = 0; i < held->count; i++)
+        io_block_put(c->sh->io, held->blocks[i]);
+    held->count = held->len = held->want = 0;
 }
 
 static void on_end(struct shard *sh, struct task *task)
@@ -68,6 +81,7 @@ static void on_end(struct shard *sh, struct task *task)
         io_close(sh->io, c->socket);
     c->socket = -1;
     c->frame_len = 0;
+    held_release(c);
     c->next_call = NULL;
     struct client_call *call;
     while ((call = TAILQ_FIRST(&c->calls))) {
@@ -80,6 +94,8 @@ static void on_end(struct shard *sh, struct task *task)
 
 /* ---- deadlines ---- */
 
+/* The timer may stand for a call that was answered since: then it is set for the next when it
+ * rings. Setting it with each answer would mean to look at all calls in flight each time. */
 static void deadline_set(struct client *c)
 {
     uint64_t first = UINT64_MAX;
@@ -165,7 +181,7 @@ static void on_sent(struct io_op *op)
 
 /* One frame without its length word. It may come before its request's send is known to be complete:
  * the bytes of that request have left all the same. */
-static void deliver(struct client *c, const uint8_t *data, uint32_t len)
+static void deliver(struct client *c, struct span frame)
 {
     struct client_call *call = TAILQ_FIRST(&c->calls);
     while (call && call->silent)
@@ -174,8 +190,7 @@ static void deliver(struct client *c, const uint8_t *data, uint32_t len)
         client_lose(c, CLIENT_GARBLED, "an answer that nobody asked for");
         return;
     }
-    struct piece piece;
-    struct span frame = span_of(&piece, data, len);
+    const uint32_t len = frame.len;
     struct rd r;
     int32_t correlation_id;
     rd_init(&r, frame);
@@ -232,17 +247,85 @@ static bool frame_continue(struct client *c, const uint8_t **at, const uint8_t *
     if (c->frame_len < LENGTH_SIZE + (uint32_t)length)
         return false;
     c->frame_len = 0;
-    deliver(c, c->frame + LENGTH_SIZE, (uint32_t)length);
+    struct piece piece;
+    deliver(c, span_of(&piece, c->frame + LENGTH_SIZE, (uint32_t)length));
+    return true;
+}
+
+/* ---- an answer that stays in its blocks ---- */
+
+static void held_add(struct client *c, const uint8_t **at, const uint8_t *end)
+{
+    struct client_held *held = &c->held;
+    struct io_block *block = c->recv.block;
+    if (held->count == held->room) {
+        held->room = held->room > 0 ? 2 * held->room : 32;
+        held->blocks = mem_realloc(held->blocks, held->room * sizeof(struct io_block *));
+        held->pieces = mem_realloc(held->pieces, held->room * sizeof(struct piece));
+    }
+    uint32_t more = (uint32_t)min_u64((uint64_t)(end - *at), held->want - held->len);
+    io_block_get(c->sh->io, block);
+    held->blocks[held->count] = block;
+    held->pieces[held->count++] = (struct piece){.data = *at, .len = more};
+    held->len += more;
+    *at += more;
+}
+
+/* Blocks have become scarce: what is held goes on as a frame that is copied together. */
+static void held_copy(struct client *c)
+{
+    const struct client_held held = c->held;
+    if (c->frame_size < held.want) {
+        c->frame_size = held.want;
+        c->frame = mem_realloc(c->frame, held.want);
+    }
+    const struct span span = {.piece = held.pieces, .len = held.len};
+    span_peek(&span, c->frame, held.len);
+    c->frame_len = held.len;
+    held_release(c);
+}
+
+/* False when the answer is not whole yet. */
+static bool held_continue(struct client *c, const uint8_t **at, const uint8_t *end)
+{
+    struct client_held *held = &c->held;
+    held_add(c, at, end);
+    if (held->len < held->want) {
+        if (io_blocks_scarce(c->sh->io))
+            held_copy(c);
+        return false;
+    }
+    struct span frame = {.piece = held->pieces, .len = held->len};
+    span_advance(&frame, LENGTH_SIZE);
+    deliver(c, frame);
+    held_release(c);
+    return true;
+}
+
+/* May the frame that begins with this length be held? */
+static bool held_begin(struct client *c, int32_t length)
+{
+    if (!c->options.holds_blocks || c->frame_len > 0 || length < FRAME_MIN ||
+        io_blocks_scarce(c->sh->io) || !frame_allowed(c, length))
+        return false;
+    c->held.want = LENGTH_SIZE + (uint32_t)length;
     return true;
 }
 
 static void take_bytes(struct client *c, const uint8_t *at, const uint8_t *end)
 {
     while (at < end && c->state != CLIENT_ENDING) {
+        if (c->held.want > 0) {
+            if (!held_continue(c, &at, end))
+                return;
+            continue;
+        }
         bool has_length = end - at >= (ptrdiff_t)LENGTH_SIZE;
         int32_t length = has_length ? length_of(at) : 0;
         bool whole = c->frame_len == 0 && has_length && length >= FRAME_MIN &&
                      end - at - (ptrdiff_t)LENGTH_SIZE >= length;
+        if (!whole && has_length && held_begin(c, length))
+            continue;
         if (!whole) {
             if (!frame_continue(c, &at, end))
                 return;
@@ -250,7 +333,8 @@ static void take_bytes(struct client *c, const uint8_t *at, const uint8_t *end)
         }
         if (!frame_allowed(c, length))
             return;
-        deliver(c, at + LENGTH_SIZE, (uint32_t)length);
+        struct piece piece;
+        deliver(c, span_of(&piece, at + LENGTH_SIZE, (uint32_t)length));
         at += LENGTH_SIZE + (uint32_t)length;
     }
 }
@@ -271,7 +355,8 @@ static void on_received(struct io_op *op)
     if (c->state != CLIENT_ENDING) {
         c->receiving = true;
         io_recv(c->sh->io, &c->recv, c->socket);
-        deadline_set(c);
+        if (TAILQ_EMPTY(&c->calls))
+            timer_cancel(c->sh, &c->deadline);
     }
     try_end(c);
 }
@@ -286,7 +371,10 @@ struct wr *client_begin(struct client *c, struct client_call *call, int16_t key,
     call->version = version;
     call->correlation_id = c->next_correlation_id++;
     call->answer = (struct span){0};
-    arena_init(&call->memory, CLIENT_ARENA_MAX);
+    if (c->spare_count > 0)
+        call->memory = c->spares[--c->spare_count];
+    else
+        arena_init(&call->memory, CLIENT_ARENA_MAX);
     wr_init(&call->request, &call->memory);
     header_begin_request(&call->request, key, version, call->correlation_id, c->options.client_id);
     return &call->request;
@@ -310,10 +398,8 @@ static bool send_call(struct client *c, struct client_call *call, uint64_t deadl
     if (!c->next_call)
         c->next_call = call;
     shard_at_end(c->sh, &c->flush);
-    if (!timer_is_set(&c->deadline))
+    if (!timer_is_set(&c->deadline) || deadline_ns < c->deadline.at_ns)
         timer_set(c->sh, &c->deadline, deadline_ns);
-    else
-        deadline_set(c);
     return true;
 }
 
@@ -465,5 +551,10 @@ void client_fini(struct client *c)
 {
     must(c->state == CLIENT_IDLE);
     mem_free(c->frame);
+    mem_free(c->held.blocks);
+    mem_free(c->held.pieces);
+    c->held = (struct client_held){0};
     c->frame = NULL;
+    while (c->spare_count > 0)
+        arena_fini(&c->spares[--c->spare_count]);
 }

@@ -20,7 +20,10 @@
  * call->done; a callback may close the client, and start calls while it is ready.
  *
  * Memory: an answer that lies in one receive block is handed out there; any other is put together
- * in one buffer of at most answer_bytes_max, kept for the next.
+ * in one buffer of at most answer_bytes_max, kept for the next. A client with holds_blocks keeps
+ * such an answer in its receive blocks instead and saves the copy, as long as blocks are not
+ * scarce: for those who fetch much and whose door has a pool for it. The first chunk of a request's
+ * arena is kept for later requests too, so that a client in its stride allocates nothing.
  */
 #pragma once
 
@@ -30,6 +33,7 @@
 #define CLIENT_KEYS      128
 #define CLIENT_ARENA_MAX (64U << 20) /* one request, referenced records aside */
 #define CLIENT_WHY_SIZE  160
+#define CLIENT_SPARES    32U
 
 struct client;
 struct client_call;
@@ -68,6 +72,7 @@ struct client_options {
     struct str software_name; /* told to the broker by ApiVersions (KIP-511) */
     struct str software_version;
     uint32_t answer_bytes_max;   /* a larger frame ends the connection */
+    bool holds_blocks;           /* an answer in pieces stays in its receive blocks */
     uint64_t connect_timeout_ns; /* until on_ready */
     client_fn *on_ready;
     client_fn *on_lost; /* c->status and c->why say why; the client is idle again */
@@ -105,9 +110,17 @@ struct client {
     struct task flush;
     struct task end;
     struct timer deadline;
+    struct arena spares[CLIENT_SPARES]; /* of calls that are over */
+    uint32_t spare_count;
     int32_t next_correlation_id;
     int16_t versions_min[CLIENT_KEYS]; /* what both speak; min > max: nothing */
     int16_t versions_max[CLIENT_KEYS];
+    struct client_held { /* an answer in its receive blocks, with its length word */
+        struct io_block **blocks;
+        struct piece *pieces;
+        uint32_t count, room;
+        uint32_t len, want; /* bytes; want 0: none is held */
+    } held;
     uint8_t *frame; /* an answer that came in pieces, with its length word */
     uint32_t frame_size;
     uint32_t frame_len;

@@ -22,6 +22,7 @@ struct option_set option_set_of(const struct command *command, uint32_t index)
 {
     const struct option_set sets[OPTION_SETS] = {
         {"options", command->options, command->option_count},
+        {command->more_title, command->more_options, command->more_option_count},
         {"what is printed", listing_options, command->listing ? listing_option_count : 0},
         {"asking a broker", remote_options, command->remote ? remote_option_count : 0},
         {"all commands", common_options, common_option_count},

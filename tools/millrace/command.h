@@ -25,6 +25,8 @@ enum exit_code {
     EXIT_PARTLY = 4,        /* some items failed */
     EXIT_PRESENCE = 5,      /* not found, or there already */
     EXIT_UNHEALTHY = 10,    /* the broker does not serve, or not as it should */
+    EXIT_INVALID = 11,      /* of bench: the generator was the limit, or B is worse than A */
+    EXIT_VERIFY = 12,       /* records were lost, doubled or out of order */
     EXIT_REFUSED_IO = 20,   /* the machine refuses io_uring */
     EXIT_REFUSED_DATA = 21, /* the data directory is in use, foreign, newer or damaged */
     EXIT_INTERRUPTED = 130,
@@ -48,7 +50,10 @@ struct command {
     const char *about;    /* further sentences of the help, or NULL */
     const char *examples; /* lines */
     const struct command_option *options;
+    const struct command_option *more_options; /* further ones of its own, or NULL */
+    const char *more_title;
     uint32_t option_count;
+    uint32_t more_option_count;
     uint32_t operands_min;
     uint32_t operands_max;
     bool listing; /* prints rows or objects: has --format */
@@ -71,7 +76,7 @@ struct option_set {
     const struct command_option *options;
     uint32_t count;
 };
-#define OPTION_SETS 4U
+#define OPTION_SETS 5U
 struct option_set option_set_of(const struct command *command, uint32_t index);
 
 /* An option as it was given. */
@@ -124,6 +129,13 @@ void help_command(FILE *to, const struct command *command);
 
 /* ---- the commands ---- */
 
+int cmd_bench_compare(struct invocation *inv);
+int cmd_bench_consume(struct invocation *inv);
+int cmd_bench_e2e(struct invocation *inv);
+int cmd_bench_ping(struct invocation *inv);
+int cmd_bench_produce(struct invocation *inv);
+int cmd_bench_report(struct invocation *inv);
+int cmd_bench_verify(struct invocation *inv);
 int cmd_config_explain(struct invocation *inv);
 int cmd_config_list(struct invocation *inv);
 int cmd_consume(struct invocation *inv);

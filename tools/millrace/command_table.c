@@ -3,9 +3,12 @@
  * Every command. A new one is a row of `commands` with its options, and a function.
  */
 #include "tools/millrace/command.h"
+#include "tools/millrace/command_bench.h"
 
 #define COUNT(array) .options = (array), .option_count = array_count(array)
-#define ANY_NUMBER   UINT32_MAX
+#define MORE(title, array)                                                                         \
+    .more_title = (title), .more_options = (array), .more_option_count = array_count(array)
+#define ANY_NUMBER UINT32_MAX
 
 const struct command_option common_options[] = {
     {'q', "quiet", NULL, NULL, "leave out everything that is not asked for", NULL},
@@ -411,6 +414,7 @@ const struct command commands[] = {
         .listing = true,
         .run = cmd_status,
     },
+#include "tools/millrace/command_bench.def"
     {
         .name = "config list",
         .summary = "the keys of the configuration",

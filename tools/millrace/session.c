@@ -241,10 +241,10 @@ struct broker_link *session_any(struct session *s)
     return connect_bootstrap(s) == EXIT_OK ? s->bootstrap : NULL;
 }
 
-static int session_open(struct session *s)
+static int session_open(struct session *s, uint64_t pool_bytes)
 {
     char sentence[512];
-    const struct io_options options = {.receive_pool_bytes = RECEIVE_POOL_BYTES, .log_file = -1};
+    const struct io_options options = {.receive_pool_bytes = pool_bytes, .log_file = -1};
     struct io *io = io_open(&options, sentence, sizeof(sentence));
     if (!io) {
         complain(s->inv, "%s", sentence);
@@ -285,13 +285,18 @@ static void session_close(struct session *s)
 
 int session_run(struct invocation *inv, int (*work)(struct session *s))
 {
+    return session_run_pool(inv, RECEIVE_POOL_BYTES, work);
+}
+
+int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s))
+{
     struct session s = {.inv = inv};
     bool listed;
     int code = settings_read(&s.settings, inv, &listed);
     if (code != EXIT_OK || listed)
         return code;
     arena_init(&s.arena, ARENA_MAX);
-    code = session_open(&s);
+    code = session_open(&s, pool_bytes);
     if (code == EXIT_OK)
         code = work(&s);
     session_close(&s);

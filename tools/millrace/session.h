@@ -43,6 +43,8 @@ struct session {
 /* Opens the door, runs `work` and closes; the exit code. Brokers are connected to when they are
  * first asked, so that mistakes in what was typed are told before anything else. */
 int session_run(struct invocation *inv, int (*work)(struct session *s));
+/* The same with a pool of so many bytes to receive into, for clients that hold blocks. */
+int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s));
 
 /* Ends all connections; afterwards no call is in flight. */
 void session_hang_up(struct session *s);

@@ -212,6 +212,8 @@ struct script {
     const struct step *steps; /* one call each, NULL: any number of ordinary ones */
     uint32_t wanted;          /* answers; then the client closes */
     bool reconnect;
+    bool holds_blocks;
+    uint32_t receive_blocks; /* of the client; 0: as the world draws */
     struct step step;
 
     uint32_t begun, ended, answered, lost, timed_out, garbled, wrong;
@@ -366,6 +368,7 @@ static void asker_start(struct shard *sh, void *script)
     const struct client_options options = {
         .client_id = str_of("test"),
         .answer_bytes_max = ANSWER_MAX,
+        .holds_blocks = ((struct script *)script)->holds_blocks,
         .connect_timeout_ns = SECOND,
         .on_ready = on_ready,
         .on_lost = on_lost,
@@ -393,8 +396,11 @@ static void play(struct script *script, const struct world_options *options, boo
     machine_address(server, PORT, &script->address);
     if (with_server)
         machine_start(server, &(struct program){.shards = 1, .start = server_start});
-    struct process *asker = machine_start(
-        client, &(struct program){.shards = 1, .start = asker_start, .argument = script});
+    struct process *asker =
+        machine_start(client, &(struct program){.shards = 1,
+                                                .start = asker_start,
+                                                .argument = script,
+                                                .receive_blocks = script->receive_blocks});
     assert_true(world_run_until(world, script_is_done, script, 600 * SECOND));
     world_run(world, world_now_ns(world) + SECOND);
     assert_int_equal(process_state(asker), PROCESS_STOPPED);
@@ -438,6 +444,19 @@ static void answers_of_any_size_come_whole(void **state)
     struct script script;
     calm(&script, array_count(steps), steps);
     assert_int_equal(script.answered, array_count(steps));
+    /* In receive blocks, with enough of them and with so few that what is held is copied after all.
+     */
+    for (uint32_t blocks = 2; blocks <= 512; blocks *= 4) {
+        struct world_options options;
+        world_options_calm(&options, blocks);
+        options.receive_blocks_max = blocks;
+        script = (struct script){.steps = steps,
+                                 .wanted = array_count(steps),
+                                 .holds_blocks = true,
+                                 .receive_blocks = blocks};
+        play(&script, &options, true);
+        assert_int_equal(script.answered, array_count(steps));
+    }
 }
 
 static void a_late_answer_ends_the_connection(void **state)
@@ -507,6 +526,7 @@ static void every_call_ends_once_in_a_rough_world(void **state)
         struct script script = {
             .wanted = 200,
             .reconnect = true,
+            .holds_blocks = seed % 2 == 0,
             .step = {.answer_len = (uint32_t)(seed * 97 % 3000), .patience_ns = 20 * SECOND},
         };
         play(&script, &options, true);

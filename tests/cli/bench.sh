@@ -1,0 +1,152 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # a part of tests/cli/run, which reads it in
+# SPDX-License-Identifier: Apache-2.0
+#
+# `millrace bench`: what is sent, what is told of it, and what exit codes mean.
+
+for command in produce consume e2e verify ping report compare; do
+    run bench $command --help
+    check "bench $command --help" 0 out "usage: millrace bench $command" out 'examples:'
+done
+
+# The generator may well be the limit on a machine that does other things: 11 is as good as 0 where
+# the case is about something else.
+bench() {
+    run bench "$@"
+    [ "$code" != 11 ] || code=0
+}
+bench produce "$t-bench" -p 3 -n 500 -s 100 -c 2 --format json -q
+check 'bench produce: a closed loop of so many records' 0 json 'j["schema"] == "millrace-bench" and j["schema_version"] == 1' \
+    json 'j["result"]["sent_in_all"] == 500 == j["result"]["acknowledged_in_all"] == j["result"]["records"]' \
+    json 'j["options"]["loop"] == "closed" and j["options"]["partitions"] == 3 and j["kind"] == "produce"' \
+    json 'all(sum(n for _, n in j["latency"][k]["histogram"]) == 500 == j["latency"][k]["count"] for k in ("response", "service", "delay"))' \
+    json 'j["argv"][1:3] == ["bench", "produce"] and j["machine"]["cores"] > 0 and j["broker"]["durability"]'
+bench produce "$t-bench" -r 500 -d 2s -w 500ms -c 2 -s 200 --format json --out "$work/run.json" --hgrm "$work/run" -q
+check 'bench produce: an open loop' 0 json 'j["options"]["loop"] == "open" and j["result"]["records"] == 1000' \
+    json 'len(j["series"]) >= 2 and j["result"]["failed"] == 0 and j["result"]["seconds"] == 2.0'
+out=$(cat "$work/run.response.hgrm")
+check 'bench produce --hgrm' 0 out '^ +[0-9.]+ 0.9[0-9]+ +[0-9]+ +[0-9.]+$' out '#\[Max .* Total count +=[ ]+1000\]'
+run consume "$t-bench" -e --format ndjson
+seen=$(wc -l <"$work/out")
+out=$((seen - 1750))
+check 'bench produce: the broker has what was sent, the warm-up too' 0 out '^0$'
+bench produce "$t-bench" -r 2000 -d 1s -w 0s --batch 10 --linger 50ms --batch-bytes 64k -z zstd --compressible 80 --keys zipf:100 \
+    --arrival poisson --idempotent --format ndjson
+tail -n 1 "$work/out" >"$work/last" && mv "$work/last" "$work/out"
+check 'bench produce: keys, codec, linger, idempotence' 0 json 'j["type"] == "result" and j["result"]["failed"] == 0' \
+    json 'j["result"]["requests_per_s"] < j["result"]["records_per_s"] / 10 > 0' err '!error'
+bench produce "$t-bench" --topics 2 -n 40 --no-create
+check 'bench produce --no-create' 5 err "topic '$t-bench-0' not found"
+bench produce "$t-bench" --topics 2 -n 40 -p 2 --acks 1 --config max.message.bytes=5000
+check 'bench produce --topics: text' 0 out '^(in)?valid|INVALID' out '^records +40 in' out '^broker +' out '^response'
+run topic describe "$t-bench-1" --format json
+check 'bench produce --config' 0 json 'len(j["items"][0]["partitions"]) == 2' json '"max.message.bytes" in str(j)'
+bench produce "$t-bench-0" -n 5 -s 6000
+check 'bench produce: refused records are told' 4 out 'errors +5 requests: MESSAGE_TOO_LARGE' out '5 failed'
+bench produce "$t-bench" -r 100 -d 5s -w 0s --style kafka-perf
+check 'bench produce --style kafka-perf' 0 \
+    out '^[0-9]+ records sent, [0-9.]+ records/sec \([0-9.]+ MB/sec\), [0-9.]+ ms avg latency, [0-9.]+ ms max latency\.$' \
+    out '^500 records sent, .* ms avg latency, .* ms max latency, [0-9]+ ms 50th, [0-9]+ ms 95th, [0-9]+ ms 99th, [0-9]+ ms 99\.9th\.$'
+bench produce "$t-bench" -n 100 --assert 'p99<1h' --assert 'rate>1' --assert 'max<50min'
+check 'bench produce --assert' 0 err '!error'
+run bench produce "$t-bench" -n 100 --assert 'p50<1us' --assert 'rate>100M' --format json -q
+check 'bench produce --assert: what does not hold' 11 err 'p50<1us: it was' err 'rate>100M: it was [0-9]+/s' \
+    json '[a["good"] for a in j["assertions"]] == [False, False]'
+run bench produce "$t-bench" --assert 'p99=5ms'
+check 'bench produce --assert: a claim that is none' 2 err 'QUANTILE<TIME'
+run bench produce "$t-bench" --arrival poisson
+check 'bench produce: an arrival needs a rate' 2 err 'needs --rate'
+run bench produce "$t-bench" -r 100 --arrival step:
+check 'bench produce: a shape that is none' 2 err 'step:RATE'
+run bench produce "$t-bench" -n 1 -s 1x
+check 'bench produce: a size that is none' 2 err 'a size from 1'
+run bench produce "$t-bench" --keys zipf:none
+check 'bench produce: keys that are none' 2 err 'zipf:N'
+bench e2e "$t-bench" -r 400 -d 2s -w 500ms -c 2 --readers 2 -s 100 --format json -q --out "$work/e2e.json"
+check 'bench e2e' 0 json 'j["latency"]["e2e"]["count"] == j["latency"]["response"]["count"] == 800 == j["result"]["records"]' \
+    json 'j["verify"]["good"] and j["verify"]["acknowledged"] == 1000 == j["verify"]["seen"]' \
+    json 'j["latency"]["e2e"]["max_ns"] >= j["latency"]["e2e"]["p50_ns"] > 0 and j["series"][0]["e2e_p99_ns"] > 0'
+bench verify "$t-bench" -n 2000 -c 2 --readers 5 --batch 10 -z lz4 --idempotent
+check 'bench verify' 0 out '^verified +2000 acknowledged, 2000 seen: 0 lost, 0 duplicates, 0 out of order; 0 gaps' out '^e2e '
+# Somebody copies three of its records while it runs: they are there twice.
+bench verify "$t-v" -p 1 -r 200 -d 3s -w 0s --format json -q --disturb "1s:$millrace consume $t-v -p 0 -n 3 -f '%s{base64}\\n' |
+    $millrace produce $t-v -p 0 -f '%s{base64}\\n'"
+check 'bench verify: duplicates are found' 12 json 'j["verify"]["duplicates"] == 3 and not j["verify"]["good"]' \
+    json 'j["verify"]["partitions"][0]["duplicates"] == 3 and j["verify"]["lost"] == 0 == j["verify"]["reordered"]'
+bench consume "$t-bench" --format json -q
+check 'bench consume: all that is there' 0 json 'j["result"]["arrived"] > 5000 and j["result"]["errors"] == {}' \
+    json 'j["latency"]["fetch"]["count"] > 0 and "response" not in j["latency"]'
+all=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["result"]["arrived"])' "$work/out")
+run consume "$t-bench" -e -f '.\n'
+out=$(($(wc -l <"$work/out") - all))
+check 'bench consume: and consume says so too' 0 out '^0$'
+bench consume "$t-bench" --from end --follow -c 20 -d 1s --wait 200ms --format json -q
+check 'bench consume --from end: parked fetches' 0 json 'j["result"]["arrived"] == 0 and 40 <= j["latency"]["fetch"]["count"] <= 140' \
+    json 'j["latency"]["fetch"]["p50_ns"] > 150e6'
+bench consume "$t-bench" --repeat -d 1s -q
+check 'bench consume --repeat' 0 out '^read +[0-9]{5,}, ' out '^fetch '
+run bench consume "$t-nowhere"
+check 'bench consume: no such topic' 5 err 'not found'
+run bench consume "$t-bench" --from end
+check 'bench consume: nothing to read yet' 2 err 'needs --follow'
+run bench report "$work/run.json" "$work/e2e.json" -o "$work/page.html"
+out=$(cat "$work/page.html")
+check 'bench report' 0 err 'page.html' out '<!DOCTYPE html>' out '"schema":"millrace-bench"' out '!@RESULTS@' out '!(src|href)='
+if command -v chromium >/dev/null; then
+    timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$work/chromium" --dump-dom \
+        "file://$work/page.html" >"$work/out" 2>"$work/err"
+    code=$? out=$(cat "$work/out") err=''
+    check 'bench report: a browser draws it' 0 out 'data-drawn="10"' out '<path fill="none"' out 'Percentiles, side by side' \
+        out '>e2e · '
+fi
+run bench report "$work/run.json"
+check 'bench report: beside the result' 0 err 'run.html'
+echo '{"schema": "millrace-bench", "schema_version": 1}' >"$work/none.json"
+run bench report "$work/none.json"
+check 'bench report: a file that is none' 1 err 'no result of millrace bench'
+run bench compare "$work/run.json" "$work/run.json" --max-regress 5% --format json
+check 'bench compare: a run with itself' 0 json 'all(i["ratio"] == 1 and i["verdict"] == "no difference" for i in j["items"])'
+python3 - "$work/run.json" >"$work/slow.json" <<'PYTHON'
+import json, sys
+run = json.load(open(sys.argv[1]))
+for second in run['series']:
+    second['response_p50_ns'] *= 20
+json.dump(run, sys.stdout)
+PYTHON
+run bench compare "$work/run.json" "$work/slow.json" --max-regress 5%
+check 'bench compare: a regression' 11 out 'response p50 ms +.*worse' err 'worse by more than 5%'
+run bench compare "$work/slow.json" "$work/run.json" --max-regress 5% --format json
+check 'bench compare: an improvement' 0 json '[i["verdict"] for i in j["items"] if i["figure"] == "response p50 ms"] == ["better"]'
+# A generator that is stopped for more than a second of three is what limits the load.
+"$millrace" bench produce "$t-bench" -r 1000 -d 3s -w 0s --format json -q >"$work/out" 2>"$work/err" &
+generator=$!
+sleep 1
+kill -STOP $generator
+sleep 1.3
+kill -CONT $generator
+wait $generator
+code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check 'bench produce: INVALID when the generator was the limit' 11 json 'j["valid"] is False and j["self_check"]["late"] >= 1' \
+    json 'j["latency"]["response"]["max_ns"] > 1.2e9 and j["result"]["records"] == 3000'
+
+# Coordinated omission. The broker stands still for 2 s of 6, and the load may have one request in flight, as many tools
+# have: of the records' service times a handful tells of it, of their response times a third does. The delay says why.
+if [ -n "$broker_pid" ]; then
+    "$millrace" bench produce "$t-bench" -r 500 -d 6s -w 0s --in-flight 1 -s 100 --format json -q >"$work/out" 2>"$work/err" &
+    generator=$!
+    sleep 2
+    kill -STOP "$broker_pid"
+    sleep 2
+    kill -CONT "$broker_pid"
+    wait $generator
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    [ "$code" != 11 ] || code=0
+    over='(lambda k: sum(n for ns, n in j["latency"][k]["histogram"] if ns > 1e9))'
+    check 'bench produce: a stall is in the response times' 0 json 'j["result"]["records"] == 3000 and j["result"]["failed"] == 0' \
+        json 'j["latency"]["response"]["p999_ns"] > 1.9e9 and j["latency"]["response"]["max_ns"] > 1.95e9' \
+        json "$over('response') > 400 and $over('delay') > 400 and j['result']['held'] > 0" \
+        json "1 <= $over('service') <= 5 and j['latency']['service']['p99_ns'] < 1e9"
+    bench produce "$t-bench" -r 500 -d 1s -w 0s -q # it is awake again
+    check 'bench produce: after the stall' 0 out '^records +500 in'
+fi
+
+for topic in bench bench-0 bench-1 v; do run topic delete "$t-$topic" -q; done

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Quantiles against the sorted values themselves.
+ */
+#include "io/histogram.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT ((size_t)10000)
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+/* Never below the truth, and above it by a thousandth at most. */
+static void check_quantile(const struct histogram *histogram, const uint64_t *sorted,
+                           double quantile, size_t rank)
+{
+    uint64_t truth = sorted[rank - 1];
+    uint64_t told = histogram_quantile_ns(histogram, quantile);
+    assert_true(told >= truth);
+    assert_true(told - truth <= truth / 1024);
+}
+
+static void quantiles(void **state)
+{
+    (void)state;
+    static uint64_t values[COUNT];
+    static struct histogram histogram;
+    for (unsigned shift = 0; shift < 60; shift += 3) {
+        uint64_t random = 88172645463325252U + shift;
+        memset(&histogram, 0, sizeof(histogram));
+        for (uint32_t i = 0; i < COUNT; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            values[i] = random >> (random & 3) >> shift;
+            histogram_add(&histogram, values[i]);
+        }
+        qsort(values, COUNT, sizeof(values[0]), ascending);
+        check_quantile(&histogram, values, 0.5, COUNT / 2);
+        check_quantile(&histogram, values, 0.99, COUNT / 100 * 99);
+        check_quantile(&histogram, values, 0.999, COUNT / 1000 * 999);
+        check_quantile(&histogram, values, 1, COUNT);
+        assert_int_equal(histogram.max_ns, values[COUNT - 1]);
+    }
+}
+
+static void small_values_are_exact(void **state)
+{
+    (void)state;
+    static struct histogram histogram;
+    for (uint64_t ns = 0; ns < 2048; ns += 1 + ns / 64) {
+        memset(&histogram, 0, sizeof(histogram));
+        histogram_add(&histogram, ns);
+        histogram_add(&histogram, UINT64_MAX);
+        assert_int_equal(histogram_quantile_ns(&histogram, 0.5), ns);
+        assert_true(histogram_quantile_ns(&histogram, 1) == UINT64_MAX);
+    }
+}
+
+/* Every quantile of a thousand and one, against the sorted values. */
+static void all_quantiles(void **state)
+{
+    (void)state;
+    static uint64_t values[COUNT];
+    static struct histogram histogram;
+    uint64_t random = 1234567;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        values[i] = 20000 + (random >> 33) % 1000 * ((random >> 50) % 5000); /* a long tail */
+        histogram_add(&histogram, values[i]);
+    }
+    qsort(values, COUNT, sizeof(values[0]), ascending);
+    for (size_t i = 1; i <= 1000; i++)
+        check_quantile(&histogram, values, (double)i / 1000, i * COUNT / 1000);
+}
+
+static void merged_is_all_together(void **state)
+{
+    (void)state;
+    static struct histogram parts[3];
+    static struct histogram merged;
+    static struct histogram all;
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t ns = (i * 7919) % 3001 * (i % 17) * 1000;
+        histogram_add(&parts[i % 3], ns);
+        histogram_add(&all, ns);
+    }
+    for (size_t i = 0; i < 3; i++)
+        histogram_merge(&merged, &parts[i]);
+    assert_memory_equal(&merged, &all, sizeof(all));
+    histogram_clear(&merged);
+    static const struct histogram empty;
+    assert_memory_equal(&merged, &empty, sizeof(empty));
+}
+
+static void buckets_come_back(void **state)
+{
+    (void)state;
+    static struct histogram histogram;
+    static struct histogram again;
+    for (uint64_t ns = 1; ns < 1000000000; ns += ns / 3 + 1)
+        histogram_add_n(&histogram, ns, ns % 5 + 1);
+    uint64_t ns;
+    uint64_t count;
+    uint64_t last = 0;
+    for (uint32_t cursor = 0; histogram_next(&histogram, &cursor, &ns, &count);) {
+        assert_true(ns > last);
+        last = ns;
+        histogram_add_n(&again, ns, count);
+    }
+    assert_int_equal(again.count, histogram.count);
+    assert_memory_equal(again.buckets, histogram.buckets, sizeof(again.buckets));
+    assert_int_equal(histogram_above(&histogram, 0), histogram.count);
+    assert_int_equal(histogram_above(&histogram, histogram.max_ns), 0);
+}
+
+static void nothing(void **state)
+{
+    (void)state;
+    static struct histogram histogram;
+    assert_int_equal(histogram_quantile_ns(&histogram, 0.99), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles),         cmocka_unit_test(small_values_are_exact),
+        cmocka_unit_test(all_quantiles),     cmocka_unit_test(merged_is_all_together),
+        cmocka_unit_test(buckets_come_back), cmocka_unit_test(nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The options of `millrace bench ...`, for tools/millrace/command_table.c alone; its rows are
+ * command_bench.def.
+ */
+#pragma once
+
+#include "tools/millrace/command.h"
+
+static const struct command_option bench_load_options[] = {
+    {'r', "rate", "RECORDS/S", NULL,
+     "open loop: records fall due at this rate whatever the broker does, 20k or 1.5M; without it a "
+     "closed loop, as fast as --in-flight allows",
+     NULL},
+    {0, "arrival", "SHAPE", "constant",
+     "how records fall due: constant, poisson, burst:ON/OFF (burst:100ms/900ms), step:RATE,... "
+     "(after --rate these, for equal times), ramp:RATE (from --rate to this one)",
+     NULL},
+    {'d', "duration", "TIME", NULL, "the measured time, 30s or 5m (default: 10s, or --records)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: 1s; with --records: none)",
+     NULL},
+    {'n', "records", "N", NULL, "end after so many records", NULL},
+    {0, "bytes", "SIZE", NULL, "end after so many bytes of batches", NULL},
+    {0, "drain", "TIME", "30s", "how long to wait at the end for what is in flight", NULL},
+    {'c', "connections", "N", "1", "connections, each a producer of its own", NULL},
+    {0, "in-flight", "N", NULL,
+     "requests in flight per connection at most (default: 5; with --rate 4096, which a broker that "
+     "keeps up never needs)",
+     NULL},
+    {'s', "record-size", "SIZE", "1k", "bytes of a record's value", NULL},
+    {0, "batch", "N", "1", "records that are handed over together; they are one batch", NULL},
+    {0, "linger", "TIME", NULL,
+     "with --rate: records wait this long for others of their partition, so that batches grow up "
+     "to --batch-bytes",
+     NULL},
+    {0, "batch-bytes", "SIZE", NULL, "with --rate: a batch that is this large leaves (16k)", NULL},
+    {'k', "keys", "KIND", "none",
+     "none, uniform:N, zipf:N or zipf:N:SKEW: the key decides the partition, as Kafka's clients do "
+     "it",
+     NULL},
+    {0, "compressible", "PERCENT", "0", "of each value that is zeros; the rest is random", NULL},
+    {'z', "compression", "CODEC", NULL, "none, gzip, snappy, lz4 or zstd",
+     "none|gzip|snappy|lz4|zstd"},
+    {0, "acks", "ACKS", NULL, "all: every replica has it; 1: the leader has it; 0: do not wait",
+     "all|-1|0|1"},
+    {0, "idempotent", NULL, NULL, "each connection has a producer id and numbers its records",
+     NULL},
+    {0, "topics", "N", "1", "so many topics, TOPIC-0, TOPIC-1, ...", NULL},
+    {'p', "partitions", "N", NULL, "of a topic that is made (default: the broker's)", NULL},
+    {0, "replication-factor", "N", NULL, "of a topic that is made (default: the broker's)", NULL},
+    {0, "config", "KEY=VALUE", NULL, "a setting of a topic that is made; may be repeated", NULL},
+    {0, "no-create", NULL, NULL, "a topic that does not exist is an error", NULL},
+    {0, "assert", "CLAIM", NULL,
+     "exit code 11 unless it holds: 'p99<5ms', 'max<1s', 'e2e.p99.9<20ms', 'rate>20k'; may be "
+     "repeated",
+     NULL},
+    {0, "style", "STYLE", "own",
+     "kafka-perf: the lines of kafka-producer-perf-test, with the response time as latency",
+     "own|kafka-perf"},
+    {0, "seed", "N", "1", "of the values, keys and random arrivals", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL,
+     "write the latencies to PREFIX.response.hgrm, .service.hgrm and .delay.hgrm, for "
+     "HdrHistogram's tools",
+     NULL},
+};
+
+static const struct command_option bench_back_options[] = {
+    {0, "readers", "N", "1", "connections that read, the partitions divided among them", NULL},
+    {0, "disturb", "TIME:COMMAND", NULL,
+     "run a command beside the load, so long after its begin: '10s:kill -9 123'", NULL},
+};
+
+static const struct command_option bench_consume_options[] = {
+    {'c', "connections", "N", "1",
+     "connections that read, the partitions divided among them; when there are more of them than "
+     "partitions, these are read several times",
+     NULL},
+    {0, "from", "WHERE", "start", "start or end", "start|end"},
+    {0, "follow", NULL, NULL, "wait for more at the end, until --duration is over", NULL},
+    {0, "repeat", NULL, NULL, "begin again at the end, until --duration is over", NULL},
+    {'d', "duration", "TIME", NULL,
+     "read so long (default: until all is read that was there at the begin; with --follow and "
+     "--repeat 10s)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: none)", NULL},
+    {0, "topics", "N", "1", "so many topics, TOPIC-0, TOPIC-1, ...", NULL},
+    {0, "fetch-bytes", "SIZE", NULL,
+     "of one partition in an answer (default: max.partition.fetch.bytes of -X)", NULL},
+    {0, "max-bytes", "SIZE", NULL, "of an answer (default: fetch.max.bytes of -X)", NULL},
+    {0, "wait", "TIME", NULL,
+     "how long the broker may wait for records (default: fetch.max.wait.ms of -X)", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL, "write the times of the fetches to PREFIX.service.hgrm", NULL},
+};
+
+static const struct command_option bench_ping_options[] = {
+    {0, "request", "NAME", "api-versions", "what is asked: api-versions, or metadata of all topics",
+     "api-versions|metadata"},
+    {'c', "connections", "N", "1", "connections", NULL},
+    {0, "in-flight", "N", "1", "requests in flight per connection", NULL},
+    {'d', "duration", "TIME", NULL, "the measured time (default: 10s)", NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: 1s)", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL, "write the times to PREFIX.service.hgrm", NULL},
+};
+
+static const struct command_option bench_report_options[] = {
+    {'o', "out", "FILE", NULL, "where the page goes (default: RESULT.html)", NULL},
+};
+
+static const struct command_option bench_compare_options[] = {
+    {0, "max-regress", "PERCENT", NULL,
+     "exit code 11 when B is worse than A by more than that, beyond doubt", NULL},
+};
