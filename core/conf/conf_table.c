@@ -96,7 +96,8 @@ uint16_t conf_scope_count(enum conf_scope scope)
 {
     uint16_t count = 0;
     for (uint16_t i = 0; i < conf_key_count; i++)
-        count += conf_keys[i].scope == scope;
+        if (conf_keys[i].scope == scope)
+            count++;
     return count;
 }
 
