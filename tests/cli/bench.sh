@@ -40,6 +40,8 @@ bench produce "$t-bench" --topics 2 -n 40 -p 2 --acks 1 --config max.message.byt
 check 'bench produce --topics: text' 0 out '^(in)?valid|INVALID' out '^records +40 in' out '^broker +' out '^response'
 run topic describe "$t-bench-1" --format json
 check 'bench produce --config' 0 json 'len(j["items"][0]["partitions"]) == 2' json '"max.message.bytes" in str(j)'
+bench produce "$t-bench" -n 50 -q --format awk
+check 'bench produce --format awk' 0 out '^response	50	[0-9.]+	' out '^delay	50	' out '!records'
 bench produce "$t-bench-0" -n 5 -s 6000
 check 'bench produce: refused records are told' 4 out 'errors +5 requests: MESSAGE_TOO_LARGE' out '5 failed'
 bench produce "$t-bench" -r 100 -d 5s -w 0s --style kafka-perf

@@ -260,6 +260,27 @@ static void print_row(const char *name, const struct histogram *h, const char *m
            meaning);
 }
 
+/* name, count, mean, p50, p90, p99, p99.9, p99.99, max; milliseconds */
+static void print_awk_row(const char *name, const struct histogram *h)
+{
+    static const double shown[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+    if (!h || h->count == 0)
+        return;
+    printf("%s\t%llu\t%.6f", name, (unsigned long long)h->count, histogram_mean_ns(h) / 1e6);
+    for (size_t i = 0; i < array_count(shown); i++)
+        printf("\t%.6f", ms(histogram_quantile_ns(h, shown[i])));
+    printf("\t%.6f\n", ms(h->max_ns));
+}
+
+static void print_awk(const struct bench *b)
+{
+    const struct measure *m = &b->measure;
+    print_awk_row("response", m->response);
+    print_awk_row(m->sent > 0 ? "service" : name_of_answers(b), m->service);
+    print_awk_row("delay", m->delay);
+    print_awk_row("e2e", m->e2e);
+}
+
 static void print_errors(const struct bench *b)
 {
     const struct measure *m = &b->measure;
@@ -489,6 +510,8 @@ int bench_report(struct bench *b, int code)
     } else {
         if (is_kafka_style(b))
             print_kafka(b);
+        else if (format_of(inv) == FORMAT_AWK)
+            print_awk(b);
         else
             print_text(b, &verdict);
         if (is_kafka_style(b) && !verdict.valid)

@@ -207,7 +207,8 @@ static void print_command(const struct command *command)
     printf("\n");
     print_roff(command->about ? command->about : command->summary);
     printf("\n");
-    print_options(option_set_of(command, 0));
+    for (uint32_t s = 0; s < OPTION_SETS_OWN; s++)
+        print_options(option_set_of(command, s));
     if (command->examples) {
         printf(".PP\n.nf\n.RS\n");
         print_roff(command->examples);
@@ -234,8 +235,10 @@ int cmd_generate_man(struct invocation *inv)
     print_options((struct option_set){NULL, common_options, common_option_count});
     printf(".SH EXIT STATUS\n"
            "0: done. 1: failed. 2: used wrongly. 3: no broker there, or no answer in time. 4: some "
-           "items failed. 5: not found, or there already. 10: the broker is not healthy. 20: the "
-           "machine refuses io_uring. 21: the data directory is in use, foreign, newer or damaged. "
+           "items failed. 5: not found, or there already. 10: the broker is not healthy. 11: of "
+           "bench: the generator was the limit, a claim does not hold, or B is worse than A. 12: "
+           "records were lost, doubled or out of order. 20: the machine refuses io_uring. 21: the "
+           "data directory is in use, foreign, newer or damaged. "
            "130: interrupted.\n");
     return EXIT_OK;
 }

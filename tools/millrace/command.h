@@ -76,7 +76,8 @@ struct option_set {
     const struct command_option *options;
     uint32_t count;
 };
-#define OPTION_SETS 5U
+#define OPTION_SETS     5U
+#define OPTION_SETS_OWN 2U /* the first of them: of the command alone */
 struct option_set option_set_of(const struct command *command, uint32_t index);
 
 /* An option as it was given. */
