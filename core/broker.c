@@ -267,6 +267,8 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     net_shard_init(&bs->net, sh, &limits, &api_service);
     bs->check = mem_alloc(sizeof(*bs->check));
     inflater_init(&bs->inflater);
+    deflater_init(&bs->deflater);
+    TAILQ_INIT(&bs->recode_line);
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
@@ -400,6 +402,7 @@ void broker_close(struct broker *broker)
         fetch_sessions_free(bs->sessions);
         groups_free(bs->groups);
         inflater_fini(&bs->inflater);
+        deflater_fini(&bs->deflater);
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         retention_free(bs->retention);

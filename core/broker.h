@@ -10,7 +10,7 @@
 #include "core/metadata/image.h"
 #include "core/partition.h"
 #include "core/plan.h"
-#include "core/record/codec.h"
+#include "core/record/deflate.h"
 #include "net/conn.h"
 #include "net/listen.h"
 
@@ -39,6 +39,11 @@ struct broker_shard {
     void *stopped_user;
     struct batch_check *check; /* for checks that end at once */
     struct inflater inflater;
+    /* Batches that are being compressed anew or wait for room in their log (compression.type), and
+     * the partitions that wait to be next. The deflater is touched on the helper thread only. */
+    struct deflater deflater;
+    uint32_t recodes;
+    struct partition_line recode_line;
     struct log_shard *logs;
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */

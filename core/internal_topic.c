@@ -19,7 +19,7 @@ bool internal_topic_is(struct str name)
 struct creation {
     struct control_op op;
     struct control_item item;
-    struct control_config configs[2];
+    struct control_config configs[3];
     char segment_bytes[16];
     struct arena arena;
 };
@@ -43,12 +43,14 @@ void internal_topic_create(struct broker_shard *bs, const char *name)
                    (long long)max_i64(conf->offsets_topic_segment_bytes, SEGMENT_BYTES_MIN));
     creation->configs[1] = (struct control_config){.name = str_of("segment.bytes"),
                                                    .value = str_of(creation->segment_bytes)};
+    creation->configs[2] =
+        (struct control_config){.name = str_of("compression.type"), .value = str_of("producer")};
     creation->item = (struct control_item){
         .name = str_of(name),
         .partition_count = conf->offsets_topic_num_partitions,
         .replication_factor = 1, /* one node; a cluster raises it */
         .configs = creation->configs,
-        .config_count = 2,
+        .config_count = array_count(creation->configs),
     };
     creation->op = (struct control_op){.kind = CONTROL_CREATE_TOPICS,
                                        .arena = &creation->arena,

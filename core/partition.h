@@ -50,6 +50,7 @@ struct partition_watch {
 
 TAILQ_HEAD(partition_append_queue, partition_append);
 TAILQ_HEAD(partition_watch_queue, partition_watch);
+TAILQ_HEAD(partition_line, partition);
 
 struct partition {
     struct broker_shard *bs;
@@ -67,7 +68,9 @@ struct partition {
     struct partition_watch_queue watches;
     struct task step;
     struct partition_check *check; /* of the first append, when it does not end at once */
-    uint32_t pins;                 /* of its log; a deleted log is freed when the last is back */
+    TAILQ_ENTRY(partition) recode_link;
+    bool recode_waits; /* the first append, for its turn to be compressed: in bs->recode_line */
+    uint32_t pins;     /* of its log; a deleted log is freed when the last is back */
     bool closing;
     bool deleted;
     struct log_change deletion;
@@ -125,6 +128,7 @@ struct partition_append {
         struct broker_shard *from;
         struct partition *pt;
         struct log_append append;
+        struct piece recoded; /* the batch in the topic's codec, of priv.append; NULL: as sent */
     } priv;
 };
 

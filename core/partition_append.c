@@ -4,12 +4,18 @@
  * the producer is told. The first in line is checked; most checks end at once on the shard's own
  * inflater, a long one yields between slices, a heavy one runs on a helper thread. The next append
  * starts when the one before it is in the log; durability is waited for by all together.
+ *
+ * A batch that is not in its topic's codec (compression.type) is checked and compressed anew on the
+ * helper thread, in its place in the line. The new bytes are the broker's memory, so a shard has
+ * RECODES_MAX of them at a time, from the job until the log has copied them; other partitions wait.
  */
 #include "core/broker.h"
 #include "core/partition_private.h"
 #include "core/record/batch_check.h"
+#include "core/record/recode.h"
 #include "io/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* Checked at once: at most four slices of 64 KiB, 280 us of the plainest records. */
@@ -18,6 +24,8 @@
 #define CHECK_SLICES             2U          /* between yields */
 /* A batch may not come out of its compression larger than this (bombs). */
 #define INFLATED_BYTES_MAX (1ULL << 30)
+#define RECODES_MAX        4U
+#define LZ4_LEVEL_FAST     9 /* compression.lz4.level's default is no level of the slow one */
 
 /* A check that takes longer than a turn has. */
 struct partition_check {
@@ -27,7 +35,41 @@ struct partition_check {
     struct io_op work;
     bool working; /* a helper thread has it */
     enum batch_verdict verdict;
+    bool recodes; /* and compresses it anew */
+    struct recode recode;
 };
+
+/* ---- whose turn it is to compress ---- */
+
+/* False: comes back as a step of the partition. */
+static bool recode_begin(struct partition *pt)
+{
+    struct broker_shard *bs = pt->bs;
+    if (bs->recodes < RECODES_MAX) {
+        bs->recodes++;
+        return true;
+    }
+    pt->recode_waits = true;
+    TAILQ_INSERT_TAIL(&bs->recode_line, pt, recode_link);
+    return false;
+}
+
+static void recode_leave(struct partition *pt)
+{
+    TAILQ_REMOVE(&pt->bs->recode_line, pt, recode_link);
+    pt->recode_waits = false;
+}
+
+static void recode_end(struct broker_shard *bs)
+{
+    struct partition *next = TAILQ_FIRST(&bs->recode_line);
+    must(bs->recodes > 0);
+    bs->recodes--;
+    if (next) {
+        recode_leave(next);
+        shard_ready(bs->sh, &next->step);
+    }
+}
 
 /* ---- answers ---- */
 
@@ -38,8 +80,20 @@ static void deliver(struct shard *here, struct mail *mail)
     op->done(op);
 }
 
+/* The new bytes of a batch are not needed any more. */
+static void recoded_put(struct partition_append *op)
+{
+    if (op->priv.recoded.data == NULL)
+        return;
+    struct broker_shard *bs = op->priv.pt->bs;
+    mem_free(no_const(op->priv.recoded.data));
+    op->priv.recoded.data = NULL;
+    recode_end(bs);
+}
+
 static void finish(struct partition_append *op)
 {
+    recoded_put(op);
     struct broker_shard *from = op->priv.from;
     struct shard *here = shard_here();
     if (from->sh == here)
@@ -99,6 +153,35 @@ static void on_durable_append(struct log_append *append)
 
 /* ---- checks ---- */
 
+/* Which codec is the batch to have? False: the one it has. */
+static bool wanted_codec(const struct partition *pt, const struct span *records, enum codec *codec)
+{
+    struct batch_header header;
+    if (pt->conf.compression_type == CONF_COMPRESSION_PRODUCER ||
+        !batch_header_read(&header, records))
+        return false;
+    static_assert(CONF_COMPRESSION_ZSTD - CONF_COMPRESSION_NONE == CODEC_ZSTD, "the same order");
+    *codec = (enum codec)(pt->conf.compression_type - CONF_COMPRESSION_NONE);
+    return batch_codec(&header) != (int)*codec;
+}
+
+static int codec_level(const struct topic_conf *conf, enum codec codec)
+{
+    switch (codec) {
+    case CODEC_GZIP:
+        return conf->compression_gzip_level;
+    case CODEC_LZ4:
+        return conf->compression_lz4_level == LZ4_LEVEL_FAST ? CODEC_LEVEL_DEFAULT
+                                                             : conf->compression_lz4_level;
+    case CODEC_ZSTD:
+        return conf->compression_zstd_level;
+    case CODEC_NONE:
+    case CODEC_SNAPPY:
+    default:
+        return CODEC_LEVEL_DEFAULT;
+    }
+}
+
 static void fill_rules(const struct partition *pt, const struct partition_append *op,
                        struct batch_rules *rules)
 {
@@ -134,14 +217,15 @@ static void refuse_checked(struct partition_append *op, const struct batch_check
     refuse(op, (enum err)check->failure.code, NULL);
 }
 
-/* The batch is good: into the log. */
+/* The batch is good: into the log. Its bytes are the producer's or op->priv.recoded. */
 static void append_checked(struct partition *pt, struct partition_append *op,
                            const struct batch_check *check)
 {
     const bool log_append_time = check->rules.log_append_time;
     struct log_append *append = &op->priv.append;
+    struct piece *recoded = &op->priv.recoded;
     *append = (struct log_append){
-        .batch = op->records,
+        .batch = recoded->data ? span_of(recoded, recoded->data, recoded->len) : op->records,
         .leader_epoch = pt->leader_epoch,
         .append_time_ms = log_append_time ? check->rules.now_ms : -1,
         .max_timestamp = log_append_time ? LOG_KEEP : check->max_timestamp,
@@ -149,7 +233,9 @@ static void append_checked(struct partition *pt, struct partition_append *op,
         .user = op,
     };
     enum log_verdict verdict = log_append(pt->log, append);
-    if (verdict != LOG_OK && verdict != LOG_WAIT)
+    if (verdict == LOG_OK)
+        recoded_put(op); /* the log has copied it */
+    else if (verdict != LOG_WAIT)
         refuse(op, err_of_verdict(verdict), log_verdict_text(verdict));
 }
 
@@ -167,11 +253,35 @@ static void conclude(struct partition *pt, struct partition_append *op,
         append_checked(pt, op, check);
 }
 
+/* What came of compressing a good batch anew goes to `op`; false: it is refused. */
+static bool recode_take(struct partition *pt, struct partition_append *op,
+                        const struct recode *recode, const struct batch_rules *rules)
+{
+    op->priv.recoded = (struct piece){.data = recode->bytes, .len = recode->len};
+    if (recode->status == RECODE_OK)
+        return true;
+    recode_end(pt->bs);
+    TAILQ_REMOVE(&pt->appends, op, priv.link);
+    if (recode->status == RECODE_BROKEN)
+        refuse(op, ERR_INVALID_RECORD, "the records cannot be inflated");
+    else if (recode->bytes_max == (uint32_t)rules->message_bytes_max)
+        refuse(op, ERR_MESSAGE_TOO_LARGE,
+               "in the topic's compression.type the batch is larger than max.message.bytes");
+    else
+        refuse(op, ERR_RECORD_LIST_TOO_LARGE,
+               "in the topic's compression.type the batch is larger than segment.bytes");
+    return false;
+}
+
 static void check_end(struct partition_check *pc)
 {
     struct partition *pt = pc->pt;
     struct partition_append *op = TAILQ_FIRST(&pt->appends);
-    conclude(pt, op, &pc->check, pc->verdict);
+    if (pc->recodes && pc->verdict != BATCH_GOOD)
+        recode_end(pt->bs);
+    if (!pc->recodes || pc->verdict != BATCH_GOOD ||
+        recode_take(pt, op, &pc->recode, &pc->check.rules))
+        conclude(pt, op, &pc->check, pc->verdict);
     pt->check = NULL;
     inflater_fini(&pc->inflater);
     mem_free(pc);
@@ -184,6 +294,10 @@ static void check_work(void *argument)
     do {
         pc->verdict = batch_check_step(&pc->check, CHECK_SLICES);
     } while (pc->verdict == BATCH_MORE);
+    if (!pc->recodes || pc->verdict != BATCH_GOOD)
+        return;
+    pc->recode.plain_bytes = pc->check.plain_bytes;
+    recode_run(&pc->recode, &pc->inflater, &pc->pt->bs->deflater);
 }
 
 static void on_check_worked(struct io_op *op)
@@ -193,16 +307,26 @@ static void on_check_worked(struct io_op *op)
     check_end(pc);
 }
 
-static void check_begin(struct partition *pt, struct partition_append *op)
+static void check_begin(struct partition *pt, struct partition_append *op, bool recodes,
+                        enum codec codec)
 {
+    const struct topic_conf *conf = &pt->conf;
     struct partition_check *pc = mem_zalloc(sizeof(*pc));
     pc->pt = pt;
+    pc->recodes = recodes;
+    pc->recode = (struct recode){
+        .batch = op->records,
+        .codec = codec,
+        .level = codec_level(conf, codec),
+        .bytes_max = (uint32_t)min_i64(conf->max_message_bytes, conf->segment_bytes),
+        .mistake_cut = io_mutation(pt->bs->sh->io, "recode.byte_lost")};
     inflater_init(&pc->inflater);
     pt->check = pc;
     struct batch_rules rules;
     fill_rules(pt, op, &rules);
+    rules.crc_by_copy = !recodes; /* what the log copies has a checksum of its own */
     batch_check_start(&pc->check, &rules, &pc->inflater, op->records);
-    if (batch_check_is_heavy(&pc->check)) {
+    if (recodes || batch_check_is_heavy(&pc->check)) {
         pc->working = true;
         pc->work.done = on_check_worked;
         io_work(pt->bs->sh->io, &pc->work, check_work, pc);
@@ -264,6 +388,10 @@ void partition_appends_step(struct shard *sh, struct task *task)
     struct partition *pt = container_of(task, struct partition, step);
     uint64_t began = io_clock_ns(sh->io);
     struct partition_check *pc = pt->check;
+    if (pt->recode_waits && !pt->closing)
+        return;
+    if (pt->recode_waits)
+        recode_leave(pt);
     if (pc) {
         if (pc->working)
             return;
@@ -285,8 +413,12 @@ void partition_appends_step(struct shard *sh, struct task *task)
             shard_ready(sh, task);
             return;
         }
-        if (takes_long(&op->records))
-            check_begin(pt, op);
+        enum codec codec = CODEC_NONE;
+        bool recodes = wanted_codec(pt, &op->records, &codec);
+        if (recodes && !recode_begin(pt))
+            return;
+        if (recodes || takes_long(&op->records))
+            check_begin(pt, op, recodes, codec);
         else
             check_now(pt, op);
     }
@@ -328,6 +460,7 @@ void partition_append(struct broker_shard *from, struct partition_append *op)
     op->log_start_offset = -1;
     op->leader_epoch = -1;
     op->refusal = NULL;
+    op->priv.recoded = (struct piece){0};
     op->priv.from = from;
     if (op->home == from->sh->id)
         arrive(from, op);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define FETCH_SESSION_VERSION  7
+#define FETCH_ZSTD_VERSION     10
 #define FETCH_REPLICA_VERSION  15 /* replica_state in place of replica_id */
 #define FETCH_TOPIC_ID_VERSION 13
 #define SESSION_EPOCH_FULL     0
@@ -532,6 +533,7 @@ void api_fetch(struct broker_shard *bs, struct request *q)
     f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, cap), 0);
     f->bytes_min = (uint32_t)min_i64(max_i64(f->request.min_bytes, 0), f->bytes_max);
     f->committed_only = f->request.isolation_level == ISOLATION_COMMITTED;
+    f->knows_zstd = f->q->header.request_api_version >= FETCH_ZSTD_VERSION;
     f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0;
     api_work_go(&f->work, resolve_some, on_resolved);
 }

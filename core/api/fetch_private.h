@@ -79,6 +79,7 @@ struct fetch {
     uint32_t bytes_max;
     uint32_t bytes_min;
     bool committed_only;
+    bool knows_zstd; /* the request's version is new enough */
     bool may_wait;
 
     /* on the connection's shard */

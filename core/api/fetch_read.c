@@ -166,6 +166,8 @@ static void part_read(struct fetch_part *part)
     enum err error = partition_check_leader(pt, part->current_leader_epoch);
     if (error == ERR_NONE && log_shard_offline(group->bs->logs))
         error = ERR_KAFKA_STORAGE_ERROR;
+    if (error == ERR_NONE && !f->knows_zstd && pt->conf.compression_type == CONF_COMPRESSION_ZSTD)
+        error = ERR_UNSUPPORTED_COMPRESSION_TYPE; /* F12 */
     if (error != ERR_NONE) {
         part_fail(part, error);
         return;

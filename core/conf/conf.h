@@ -68,6 +68,17 @@ enum {
     CONF_VALUE_LEN_MAX = 32767, /* of a Kafka string */
 };
 
+/* The order of compression.type's choices: a codec's (core/record/codec.h) is one more than its
+ * number. */
+enum {
+    CONF_COMPRESSION_PRODUCER,
+    CONF_COMPRESSION_NONE,
+    CONF_COMPRESSION_GZIP,
+    CONF_COMPRESSION_SNAPPY,
+    CONF_COMPRESSION_LZ4,
+    CONF_COMPRESSION_ZSTD,
+};
+
 /* The order of message.timestamp.type's choices, and the bits of cleanup.policy's. */
 enum conf_timestamp_type {
     CONF_TIMESTAMP_CREATE_TIME,

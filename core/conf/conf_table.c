@@ -26,10 +26,8 @@
 
 /* ---- sentences that several rows share ---- */
 
-#define STORED_AS_SENT      "batches are stored as their producer sent them"
 #define ALWAYS_DURABLE      "this release acknowledges only what is on stable storage"
 #define NO_TIERS            "there is no remote storage"
-#define AS_SENT             "Batches are stored as their producer sent them."
 #define ALREADY_DURABLE     "Every acknowledged record is on stable storage already."
 #define NO_REPLICATION      "Replication is not built yet."
 #define NO_TIERED_STORAGE   "There is no remote storage."

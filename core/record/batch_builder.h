@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "core/record/deflate.h"
 #include "core/record/record.h"
 
 /* Bytes that may be null: len is -1 then. */

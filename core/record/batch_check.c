@@ -245,6 +245,7 @@ static void finish(struct batch_check *check)
             check->max_timestamp = check->rules.now_ms;
             check->max_timestamp_offset_delta = 0;
         }
+        check->plain_bytes = check->rules.inflated_bytes_max - inflater_left(check->inflater);
         check->state = STATE_GOOD;
     }
 }

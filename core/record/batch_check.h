@@ -24,7 +24,7 @@
  *    UNSUPPORTED_COMPRESSION_TYPE (Kafka: sometimes UNKNOWN_SERVER_ERROR).
  *  - At most BATCH_RECORD_ERRORS_MAX bad records are named one by one, so that a refusal cannot be
  *    larger than what it refuses.
- * Recompression to the topic's own codec (compression.type) is not done here.
+ * What a topic's compression.type asks for comes after this (core/record/recode.h).
  */
 #pragma once
 
@@ -78,6 +78,7 @@ struct batch_check {
      * first; of LogAppendTime the first of all. -1 when no record has a timestamp. */
     int64_t max_timestamp;
     int32_t max_timestamp_offset_delta;
+    uint64_t plain_bytes; /* of all records, inflated */
 
     /* Private. */
     struct batch_rules rules;

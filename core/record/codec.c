@@ -1,35 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The libraries' allocator hooks are in the parts of their headers that such macros open; the
- * shared libraries export them. */
-#define LZ4F_STATIC_LINKING_ONLY
-#define ZLIB_CONST
-#define ZSTD_STATIC_LINKING_ONLY
-#include "core/record/codec.h"
+#include "core/record/codec_inside.h"
 
-#include <lz4frame.h>
-#include <snappy-c.h>
 #include <string.h>
 #include <strings.h>
-#include <zlib.h>
-#include <zstd.h>
 
 #include "io/mem.h"
 
 /* zstd's own default for a decoder, and Kafka's: a window of 128 MiB, which level 22 uses. Only the
  * part of it that output fills is ever touched, so the limit on output bounds real memory. */
 #define ZSTD_WINDOW_LOG_MAX 27
-/* A context or buffer above this is not kept for the next stream. Java's zstd has windows of 2 MiB.
- */
-#define KEEP_SIZE_MAX ((size_t)4 << 20)
 /* Snappy's best element makes 64 bytes out of 3. */
 #define SNAPPY_RATIO_MAX    22U
-#define XERIAL_HEADER_SIZE  16U
-#define XERIAL_BLOCK_SIZE   32768U
-#define GZIP_WINDOW_BITS    (15 + 16)
 #define LZ4_FRAME_MAGIC     0x184d2204U
 #define LZ4_BLOCK_ID_64_KIB 4
-
-static const uint8_t xerial_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
 
 static const char *const codec_names[CODEC_COUNT] = {"none", "gzip", "snappy", "lz4", "zstd"};
 
@@ -68,11 +51,10 @@ static void library_free(void *opaque, void *pointer)
     mem_free(pointer);
 }
 
-static const LZ4F_CustomMem lz4_memory = {.customAlloc = library_alloc, .customFree = library_free};
-static const ZSTD_customMem zstd_memory = {.customAlloc = library_alloc,
-                                           .customFree = library_free};
+const LZ4F_CustomMem codec_lz4_memory = {.customAlloc = library_alloc, .customFree = library_free};
+const ZSTD_customMem codec_zstd_memory = {.customAlloc = library_alloc, .customFree = library_free};
 
-static z_stream *gzip_new(void)
+z_stream *codec_gzip_new(void)
 {
     z_stream *gzip = mem_zalloc(sizeof(*gzip));
     gzip->zalloc = zlib_alloc;
@@ -83,14 +65,6 @@ static z_stream *gzip_new(void)
 static uint32_t be32_at(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void put_be32(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 24);
-    at[1] = (uint8_t)(value >> 16);
-    at[2] = (uint8_t)(value >> 8);
-    at[3] = (uint8_t)value;
 }
 
 /* Grows *buffer to `size` without keeping what is in it. */
@@ -167,14 +141,14 @@ static void gzip_ready(struct inflater *inflater)
         must(inflateReset(inflater->gzip) == Z_OK);
         return;
     }
-    inflater->gzip = gzip_new();
+    inflater->gzip = codec_gzip_new();
     must(inflateInit2(inflater->gzip, GZIP_WINDOW_BITS) == Z_OK);
 }
 
 static void lz4_ready(struct inflater *inflater)
 {
     if (inflater->lz4 == NULL)
-        inflater->lz4 = LZ4F_createDecompressionContext_advanced(lz4_memory, LZ4F_VERSION);
+        inflater->lz4 = LZ4F_createDecompressionContext_advanced(codec_lz4_memory, LZ4F_VERSION);
     must(inflater->lz4 != NULL);
     LZ4F_resetDecompressionContext(inflater->lz4);
 }
@@ -182,7 +156,7 @@ static void lz4_ready(struct inflater *inflater)
 static void zstd_ready(struct inflater *inflater)
 {
     if (inflater->zstd == NULL)
-        inflater->zstd = ZSTD_createDCtx_advanced(zstd_memory);
+        inflater->zstd = ZSTD_createDCtx_advanced(codec_zstd_memory);
     must(inflater->zstd != NULL);
     size_t reset = ZSTD_DCtx_reset(inflater->zstd, ZSTD_reset_session_only);
     size_t window =
@@ -209,10 +183,10 @@ static bool snappy_header_is_readable(struct inflater *inflater)
 {
     uint8_t head[XERIAL_HEADER_SIZE];
     inflater->raw_snappy = true;
-    if (inflater->input.len < sizeof(xerial_magic))
+    if (inflater->input.len < XERIAL_MAGIC_SIZE)
         return inflater->input.len > 0;
-    span_peek(&inflater->input, head, sizeof(xerial_magic));
-    if (memcmp(head, xerial_magic, sizeof(xerial_magic)) != 0)
+    span_peek(&inflater->input, head, XERIAL_MAGIC_SIZE);
+    if (memcmp(head, XERIAL_MAGIC, XERIAL_MAGIC_SIZE) != 0)
         return true;
     inflater->raw_snappy = false;
     if (inflater->input.len < sizeof(head))
@@ -445,141 +419,4 @@ enum inflate_status inflater_next(struct inflater *inflater, const uint8_t **dat
         release_oversize(inflater);
     }
     return inflater->status;
-}
-
-void deflater_init(struct deflater *deflater)
-{
-    *deflater = (struct deflater){0};
-}
-
-void deflater_fini(struct deflater *deflater)
-{
-    if (deflater->gzip != NULL)
-        (void)deflateEnd(deflater->gzip);
-    mem_free(deflater->gzip);
-    (void)LZ4F_freeCompressionContext(deflater->lz4);
-    (void)ZSTD_freeCCtx(deflater->zstd);
-    *deflater = (struct deflater){0};
-}
-
-static const LZ4F_preferences_t lz4_preferences = {
-    .frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockIndependent}};
-
-size_t deflate_bound(enum codec codec, size_t len)
-{
-    switch (codec) {
-    case CODEC_GZIP:
-        /* zlib's bound for any parameters, and gzip's header and trailer. */
-        return len + ((len + 7) >> 3) + ((len + 63) >> 6) + 5 + 18;
-    case CODEC_SNAPPY:
-        return XERIAL_HEADER_SIZE + (len / XERIAL_BLOCK_SIZE + 1) *
-                                        (4 + snappy_max_compressed_length(XERIAL_BLOCK_SIZE));
-    case CODEC_LZ4:
-        return LZ4F_compressFrameBound(len, &lz4_preferences);
-    case CODEC_ZSTD:
-        return ZSTD_compressBound(len);
-    case CODEC_NONE:
-    default:
-        return len;
-    }
-}
-
-static size_t gzip_run(struct deflater *deflater, int level, const uint8_t *from, size_t len,
-                       uint8_t *to)
-{
-    if (level < Z_NO_COMPRESSION || level > Z_BEST_COMPRESSION)
-        level = Z_DEFAULT_COMPRESSION;
-    if (deflater->gzip != NULL && deflater->gzip_level != level) {
-        (void)deflateEnd(deflater->gzip);
-        mem_free(deflater->gzip);
-        deflater->gzip = NULL;
-    }
-    if (deflater->gzip == NULL) {
-        deflater->gzip = gzip_new();
-        must(deflateInit2(deflater->gzip, level, Z_DEFLATED, GZIP_WINDOW_BITS, 8,
-                          Z_DEFAULT_STRATEGY) == Z_OK);
-        deflater->gzip_level = level;
-    }
-    must(len <= UINT32_MAX / 2);
-    z_stream *gzip = deflater->gzip;
-    gzip->next_in = from;
-    gzip->avail_in = (unsigned)len;
-    gzip->next_out = to;
-    gzip->avail_out = (unsigned)deflate_bound(CODEC_GZIP, len);
-    int result = deflate(gzip, Z_FINISH);
-    size_t made = gzip->total_out;
-    must(result == Z_STREAM_END && deflateReset(gzip) == Z_OK);
-    return made;
-}
-
-static size_t snappy_run(const uint8_t *from, size_t len, uint8_t *to)
-{
-    uint8_t *at = to;
-    memcpy(at, xerial_magic, sizeof(xerial_magic));
-    put_be32(at + 8, 1);
-    put_be32(at + 12, 1);
-    at += XERIAL_HEADER_SIZE;
-    while (len > 0) {
-        size_t run = len < XERIAL_BLOCK_SIZE ? len : XERIAL_BLOCK_SIZE;
-        size_t made = snappy_max_compressed_length(run);
-        if (snappy_compress((const char *)(const void *)from, run, (char *)(void *)(at + 4),
-                            &made) != SNAPPY_OK)
-            return 0;
-        put_be32(at, (uint32_t)made);
-        at += 4 + made;
-        from += run;
-        len -= run;
-    }
-    return (size_t)(at - to);
-}
-
-static size_t lz4_run(struct deflater *deflater, int level, const uint8_t *from, size_t len,
-                      uint8_t *to)
-{
-    LZ4F_preferences_t preferences = lz4_preferences;
-    preferences.compressionLevel = level == CODEC_LEVEL_DEFAULT ? 0 : level;
-    size_t room = deflate_bound(CODEC_LZ4, len);
-    if (deflater->lz4 == NULL)
-        deflater->lz4 = LZ4F_createCompressionContext_advanced(lz4_memory, LZ4F_VERSION);
-    must(deflater->lz4 != NULL);
-    size_t made = LZ4F_compressBegin(deflater->lz4, to, room, &preferences);
-    must(LZ4F_isError(made) == 0);
-    size_t body = LZ4F_compressUpdate(deflater->lz4, to + made, room - made, from, len, NULL);
-    must(LZ4F_isError(body) == 0);
-    made += body;
-    size_t end = LZ4F_compressEnd(deflater->lz4, to + made, room - made, NULL);
-    must(LZ4F_isError(end) == 0);
-    return made + end;
-}
-
-static size_t zstd_run(struct deflater *deflater, int level, const uint8_t *from, size_t len,
-                       uint8_t *to)
-{
-    if (deflater->zstd == NULL)
-        deflater->zstd = ZSTD_createCCtx_advanced(zstd_memory);
-    must(deflater->zstd != NULL);
-    if (level == CODEC_LEVEL_DEFAULT)
-        level = ZSTD_CLEVEL_DEFAULT;
-    size_t made = ZSTD_compressCCtx(deflater->zstd, to, ZSTD_compressBound(len), from, len, level);
-    must(ZSTD_isError(made) == 0);
-    return made;
-}
-
-size_t deflater_run(struct deflater *deflater, enum codec codec, int level, const void *from,
-                    size_t len, uint8_t *to)
-{
-    switch (codec) {
-    case CODEC_GZIP:
-        return gzip_run(deflater, level, from, len, to);
-    case CODEC_SNAPPY:
-        return snappy_run(from, len, to);
-    case CODEC_LZ4:
-        return lz4_run(deflater, level, from, len, to);
-    case CODEC_ZSTD:
-        return zstd_run(deflater, level, from, len, to);
-    case CODEC_NONE:
-    default:
-        memcpy(to, from, len);
-        return len;
-    }
 }

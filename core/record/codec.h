@@ -84,26 +84,8 @@ void inflater_start(struct inflater *inflater, enum codec codec, struct span inp
  * comes again when called again, with *len 0. */
 enum inflate_status inflater_next(struct inflater *inflater, const uint8_t **data, uint32_t *len);
 
-/* Private fields; zero-initialised by deflater_init. */
-struct deflater {
-    struct z_stream_s *gzip;
-    int gzip_level;
-    struct LZ4F_cctx_s *lz4;
-    struct ZSTD_CCtx_s *zstd;
-};
-
-/* Levels are the library's own; one that it does not have is the nearest or the default. */
-#define CODEC_LEVEL_DEFAULT (-1000)
-
-void deflater_init(struct deflater *deflater);
-void deflater_fini(struct deflater *deflater);
-
-/* Room that `len` bytes may need when compressed. */
-size_t deflate_bound(enum codec codec, size_t len);
-
-/* Compresses `len` bytes to `to`, which has room for deflate_bound(codec, len); returns the
- * compressed length. Snappy is written with Kafka's (xerial) framing, LZ4
- * as a frame of independent 64 KiB blocks. For programs that produce; the broker keeps what it got.
- */
-size_t deflater_run(struct deflater *deflater, enum codec codec, int level, const void *from,
-                    size_t len, uint8_t *to);
+/* Bytes that have not come out yet, of those that may. */
+static inline uint64_t inflater_left(const struct inflater *inflater)
+{
+    return inflater->output_left;
+}

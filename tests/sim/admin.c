@@ -128,6 +128,14 @@ static void ask_create(struct admin *admin, struct topic_fact *topic)
     one.name = str_of(topic->name);
     one.num_partitions = admin->partitions;
     one.replication_factor = 1;
+    struct create_topics_request_config configs[2];
+    one.configs = configs;
+    if (topic->append_time)
+        configs[one.configs_count++] = (struct create_topics_request_config){
+            .name = str_of("message.timestamp.type"), .value = str_of("LogAppendTime")};
+    if (topic->zstd)
+        configs[one.configs_count++] = (struct create_topics_request_config){
+            .name = str_of("compression.type"), .value = str_of("zstd")};
     request.topics = &one;
     admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_CREATE_TOPICS, version);

@@ -277,9 +277,15 @@ bool broker_lives_play(struct world *world, const struct broker_lives *plan, cha
     return good;
 }
 
+static void usual_begin(struct model *m)
+{
+    if (rng_one_in(&m->rng, 2))
+        model_rewrites(m);
+}
+
 static bool broker_play(struct world *world, char *why, size_t why_size)
 {
-    static const struct broker_lives usual = {.cast_count = 0};
+    static const struct broker_lives usual = {.begin = usual_begin};
     return broker_lives_play(world, &usual, why, why_size);
 }
 

@@ -254,7 +254,9 @@ static void session_choose(struct consumer *co, struct fetch_request *request)
     if (!co->full)
         return;
     bool sessionless = rng_one_in(rng, 4);
-    co->version = actor_version(&co->actor, KEY_FETCH, sessionless ? 4 : 7);
+    /* Topics of zstd want 10 (F12). */
+    int16_t least = co->actor.model->rewrites ? 10 : sessionless ? 4 : 7;
+    co->version = actor_version(&co->actor, KEY_FETCH, least);
     request->session_epoch = sessionless ? -1 : 0;
     session_end(co);
     if (sessionless || rng_one_in(rng, 2))

@@ -34,11 +34,23 @@ void model_init(struct model *m, struct world *world, struct node *node)
 {
     *m = (struct model){.world = world, .node = node, .rng = rng_split(world_rng(world))};
     m->forgets = node->retention_bytes >= 0;
+    inflater_init(&m->inflater);
     m->large_one_in = rng_one_in(&m->rng, 8) ? 6 : 40;
     m->attempts = calloc(ATTEMPTS_MAX, sizeof(*m->attempts));
     must(m->attempts != NULL);
-    for (uint32_t i = 0; i < TOPICS_MAX; i++)
-        (void)snprintf(m->topics[i].name, sizeof(m->topics[i].name), "topic-%u", i);
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        struct topic_fact *topic = &m->topics[i];
+        (void)snprintf(topic->name, sizeof(topic->name), "topic-%u", i);
+    }
+}
+
+void model_rewrites(struct model *m)
+{
+    m->rewrites = true;
+    for (uint32_t i = 0; i < TOPICS_MAX; i++) {
+        m->topics[i].append_time = i % 2 == 1;
+        m->topics[i].zstd = i % 4 >= 2;
+    }
 }
 
 static void partitions_clear(struct topic_fact *topic)
@@ -53,6 +65,7 @@ void model_fini(struct model *m)
 {
     for (uint32_t i = 0; i < TOPICS_MAX; i++)
         partitions_clear(&m->topics[i]);
+    inflater_fini(&m->inflater);
     free(m->attempts);
 }
 
@@ -184,6 +197,41 @@ static enum codec codec_draw(struct rng *rng)
     return rng_one_in(rng, 5) ? codecs[rng_below(rng, array_count(codecs))] : CODEC_NONE;
 }
 
+/* Of the records of a batch, whatever they are compressed by; 0: they cannot be inflated. */
+static uint32_t plain_crc(struct model *m, struct span batch)
+{
+    struct batch_header header;
+    uint32_t crc = 0;
+    if (!batch_header_read(&header, &batch))
+        return 0;
+    span_advance(&batch, BATCH_HEADER_SIZE);
+    inflater_start(&m->inflater, (enum codec)batch_codec(&header), batch, 1 << 20);
+    for (;;) {
+        const uint8_t *data;
+        uint32_t len;
+        enum inflate_status status = inflater_next(&m->inflater, &data, &len);
+        if (status != INFLATE_SLICE)
+            return status == INFLATE_END ? crc : 0;
+        crc = crc32c(crc, data, len);
+    }
+}
+
+/* Is it as its topic wants it, and otherwise what was sent? */
+static bool is_rewritten_right(struct model *m, const struct topic_fact *topic,
+                               const struct attempt *attempt, const struct batch_header *header,
+                               const uint8_t *bytes)
+{
+    struct piece piece;
+    uint32_t size = (uint32_t)batch_size(header);
+    bool append_time = (header->attributes & BATCH_LOG_APPEND_TIME) != 0;
+    if (append_time != topic->append_time || (topic->zstd && batch_codec(header) != CODEC_ZSTD))
+        return false;
+    if (!append_time && header->max_timestamp != header->base_timestamp)
+        return false;
+    return (topic->zstd || size == attempt->size) &&
+           plain_crc(m, span_of(&piece, bytes, size)) == attempt->plain_crc;
+}
+
 size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
                    struct deflater *deflater, const uint8_t **bytes)
 {
@@ -209,6 +257,8 @@ size_t model_batch(struct model *m, uint64_t tag, struct batch_builder *builder,
     attempt->size = (uint32_t)whole;
     attempt->crc = header.crc;
     attempt->count = (int32_t)count;
+    struct piece piece;
+    attempt->plain_crc = plain_crc(m, span_of(&piece, *bytes, (uint32_t)whole));
     return whole;
 }
 
@@ -286,8 +336,12 @@ static void batch_read(struct model *m, struct topic_fact *topic, int32_t partit
     }
     const struct attempt *attempt = &m->attempts[tag];
     uint32_t size = (uint32_t)batch_size(header);
-    if (size != attempt->size || header->crc != attempt->crc ||
-        header->last_offset_delta != attempt->count - 1 ||
+    bool rewritten = topic->append_time || topic->zstd;
+    if (rewritten ? !is_rewritten_right(m, topic, attempt, header, bytes)
+                  : size != attempt->size || header->crc != attempt->crc)
+        wrong(m, "%s-%d: batch %llu at %lld is not what its topic makes of it", topic->name,
+              partition, (unsigned long long)tag, offset);
+    if (header->last_offset_delta != attempt->count - 1 ||
         crc32c(0, bytes + BATCH_CRC_FROM, size - BATCH_CRC_FROM) != header->crc)
         wrong(m, "%s-%d: batch %llu at %lld has other bytes", topic->name, partition,
               (unsigned long long)tag, offset);

@@ -6,8 +6,10 @@
  * has been read to its end. The first thing that is wrong ends the play.
  *
  * A batch is told by its tag, a number from 1 on: it is the timestamp of its records, and all its
- * bytes follow from it. Since a topic that is asked to be deleted may lose anything, nothing is
- * expected of its partitions from then on.
+ * bytes follow from it. In topics whose batches the broker rewrites (LogAppendTime, a codec of
+ * their own) its records are the same, and what was rewritten is as the topic wants it. Since a
+ * topic that is asked to be deleted may lose anything, nothing is expected of its partitions from
+ * then on.
  *
  * What is checked where:
  *   model_acked        at another offset than before, or where another batch is
@@ -59,6 +61,8 @@ struct topic_fact {
     uint32_t life;     /* the broker's life in which it became free: names are used again later */
     uint32_t incarnation;   /* how often the name became free */
     struct uuid id;         /* THERE and GOING */
+    bool append_time;       /* message.timestamp.type=LogAppendTime */
+    bool zstd;              /* compression.type */
     int32_t partitions;     /* confirmed */
     int32_t partitions_max; /* asked for */
     struct partition_fact partition[PARTITIONS_MAX];
@@ -74,6 +78,7 @@ struct attempt {
     uint32_t connection; /* of its producer, that it was sent on first */
     uint32_t size;
     uint32_t crc;
+    uint32_t plain_crc; /* of its records, inflated */
     int32_t count;
     int32_t sequence;
     int64_t producer_id;
@@ -102,6 +107,8 @@ struct model {
     bool forgets;        /* the broker may raise the start of any partition by itself */
     uint64_t operations; /* requests answered */
     uint64_t operations_max;
+    bool rewrites; /* some topics have a time or a codec of their own */
+    struct inflater inflater;
     uint32_t large_one_in; /* batches of many KiB */
     struct topic_fact topics[TOPICS_MAX];
     struct attempt *attempts; /* [tag] */
@@ -116,6 +123,8 @@ struct model {
 
 void model_init(struct model *m, struct world *world, struct node *node);
 void model_fini(struct model *m);
+/* Before anything is asked for: of four topics one has LogAppendTime, one zstd, and one both. */
+void model_rewrites(struct model *m);
 void wrong(struct model *m, const char *format, ...) printf_like(2, 3);
 /* An error that a broker may give while it stops, or whose disk fails, to a question of that life:
  * the client asks again later. */

@@ -57,6 +57,8 @@ static bool is_valid(const struct reader *re)
 static void time_check(struct reader *re, const struct list_offsets_response_partition *answer)
 {
     struct model *m = re->actor.model;
+    if (re->topic->append_time)
+        return; /* its times are the broker's */
     const struct partition_fact *fact = fact_of(re);
     int64_t upto = answer->offset < 0 ? re->end : min_i64(answer->offset, re->end);
     for (int64_t at = fact->start_asked; at < upto; at++) {
@@ -79,6 +81,8 @@ static void time_check(struct reader *re, const struct list_offsets_response_par
 static void max_time_check(struct reader *re, const struct list_offsets_response_partition *answer)
 {
     struct model *m = re->actor.model;
+    if (re->topic->append_time)
+        return;
     const struct partition_fact *fact = fact_of(re);
     for (int64_t at = fact->start_asked; at < re->end; at++) {
         uint64_t tag = at < fact->tags_size ? fact->tags[at] : 0;
@@ -220,7 +224,7 @@ static void read_on(struct reader *re)
     struct fetch_request request;
     struct fetch_request_topic topic;
     struct fetch_request_partition partition;
-    int16_t version = actor_version(&re->actor, KEY_FETCH, 4);
+    int16_t version = actor_version(&re->actor, KEY_FETCH, re->topic->zstd ? 10 : 4);
     init_fetch_request(&request);
     init_fetch_request_topic(&topic);
     init_fetch_request_partition(&partition);

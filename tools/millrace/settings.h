@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "core/record/codec.h"
+#include "core/record/deflate.h"
 #include "tools/millrace/command.h"
 
 struct settings {

@@ -68,15 +68,13 @@ static inline void config_set(struct desk *desk, const char *topic, const char *
     assert_int_equal(response.responses[0].error_code, ERR_NONE);
 }
 
-/* Writes one batch; the answer about its partition. */
-static inline struct produce_response_partition batch_produce(struct desk *desk, const char *name,
-                                                              int16_t version, const uint8_t *bytes,
-                                                              size_t len)
+/* Asks for one batch to be written; several in a row are in their order. */
+static inline void produce_ask(struct desk *desk, struct question *question, const char *name,
+                               int16_t version, const uint8_t *bytes, size_t len)
 {
     struct produce_request request;
     struct produce_request_topic topic;
     struct produce_request_partition part;
-    struct produce_response response;
     struct piece piece;
     init_produce_request(&request);
     init_produce_request_topic(&topic);
@@ -89,8 +87,23 @@ static inline struct produce_response_partition batch_produce(struct desk *desk,
     topic.partition_data = &part;
     topic.partition_data_count = 1;
     part.records = records_of(span_of(&piece, bytes, (uint32_t)len));
-    desk_ask(desk, 0, KEY_PRODUCE, version, &request, &response);
+    desk_send(desk, question, 0, KEY_PRODUCE, version, &request);
+}
+
+static inline struct produce_response_partition produce_answer(struct question *question)
+{
+    struct produce_response response;
+    must(desk_answer(question, &response)); /* else the connection ended */
     return response.responses[0].partition_responses[0];
+}
+
+static inline struct produce_response_partition batch_produce(struct desk *desk, const char *name,
+                                                              int16_t version, const uint8_t *bytes,
+                                                              size_t len)
+{
+    struct question question;
+    produce_ask(desk, &question, name, version, bytes, len);
+    return produce_answer(&question);
 }
 
 static inline struct list_offsets_response_partition offset_ask(struct desk *desk, const char *name,

@@ -151,8 +151,8 @@ static void test_values(void **state)
     check_value("message.timestamp.type", "LogAppendTime", "LogAppendTime");
     check_value("message.timestamp.type", "logappendtime", "one of: CreateTime,LogAppendTime");
     check_value("compression.type", "producer", "producer");
-    check_value("compression.type", "lz4", "as their producer sent them; use producer");
-    check_value("compression.type", "uncompressed", "is not supported");
+    check_value("compression.type", "lz4", "lz4");
+    check_value("compression.type", "none", "one of: producer,uncompressed,gzip,snappy,lz4,zstd");
     check_value("compression.type", "brotli", "is not valid");
     check_value("remote.storage.enable", "false", "false");
     check_value("remote.storage.enable", "true", "there is no remote storage");

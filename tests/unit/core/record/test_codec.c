@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/record/codec.h"
+#include "core/record/deflate.h"
 
 #include <lz4frame.h>
 #include <setjmp.h>
