@@ -182,6 +182,34 @@ def list_offsets(run, client):
         check(got == wanted, f'offset for {which if isinstance(which, str) else which - start_ms} is {got}, not {wanted}')
 
 
+def topic_codec(run, client):
+    """The topic's codec, whatever the client writes in."""
+    source = next(codec for codec in ('snappy', 'lz4', 'none') if codec in client.codecs or codec == 'none')
+    reads_zstd = 'zstd' in client.codecs and client.name != 'kafka-python-2.0.2'  # which fetches by version 4
+    for codec in ('uncompressed', 'gzip', *(['zstd'] if reads_zstd else [])):
+        topic = make_topic(run, run.topic('topic-' + codec), 3, {'compression.type': codec})
+        round_trip(run, client, topic, sample_for(client), codec=source)
+        for partition in range(3 if codec != 'zstd' else 0):  # old fetches, as ours are here, get no zstd
+            stored = {batch['codec'] for batch in wire.stored_batches(run.address, topic, partition)}
+            check(stored <= {codec.replace('uncompressed', 'none')}, f'{stored} stored where {codec} is wanted')
+
+
+def append_time(run, client):
+    """The broker's time for records of yesterday; a search by time goes by it."""
+    topic, begin_ms = make_topic(run, run.topic('append'), 1, {'message.timestamp.type': 'LogAppendTime'}), int(time.time() * 1000)
+    records = [record._replace(timestamp_ms=record.timestamp_ms - 86_400_000)
+               for record in sample_for(client) if record.partition == 0]
+    client.produce(topic, records, codec='gzip')
+    until('the records', lambda: end_of(run, topic, 0) >= len(records))
+    compare(records, client.consume(topic, 0, 0, len(records), 'read_uncommitted'), client, timed=False)
+    for batch in wire.stored_batches(run.address, topic, 0):
+        check(batch['attributes'] & 8 and batch['max_timestamp'] >= begin_ms, f'a batch of {batch["max_timestamp"]}')
+    if 'offsets' in client.features:
+        for which, wanted in ((begin_ms - 3_600_000, 0), (begin_ms, 0), (begin_ms + 3_600_000, -1)):
+            got = client.offset(topic, 0, which)
+            check(got == wanted, f'offset at {which - begin_ms} is {got}, not {wanted}')
+
+
 def cluster(run, client):
     name, controller, brokers = client.cluster()
     check(name is None or name, 'no cluster id')
@@ -235,6 +263,8 @@ CASES = [
     ('too-large', too_large),
     ('auto-create', auto_create),
     ('list-offsets', list_offsets),
+    ('topic-codec', topic_codec),
+    ('append-time', append_time),
     ('cluster', cluster),
     ('configs', configs),
     ('transaction', transaction),

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import wire
 from clients import BUILD, JVM, java_jars, tool
@@ -166,6 +167,29 @@ class Tools:
         check(self.version == '2.8.2' or all(batch['producer_id'] >= 0 for batch in found), 'not idempotent')
 
 
+    def times(self):
+        """Whose time a record has, as the console consumer prints it, and which offset a time has."""
+        begin_ms = int(time.time() * 1000)
+        for kind in ('CreateTime', 'LogAppendTime'):
+            topic = make_topic(self.run, self.run.topic('times'), 1, {'message.timestamp.type': kind})
+            for i in range(3):
+                time.sleep(0.01)  # another millisecond for each batch
+                with wire.Connection(self.run.address) as connection:
+                    data = wire.batch([b'value'] * 2, base_timestamp=begin_ms - 9000 + i, max_timestamp=begin_ms - 9000 + i)
+                    check(wire.produce(connection, topic, 0, data)[0] == 0, 'produce')
+            out = self.on_broker('console-consumer', '--topic', topic, '--partition', '0', '--offset', '0',
+                                 '--max-messages', '6', '--timeout-ms', '15000', '--property', 'print.timestamp=true')
+            found = re.findall(rf'^{kind}:(\d+)\s+value$', out, re.M)
+            wanted = [begin_ms - 9000 + i // 2 for i in range(6)]
+            check(len(found) == 6 and (kind == 'LogAppendTime' and min(map(int, found)) >= begin_ms or
+                                       [int(at) for at in found] == wanted), f'{out[:300]} for {kind}')
+            asked = [(str(begin_ms - 8999), {'CreateTime': '2', 'LogAppendTime': '0'}[kind]), ('-1', '6'), ('-2', '0')]
+            if self.version != '2.8.2':
+                asked += [('max-timestamp', '4'), ('earliest', '0'), ('latest', '6')]
+            for which, offset in asked:
+                text = self.on_broker('get-offsets', '--topic', topic, '--time', which)
+                check(f'{topic}:0:{offset}' in text.split(), f'get-offsets --time {which}: {text}, not {offset}')
+
     def delete_records(self):
         topic = make_topic(self.run, self.run.topic('trim'), 2)
         self.on_broker('console-producer', '--topic', topic, data='\n'.join(map(str, range(1000))) + '\n')
@@ -227,7 +251,7 @@ class Tools:
 CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
          ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
          ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('compaction', Tools.compaction),
-         ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections)]
+         ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
 COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'
