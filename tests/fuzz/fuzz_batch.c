@@ -6,14 +6,17 @@
  *
  * Beyond not crashing: the verdict is the same in one piece and in pieces, at once and step by
  * step, with the checksum first or left to the copy; what was accepted is read back by the iterator
- * to the last record; and output stays inside its limit.
+ * to the last record; in another codec it is a good batch, too, with the same times; and output
+ * stays inside its limit.
  */
 #include "core/record/batch_check.h"
+#include "core/record/recode.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/crc.h"
+#include "io/mem.h"
 #include "tests/unit/heap.h"
 
 enum {
@@ -107,6 +110,34 @@ static void store(const struct batch_check *good, struct span span)
     free(copy);
 }
 
+static void recode(const struct batch_check *good, struct inflater *inflater, struct span span,
+                   enum codec codec)
+{
+    static struct batch_check again;
+    struct deflater deflater;
+    struct piece piece;
+    struct recode recode = {.batch = span,
+                            .codec = codec,
+                            .level = CODEC_LEVEL_DEFAULT,
+                            .bytes_max = (uint32_t)good->rules.message_bytes_max,
+                            .plain_bytes = good->plain_bytes};
+    deflater_init(&deflater);
+    recode_run(&recode, inflater, &deflater);
+    must(recode.status != RECODE_BROKEN);
+    if (recode.status == RECODE_OK) {
+        struct batch_rules rules = good->rules;
+        rules.crc_by_copy = false;
+        must(recode.len <= recode.bytes_max);
+        must(check(&again, &rules, inflater, span_of(&piece, recode.bytes, recode.len), 64) ==
+             BATCH_GOOD);
+        must(batch_codec(&again.header) == (int)codec);
+        must(again.max_timestamp == good->max_timestamp);
+        must(again.plain_bytes == good->plain_bytes);
+    }
+    mem_free(recode.bytes);
+    deflater_fini(&deflater);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct batch_check whole, pieces;
@@ -150,6 +181,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         store(&pieces, in_two);
         read_back(&pieces, &inflater, in_one);
     }
+    if (verdict == BATCH_GOOD)
+        recode(&whole, &inflater, in_two, (enum codec)(data[1] % CODEC_COUNT));
     read_anything(&inflater, in_two);
     inflater_fini(&inflater);
     free(bytes);
