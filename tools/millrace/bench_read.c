@@ -240,8 +240,9 @@ static void parts_make(struct bench *b, struct bench_reader *reader, uint32_t ra
     reader->request_partitions =
         mem_zalloc((broker->lane_count + 1) * sizeof(*reader->request_partitions));
     reader->request_topics = mem_zalloc((size_t)b->o.topics * sizeof(*reader->request_topics));
-    const bool spare = b->o.stamped && rank >= broker->lane_count;
-    for (uint32_t at = rank % broker->lane_count; !spare && at < broker->lane_count; at += count) {
+    if (broker->lane_count == 0 || (b->o.stamped && rank >= broker->lane_count))
+        return;
+    for (uint32_t at = rank % broker->lane_count; at < broker->lane_count; at += count) {
         struct bench_lane *lane = &b->lanes[broker->lanes[at]];
         reader->parts[reader->part_count++] = (struct read_part){
             .lane = lane,
