@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The shipped broker as a program of the simulated world: what `millrace start` does between its
- * command line and its threads (tools/millrace/cmd_start.c), with a plan and files so small that
- * every limit is met within a few milliseconds.
+ * command line and its threads (tools/millrace/start/cmd_start.c), with a plan and files so small
+ * that every limit is met within a few milliseconds.
  */
 #pragma once
 

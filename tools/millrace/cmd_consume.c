@@ -4,13 +4,13 @@
  * are checked, unpacked and printed, and then the next is asked for. What a broker holds of open or
  * aborted transactions is left out (KIP-98), and so are control records.
  *
- * With --group the partitions are those that a group gives (tools/millrace/group_session.h), and
- * what was printed is committed: before a rebalance, every few seconds, and when it ends, be it by
- * INT or TERM, before it leaves the group.
+ * With --group the partitions are those that a group gives (tools/millrace/group/group_session.h),
+ * and what was printed is committed: before a rebalance, every few seconds, and when it ends, be it
+ * by INT or TERM, before it leaves the group.
  */
 #include "io/mem.h"
 #include "net/err.h"
-#include "tools/millrace/group_session.h"
+#include "tools/millrace/group/group_session.h"
 #include "tools/millrace/record_format.h"
 
 #include <signal.h>

@@ -4,9 +4,9 @@
  * the difference of two looks.
  */
 #include "io/mem.h"
-#include "tools/millrace/admin.h"
 #include "tools/millrace/http_get.h"
 #include "tools/millrace/output.h"
+#include "tools/millrace/start/admin.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
  *
  * Every command. A new one is a row of `commands` with its options, and a function.
  */
+#include "tools/millrace/bench/command_bench.h"
 #include "tools/millrace/command.h"
-#include "tools/millrace/command_bench.h"
 
 #define COUNT(array) .options = (array), .option_count = array_count(array)
 #define MORE(title, array)                                                                         \
@@ -414,7 +414,7 @@ const struct command commands[] = {
         .listing = true,
         .run = cmd_status,
     },
-#include "tools/millrace/command_bench.def"
+#include "tools/millrace/bench/command_bench.def"
     {
         .name = "config list",
         .summary = "the keys of the configuration",

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "tools/millrace/groups.h"
+#include "tools/millrace/group/groups.h"
 
 /* A partition that is read. */
 struct fetch_part {

@@ -42,7 +42,7 @@ static uint64_t dice(uint64_t *state, uint64_t below)
 
 static void memlog_put(struct memlog *log, const uint8_t *bytes, size_t len)
 {
-    if (log->len + len > log->cap) {
+    if (log->bytes == NULL || log->len + len > log->cap) {
         log->cap = (log->len + len) * 2;
         log->bytes = realloc(log->bytes, log->cap);
         assert_non_null(log->bytes);

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of `millrace bench` share: the options, and the engine that sends.
+ *
+ * One thread, one shard, many connections (net/client). A lane is a partition; each connection goes
+ * to one broker and carries lanes that this broker leads. A slot is room for one request in flight:
+ * its call, its batch, when its records were due. A connection has at most --in-flight of them,
+ * made as they are first needed and used again, so that a run in its stride allocates nothing.
+ *
+ * Batches are made once and sent again and again where nothing in them has to differ; where it has
+ * to (keys, stamps, sequence numbers, --linger), each slot builds its own.
+ *
+ * Nothing is sent twice: a request that fails is counted, not repeated. A lost connection is opened
+ * again, and what was in flight counts as failed.
+ */
+#pragma once
+
+#include "core/record/batch_builder.h"
+#include "tools/millrace/bench/bench_assert.h"
+#include "tools/millrace/bench/bench_checks.h"
+#include "tools/millrace/bench/bench_measure.h"
+#include "tools/millrace/bench/bench_schedule.h"
+#include "tools/millrace/cluster.h"
+
+#define BENCH_VERSION_MAX 12 /* of Produce and Fetch: the newest that name topics */
+#define BENCH_RECORDS_MAX 65536
+#define BENCH_BROKERS_MAX 64U
+#define BENCH_ASSERTS_MAX 16U
+#define BENCH_STAMP_SIZE  32U /* of the value of a stamped record */
+#define BENCH_TOPIC_SIZE  256U
+#define BENCH_KEY_SIZE    16U
+
+enum key_choice { KEY_NONE, KEY_UNIFORM, KEY_ZIPF };
+
+struct bench_options {
+    const char *kind; /* "produce", "consume", "e2e", "verify" */
+    const char *topic;
+    const char *arrival;
+    int64_t topics;
+    int64_t partitions; /* of a topic that is made; 0: the broker's default */
+    int64_t replication;
+    bool create;
+    int64_t connections;
+    int64_t in_flight;
+    int64_t record_bytes;
+    int64_t batch_records; /* handed over together */
+    int64_t batch_bytes;
+    uint64_t linger_ns; /* with `joins` */
+    bool joins;         /* records wait for others of their partition */
+    double rate;        /* records per second; 0: closed loop */
+    uint64_t duration_ns, warm_ns, drain_ns;
+    int64_t records_max; /* 0: no bound */
+    int64_t bytes_max;   /* of batches, acknowledged; 0: no bound */
+    enum key_choice keys;
+    int64_t key_count;
+    double key_skew;
+    int64_t compressible; /* percent of a value that is zeros */
+    enum codec codec;
+    int16_t acks;
+    bool idempotent;
+    bool stamped; /* values say who they are and when they were due */
+    int64_t seed;
+    const char *disturb; /* a command to run at disturb_ns after the begin; or NULL */
+    uint64_t disturb_ns;
+    /* reading */
+    bool from_end, follow, repeat;
+    int64_t readers;
+    int64_t fetch_bytes, fetch_bytes_max; /* of a partition, of an answer */
+    uint64_t wait_ns;
+    struct assertion assertions[BENCH_ASSERTS_MAX];
+    uint32_t assertion_count;
+    int64_t broker_pid; /* whose processor time and memory are told; 0: nobody's */
+};
+
+struct bench;
+struct bench_conn;
+
+struct bench_lane {
+    const char *topic;
+    int32_t partition;
+    uint32_t broker;            /* index of its leader in bench->brokers */
+    uint32_t rank;              /* among those that this broker leads */
+    uint64_t sequence;          /* stamped: of the next record */
+    int64_t start, end;         /* its offsets before the run */
+    struct bench_slot *filling; /* joins: a batch that waits for more */
+};
+
+struct bench_broker {
+    int32_t node_id;
+    struct io_address address;
+    char host[256];
+    uint32_t *lanes; /* it leads these */
+    uint32_t lane_count;
+    uint32_t conn_count;
+    uint32_t next_conn; /* keys: whose turn it is */
+};
+
+struct bench_slot {
+    struct client_call call;
+    struct bench_conn *conn;
+    struct bench_slot *next; /* of the free ones; of those that fill, in order of their begin */
+    struct bench_lane *lane;
+    uint64_t due_ns; /* of the first record */
+    uint64_t planned_ns, sent_ns;
+    uint32_t records;
+    uint32_t bytes;
+    uint64_t first_sequence; /* stamped */
+    struct batch_builder builder;
+    uint64_t *dues; /* joins: of each record */
+};
+
+struct bench_conn {
+    struct client client;
+    struct bench *bench;
+    uint32_t number;
+    uint32_t broker;
+    uint32_t rank; /* among the connections to this broker */
+    uint32_t turn; /* which of its broker's lanes comes next */
+    bool ready;    /* and, when idempotent, has its producer id */
+    struct timer again;
+    struct bench_slot **slots;
+    uint32_t slot_count;
+    uint32_t in_flight;
+    struct bench_slot *free;
+    uint64_t freed_ns; /* when a slot came back after all were in use */
+    int64_t producer_id;
+    int16_t producer_epoch;
+    int32_t *sequences; /* [lanes], idempotent */
+    struct client_call id_call;
+};
+
+/* A partition as one reader reads it. */
+struct read_part {
+    struct bench_lane *lane;
+    int64_t start, end, next;
+};
+
+struct bench_reader {
+    struct client client;
+    struct bench *bench;
+    uint32_t broker;
+    bool connected, over;
+    struct timer again;
+    struct client_call call;
+    uint64_t asked_ns;
+    struct read_part *parts;
+    uint32_t part_count;
+    struct fetch_request_partition *request_partitions;
+    struct fetch_request_topic *request_topics;
+};
+
+/* Ready-made batches. */
+#define BENCH_BATCHES_MAX 16U
+struct bench_batch {
+    uint8_t *data;
+    uint32_t len;
+};
+
+struct bench {
+    struct session *s;
+    struct bench_options o;
+    struct metadata_response metadata;
+    struct bench_lane *lanes;
+    uint32_t lane_count;
+    struct bench_broker brokers[BENCH_BROKERS_MAX];
+    uint32_t broker_count;
+    struct bench_conn *conns;
+    uint32_t conn_count;
+    uint32_t next_conn;
+    uint32_t ready_count;
+
+    struct bench_batch batches[BENCH_BATCHES_MAX];
+    uint32_t batch_count, next_batch;
+    bool builds; /* each slot its own batch */
+    uint8_t *payload;
+    size_t payload_bytes;
+    double *key_shares;  /* zipf: cumulated */
+    uint32_t *key_lanes; /* of each key, among one topic's lanes */
+    struct deflater deflater;
+    uint64_t dice;
+    uint64_t run_id;
+
+    struct schedule schedule;
+    uint64_t epoch_ns; /* when the schedule began */
+    uint64_t until_ns; /* nothing that is due later is sent; UINT64_MAX: --records ends it */
+    struct bench_next {
+        uint64_t due_ns;
+        struct bench_conn *conn; /* NULL: not chosen yet */
+        struct bench_lane *lane;
+        int64_t key;
+        bool held;   /* it waits for a slot, and has been counted */
+    } next;          /* open loop: the next that has not been handed over */
+    uint64_t handed; /* records so far */
+    struct bench_slot *filling_first, *filling_last;
+    uint32_t joined_max; /* records of a batch with --linger */
+    uint32_t in_flight;
+    bool pinned;  /* a lane has one connection */
+    bool sending; /* closed loop: an answer is followed by a request */
+    bool closing;
+    bool news;
+
+    struct measure measure;
+    double broker_cpu_s; /* at the begin of the measured time */
+    uint64_t started_wall_ms;
+    json_t *broker;        /* bench_facts */
+    struct checks *checks; /* NULL: nothing is verified */
+
+    struct bench_reader *readers;
+    uint32_t reader_count, readers_ready, readers_over;
+    bool reading;
+    struct inflater inflater;
+    uint64_t read_records; /* of the whole run */
+    uint64_t foreign;      /* of them: not of this run */
+};
+
+/* ---- cmd_bench.c ---- */
+
+struct bench *bench_new(struct session *s, bool e2e);
+void bench_free(struct bench *b);
+
+/* ---- bench_options.c ---- */
+
+/* Reads what the invocation says; EXIT_OK, or said. */
+int bench_options_read(struct bench_options *o, struct session *s, const char *kind);
+int bench_read_options(struct bench_options *o, struct session *s);
+/* --duration and --warmup, 10 and 1 seconds unless they are given. */
+int bench_times_read(struct bench_options *o, const struct session *s);
+
+/* ---- bench_lanes.c: topics, partitions and who leads them ---- */
+
+/* Makes topics that are missing, finds leaders, waits until all partitions answer. */
+int bench_lanes_find(struct bench *b);
+void bench_lanes_fini(struct bench *b);
+/* No topic, just a broker that answers. */
+int bench_broker_any(struct bench *b);
+/* Where the lanes begin and end now, into start and end; EXIT_OK, or said. */
+int bench_lanes_offsets(struct bench *b);
+
+/* ---- bench_conn.c ---- */
+
+/* Connects all; EXIT_OK, or said. */
+int bench_conns_open(struct bench *b);
+void bench_conns_close(struct bench *b);
+/* Room for one more request, or NULL. */
+struct bench_slot *slot_take(struct bench_conn *c);
+void slot_give(struct bench_slot *slot);
+
+/* ---- bench_batches.c: what is sent ---- */
+
+void bench_batches_init(struct bench *b);
+void bench_batches_fini(struct bench *b);
+/* Adds `count` records that were due at due_ns to the slot's batch. key: which, or -1. */
+void slot_add(struct bench_slot *slot, uint64_t due_ns, uint32_t count, int64_t key);
+/* The bytes of the slot's batch, which is complete now. */
+const uint8_t *slot_batch(struct bench_slot *slot, uint32_t *len);
+/* A key by the distribution; -1 without keys. */
+int64_t key_draw(struct bench *b);
+
+/* What a stamped value begins with. */
+struct bench_stamp {
+    uint64_t run_id, sequence, due_ns;
+};
+bool stamp_read(struct bench_stamp *stamp, const uint8_t *value, int32_t len);
+
+/* ---- bench_produce.c: the engine ---- */
+
+/* The schedule of an open loop; EXIT_OK, or said. */
+int bench_schedule_begin(struct bench *b);
+/* Signals, files, timers of this process. */
+void bench_prepare(void);
+/* The connection that carries a lane when b->pinned. */
+struct bench_conn *bench_conn_of(struct bench *b, const struct bench_lane *lane);
+/* Closed loop: as many requests as there may be. */
+void bench_fill(struct bench *b, struct bench_conn *c);
+/* Warm-up and measured time; EXIT_OK or EXIT_INTERRUPTED. */
+int bench_run(struct bench *b);
+/* Waits for what is in flight, and while pending(), which may be NULL; not longer than --drain. */
+void bench_drain(struct bench *b, bool (*pending)(struct bench *b));
+void bench_measure_begin(struct bench *b, uint64_t at_ns);
+void bench_measure_end(struct bench *b);
+/* One turn, and what a second's end brings; sleeps until something happens, at most until then. */
+void bench_turn(struct bench *b, uint64_t until_ns);
+/* Was the run interrupted? */
+bool bench_interrupted(void);
+
+/* ---- bench_read.c: the engine that reads ---- */
+
+int bench_readers_open(struct bench *b, uint32_t count);
+void bench_readers_begin(struct bench *b);
+/* From now on the end is where the lanes end now; EXIT_OK, or said. */
+int bench_readers_extend(struct bench *b);
+/* Reads until all is read or time is over; EXIT_OK or EXIT_INTERRUPTED. */
+int bench_read_run(struct bench *b);
+/* Is there a reader that is not at the end of its parts? */
+bool bench_readers_pending(struct bench *b);
+void bench_readers_close(struct bench *b);
+
+/* ---- bench_facts.c: where and against what ---- */
+
+json_t *bench_machine(void);
+json_t *bench_argv(void);
+/* What the broker says of itself and of the topic, into b->broker. */
+int bench_broker_facts(struct bench *b);
+
+/* ---- bench_result.c: what came of it ---- */
+
+/* Prints, and writes the files that are asked for; the exit code. */
+int bench_report(struct bench *b, int code);
+/* What is told of the second that was closed last: a live line, or as it is asked for. */
+void bench_say_second(struct bench *b);

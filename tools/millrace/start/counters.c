@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Printed by the thread that waits for signals, so that a shard that is stuck is described too. The
+ * counters are read without order: each is right, together they are about the same moment.
+ */
+#include "tools/millrace/start/counters.h"
+
+#include "io/diag.h"
+
+#include <inttypes.h>
+
+static uint64_t read_count(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void print_shard(struct shard *sh)
+{
+    const uint64_t busy_us = read_count(&sh->busy_ns) / 1000;
+    diag_info(NULL, "counters.shard",
+              "shard=%u turns=%" PRIu64 " busy_us=%" PRIu64 " stalls=%" PRIu64 " mails=%" PRIu64,
+              sh->id, read_count(&sh->turns), busy_us, read_count(&sh->stalls),
+              read_count(&sh->mails));
+    for (unsigned i = 0; i < SHARD_STALLS_NAMED; i++) {
+        const struct shard_stalls *stalls = &sh->stalls_of[i];
+        const uint64_t count = read_count(&stalls->count);
+        const char *name = __atomic_load_n(&stalls->name, __ATOMIC_RELAXED);
+        if (count > 0)
+            diag_info(NULL, "counters.stalls",
+                      "shard=%u step=%s count=%" PRIu64 " longest_us=%" PRIu64, sh->id,
+                      name ? name : "other", count, read_count(&stalls->longest_ns) / 1000);
+    }
+    struct io *io = __atomic_load_n(&sh->io, __ATOMIC_ACQUIRE);
+    if (!io)
+        return;
+    const struct io_counts *counts = io_counts(io);
+    diag_info(NULL, "counters.io",
+              "shard=%u enters=%" PRIu64 " submissions=%" PRIu64 " completions=%" PRIu64
+              " bytes_received=%" PRIu64 " bytes_sent=%" PRIu64 " bytes_written=%" PRIu64
+              " bytes_read=%" PRIu64 " sleeps=%" PRIu64,
+              sh->id, read_count(&counts->enters), read_count(&counts->submissions),
+              read_count(&counts->completions), read_count(&counts->bytes_received),
+              read_count(&counts->bytes_sent), read_count(&counts->bytes_written),
+              read_count(&counts->bytes_read), read_count(&counts->sleeps));
+}
+
+static void print_log(const struct log_shard *ls, uint16_t id)
+{
+    struct log_counts counts;
+    log_shard_counts(ls, &counts);
+    diag_info(NULL, "counters.log",
+              "shard=%u appends=%" PRIu64 " bytes=%" PRIu64 " duplicates=%" PRIu64
+              " copied_bytes=%" PRIu64 " waits=%" PRIu64 " pins_tail=%" PRIu64 " pins_cold=%" PRIu64
+              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " tail_bytes=%" PRIu64,
+              id, counts.appends, counts.appended_bytes, counts.duplicates, counts.copied_bytes,
+              counts.waits, counts.pins_tail, counts.pins_cold, counts.cold_bytes, counts.damaged,
+              counts.tail_bytes);
+    diag_info(NULL, "counters.journal",
+              "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
+              " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
+              " segment_bytes=%" PRIu64 " bypass_writes=%" PRIu64 " bypass_bytes=%" PRIu64
+              " rolls=%" PRIu64,
+              id, counts.groups, counts.group_bytes, counts.groups_in_flight_max,
+              counts.checkpoints, counts.journal_bytes, counts.journal_used_bytes,
+              counts.segment_writes, counts.segment_bytes, counts.bypass_writes,
+              counts.bypass_bytes, counts.rolls);
+}
+
+static void print_requests(const struct broker_shard *bs, uint16_t id)
+{
+    diag_info(NULL, "counters.requests", "shard=%u yields=%" PRIu64, id, read_count(&bs->yields));
+}
+
+static void print_net(const struct net_shard *net, uint16_t id)
+{
+    diag_info(NULL, "counters.net",
+              "shard=%u connections=%u opened=%" PRIu64 " requests=%" PRIu64 " bytes_in=%" PRIu64
+              " bytes_copied=%" PRIu64 " sends=%" PRIu64,
+              id, net->conn_count, read_count(&net->opened), read_count(&net->requests),
+              read_count(&net->bytes_in), read_count(&net->bytes_copied), read_count(&net->sends));
+    for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
+        if (read_count(&net->closed[i]) > 0)
+            diag_info(NULL, "counters.closed", "shard=%u reason=%s count=%" PRIu64, id,
+                      close_reason_name((enum close_reason)i), read_count(&net->closed[i]));
+}
+
+void counters_print(struct broker *broker)
+{
+    for (uint16_t i = 0; i < broker->shard_count; i++) {
+        print_shard(shard_of(broker->group, i));
+        print_net(&broker->shards[i].net, i);
+        print_requests(&broker->shards[i], i);
+        const struct log_shard *logs = __atomic_load_n(&broker->shards[i].logs, __ATOMIC_ACQUIRE);
+        if (logs)
+            print_log(logs, i);
+    }
+}
