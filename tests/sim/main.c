@@ -324,6 +324,10 @@ static unsigned mutation_rows_side_by_side(const struct run *run, const struct n
     return missed;
 }
 
+/* The plays hardly ever reach it (not in 3,400 seeds); tests/unit/sim/test_sim_log_changes.c does.
+ */
+#define FOUND_ELSEWHERE "recovery.dropped_bytes_again"
+
 static bool mutations_table(const struct run *run)
 {
     struct name_list lists[array_count(scenarios)] = {0};
@@ -333,7 +337,8 @@ static bool mutations_table(const struct run *run)
         plain.scenario = scenarios[i];
         mutations_find(&plain, &lists[i]);
         for (unsigned n = 0; n < lists[i].count; n++) {
-            if (!list_has(&list, lists[i].names[n]))
+            if (!list_has(&list, lists[i].names[n]) &&
+                strcmp(lists[i].names[n], FOUND_ELSEWHERE) != 0)
                 list.names[list.count++] = lists[i].names[n];
         }
     }
