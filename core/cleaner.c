@@ -6,10 +6,9 @@
 #include "io/diag.h"
 #include "io/mem.h"
 
-#define SWEEP_STEPS        16U          /* between looks at the clock */
-#define HEAP_SHARE         8U           /* of the heap's plan, for the map of keys */
-#define INFLATED_BYTES_MAX (1ULL << 30) /* as for a produce */
-#define REST_NS_MAX        10000000000ULL
+#define SWEEP_STEPS 16U /* between looks at the clock */
+#define HEAP_SHARE  8U  /* of the heap's plan, for the map of keys */
+#define REST_NS_MAX 10000000000ULL
 
 struct cleaner {
     struct broker_shard *bs;

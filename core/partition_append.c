@@ -22,10 +22,8 @@
 #define CHECK_NOW_BYTES          (256U << 10)
 #define CHECK_INFLATED_NOW_BYTES (16U << 10) /* compressed: it may be much more inside */
 #define CHECK_SLICES             2U          /* between yields */
-/* A batch may not come out of its compression larger than this (bombs). */
-#define INFLATED_BYTES_MAX (1ULL << 30)
-#define RECODES_MAX        4U
-#define LZ4_LEVEL_FAST     9 /* compression.lz4.level's default is no level of the slow one */
+#define RECODES_MAX              4U
+#define LZ4_LEVEL_FAST           9 /* compression.lz4.level's default is no level of the slow one */
 
 /* A check that takes longer than a turn has. */
 struct partition_check {

@@ -22,29 +22,15 @@ enum list_timestamp {
 
 #define ASK_ITEMS 8U /* per step */
 
-/* The next partition to ask about. */
-struct cursor {
-    int32_t topic;
-    int32_t partition;
-    const struct topic_image *image; /* of the topic, once it is begun */
-    bool begun;
-    bool failed;
-};
-
-static void cursor_next_topic(struct cursor *at)
-{
-    at->topic++;
-    at->partition = 0;
-    at->begun = false;
-}
-
 struct list_offsets {
     struct api_work work;
     struct request *q;
     struct list_offsets_request request;
     struct list_offsets_response response;
     int32_t waiting;
-    struct cursor at;
+    struct api_cursor at;
+    const struct topic_image *image; /* of the topic that is being asked about, or NULL */
+    bool failed;
     const uint8_t *counts; /* of the topic that is being asked about, or NULL */
 };
 
@@ -150,53 +136,60 @@ static void list_partition(struct list_offsets *op, const struct topic_image *to
     offset_lookup_start(api_shard(q), &part->lookup);
 }
 
-static bool list_topic(struct list_offsets *op, const struct list_offsets_request_topic *in,
-                       struct list_offsets_response_topic *out)
+static void list_topic(struct list_offsets *op)
 {
     struct request *q = op->q;
-    op->at.begun = true;
-    op->at.image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
-    op->response.topics_count++;
+    const struct list_offsets_request_topic *in = &op->request.topics[op->at.topic];
+    struct list_offsets_response_topic *out = &op->response.topics[op->response.topics_count++];
+    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
     init_list_offsets_response_topic(out);
     out->name = in->name;
     out->partitions =
         arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    op->counts = count_names(op, op->at.image, in);
-    return out->partitions != NULL;
+    op->counts = count_names(op, op->image, in);
+    op->failed = !out->partitions;
 }
 
-static void list_next(struct list_offsets *op)
+static void list_one(struct list_offsets *op)
 {
-    struct cursor *at = &op->at;
-    const struct list_offsets_request_topic *in = &op->request.topics[at->topic];
+    const struct api_cursor *at = &op->at;
+    const struct list_offsets_request_partition *asked =
+        &op->request.topics[at->topic].partitions[at->partition];
     struct list_offsets_response_topic *out = &op->response.topics[at->topic];
-    if (!at->begun && !list_topic(op, in, out)) {
-        at->failed = true;
-        return;
-    }
-    if (at->partition == in->partitions_count) {
-        cursor_next_topic(at);
-        return;
-    }
-    const struct list_offsets_request_partition *asked = &in->partitions[at->partition++];
     struct list_offsets_response_partition *answer = &out->partitions[out->partitions_count++];
     init_list_offsets_response_partition(answer);
     answer->partition_index = asked->partition_index;
-    if (named_twice(op->counts, at->image, asked->partition_index))
+    if (named_twice(op->counts, op->image, asked->partition_index))
         answer->error_code = ERR_INVALID_REQUEST;
     else
-        list_partition(op, at->image, asked, answer);
+        list_partition(op, op->image, asked, answer);
+}
+
+/* False at the end. */
+static bool list_next(struct list_offsets *op)
+{
+    const struct api_cursor *at = &op->at;
+    switch (api_cursor_next(&op->at, op->request.topics_count,
+                            at->begun ? op->request.topics[at->topic].partitions_count : 0)) {
+    case API_TOPIC:
+        list_topic(op);
+        return !op->failed;
+    case API_PARTITION:
+        list_one(op);
+        return true;
+    case API_END:
+        break;
+    }
+    return false;
 }
 
 static bool list_step(struct api_work *work)
 {
     struct list_offsets *op = container_of(work, struct list_offsets, work);
-    for (unsigned i = 0; i < ASK_ITEMS; i++) {
-        if (op->at.failed || op->at.topic == op->request.topics_count)
-            return false;
-        list_next(op);
-    }
-    return true;
+    bool more = !op->failed;
+    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
+        more = list_next(op);
+    return more;
 }
 
 static void list_asked(struct api_work *work)
@@ -225,7 +218,7 @@ void api_list_offsets(struct broker_shard *bs, struct request *q)
     }
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->at.failed = !op->response.topics;
+    op->failed = !op->response.topics;
     api_work_go(&op->work, list_step, list_asked);
 }
 
@@ -237,7 +230,9 @@ struct epoch_ends {
     struct offset_for_leader_epoch_request request;
     struct offset_for_leader_epoch_response response;
     int32_t waiting;
-    struct cursor at;
+    struct api_cursor at;
+    const struct topic_image *image; /* of the topic that is being asked about, or NULL */
+    bool failed;
 };
 
 struct epoch_part {
@@ -297,47 +292,48 @@ static void epoch_partition(struct epoch_ends *op, const struct topic_image *top
     offset_lookup_start(api_shard(q), &part->lookup);
 }
 
-static bool epoch_topic(struct epoch_ends *op,
-                        const struct offset_for_leader_epoch_request_topic *in,
-                        struct offset_for_leader_epoch_response_topic *out)
+static void epoch_topic(struct epoch_ends *op)
 {
-    struct request *q = op->q;
-    op->at.begun = true;
-    op->at.image = image_topic_by_name(op->work.image, in->topic.data, (size_t)in->topic.len);
-    op->response.topics_count++;
+    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[op->at.topic];
+    struct offset_for_leader_epoch_response_topic *out =
+        &op->response.topics[op->response.topics_count++];
+    op->image = image_topic_by_name(op->work.image, in->topic.data, (size_t)in->topic.len);
     init_offset_for_leader_epoch_response_topic(out);
     out->topic = in->topic;
     out->partitions =
-        arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    return out->partitions != NULL;
+        arena_array(&op->q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+    op->failed = !out->partitions;
 }
 
-static void epoch_next(struct epoch_ends *op)
+/* False at the end. */
+static bool epoch_next(struct epoch_ends *op)
 {
-    struct cursor *at = &op->at;
-    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[at->topic];
-    struct offset_for_leader_epoch_response_topic *out = &op->response.topics[at->topic];
-    if (!at->begun && !epoch_topic(op, in, out)) {
-        at->failed = true;
-        return;
+    const struct api_cursor *at = &op->at;
+    const struct offset_for_leader_epoch_request_topic *topics = op->request.topics;
+    struct offset_for_leader_epoch_response_topic *out;
+    switch (api_cursor_next(&op->at, op->request.topics_count,
+                            at->begun ? topics[at->topic].partitions_count : 0)) {
+    case API_TOPIC:
+        epoch_topic(op);
+        return !op->failed;
+    case API_PARTITION:
+        out = &op->response.topics[at->topic];
+        epoch_partition(op, op->image, &topics[at->topic].partitions[at->partition],
+                        &out->partitions[out->partitions_count++]);
+        return true;
+    case API_END:
+        break;
     }
-    if (at->partition == in->partitions_count) {
-        cursor_next_topic(at);
-        return;
-    }
-    epoch_partition(op, at->image, &in->partitions[at->partition++],
-                    &out->partitions[out->partitions_count++]);
+    return false;
 }
 
 static bool epoch_step(struct api_work *work)
 {
     struct epoch_ends *op = container_of(work, struct epoch_ends, work);
-    for (unsigned i = 0; i < ASK_ITEMS; i++) {
-        if (op->at.failed || op->at.topic == op->request.topics_count)
-            return false;
-        epoch_next(op);
-    }
-    return true;
+    bool more = !op->failed;
+    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
+        more = epoch_next(op);
+    return more;
 }
 
 static void epoch_asked(struct api_work *work)
@@ -367,6 +363,6 @@ void api_offset_for_leader_epoch(struct broker_shard *bs, struct request *q)
     }
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->at.failed = !op->response.topics;
+    op->failed = !op->response.topics;
     api_work_go(&op->work, epoch_step, epoch_asked);
 }

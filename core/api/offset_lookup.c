@@ -8,7 +8,6 @@
 #include <string.h>
 
 /* As for a produce: a batch does not become larger than this. */
-#define INFLATED_BYTES_MAX (1ULL << 30)
 
 static void deliver(struct shard *here, struct mail *mail)
 {

@@ -37,6 +37,10 @@ enum codec {
 
 #define CODEC_SLICE_SIZE_MAX 65536U
 
+/* No batch may come out of its compression larger than this (bombs): a produce is refused then, and
+ * so whoever reads what was accepted asks for no more. */
+#define INFLATED_BYTES_MAX (1ULL << 30)
+
 /* As Kafka spells them in compression.type; NULL for an unknown value. */
 const char *codec_name(int codec);
 /* False for an unknown name. "uncompressed" and "none" are both CODEC_NONE. */

@@ -19,7 +19,6 @@
 
 #define NS_PER_MS        1000000ULL
 #define ABORTED_MAX      1024U
-#define INFLATED_MAX     (1ULL << 30)
 #define OUTPUT_TOKENS    "sktpoThSKR"
 #define PATIENCE_ANSWERS 2U /* request timeouts without any answer, then it ends */
 
@@ -102,7 +101,7 @@ static void print_batch(struct consumer *c, struct fetch_part *part, struct span
 {
     struct record_iter iter;
     struct record record;
-    if (!record_iter_init(&iter, &c->inflater, batch, INFLATED_MAX)) {
+    if (!record_iter_init(&iter, &c->inflater, batch, INFLATED_BYTES_MAX)) {
         damaged(c, part, "a batch that is none");
         return;
     }

@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define INFLATED_MAX (1ULL << 30)
-
 /* ---- all files of the operands ---- */
 
 struct reading {
@@ -73,7 +71,7 @@ static const char *records_fault(struct reading *reading, const struct segment_f
 {
     struct record_iter iter;
     struct record record;
-    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_MAX))
+    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_BYTES_MAX))
         return "it is no whole batch";
     int64_t next = segment->header.base_offset;
     const char *fault = NULL;
@@ -164,7 +162,7 @@ static void dump_records(struct reading *reading, const struct segment_file *seg
     };
     struct record_iter iter;
     struct record record;
-    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_MAX))
+    if (!record_iter_init(&iter, &reading->inflater, segment->batch, INFLATED_BYTES_MAX))
         return;
     while (record_iter_next(&iter, &record) == RECORD_READY) {
         if (option_on(reading->inv, "json")) {

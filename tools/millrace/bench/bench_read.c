@@ -14,7 +14,6 @@
 #define NS_PER_MS        1000000ULL
 #define AGAIN_NS         (100 * NS_PER_MS)
 #define ANSWER_BYTES_MAX (256U << 20)
-#define INFLATED_MAX     (1ULL << 30)
 
 /* ---- what came ---- */
 
@@ -29,7 +28,7 @@ static void take_stamped(struct bench_reader *reader, struct read_part *part, st
         bool good = batch_header_read(&header, &batch) && header.crc == batch_crc(batch);
         b->checks->corrupt += !good;
     }
-    if (!record_iter_init(&iter, &b->inflater, batch, INFLATED_MAX))
+    if (!record_iter_init(&iter, &b->inflater, batch, INFLATED_BYTES_MAX))
         return;
     while (record_iter_next(&iter, &record) == RECORD_READY) {
         struct bench_stamp stamp;
