@@ -204,7 +204,7 @@ static void bypass_end(struct log_shard *ls, struct bypass *bypass)
 static void bypass_measure(struct log_shard *ls, const struct bypass_piece *piece)
 {
     uint64_t took_ns = io_now_ns(ls->io) - piece->submitted_ns;
-    if (took_ns == 0 || piece->bytes < BYPASS_SHARE_MIN)
+    if (took_ns == 0 || piece->bytes < BYPASS_SHARE_MIN / 2)
         return;
     uint64_t rate = piece->together_bytes * 1000000ULL / took_ns;
     ls->pieces_per_ms = ls->pieces_per_ms - ls->pieces_per_ms / 8 + rate / 8;
@@ -231,9 +231,7 @@ static void bypass_on_write(struct io_op *op)
 
 /* How many bytes may be under way. Alone, enough for the disk to be busy. While small appends come
  * they are to wait for no more than the disk takes in two milliseconds: each of their commits
- * stands behind what is there. (One neighbour with batches of 1 MiB on a disk of 300 MB/s: with 2
- * MiB under way the p99 of the others was 21 to 24 ms, with this 8 to 9, and the neighbour kept
- * three quarters of its speed.) */
+ * stands behind what is there. */
 static uint64_t bypass_share(const struct log_shard *ls)
 {
     if (io_now_ns(ls->io) - ls->small_append_ns > BYPASS_COMPANY_NS)
@@ -242,12 +240,26 @@ static uint64_t bypass_share(const struct log_shard *ls)
     return min_u64(share, BYPASS_FLIGHT_BYTES);
 }
 
+/* Of the next piece: half of what may be under way, so that the disk has one when one is done. */
+static uint32_t bypass_piece_bytes(const struct log_shard *ls, const struct bypass *bypass)
+{
+    uint64_t most = min_u64(round_down(bypass_share(ls) / 2, FS_BLOCK), BYPASS_PIECE);
+    return (uint32_t)min_u64(bypass->upto - bypass->next, most);
+}
+
+static bool bypass_may_submit(const struct log_shard *ls, const struct bypass *bypass)
+{
+    return !TAILQ_EMPTY(&ls->pieces_free) &&
+           (ls->pieces_bytes == 0 ||
+            ls->pieces_bytes + bypass_piece_bytes(ls, bypass) <= bypass_share(ls));
+}
+
 static void bypass_submit(struct log_shard *ls, struct bypass *bypass)
 {
     struct bypass_piece *piece = TAILQ_FIRST(&ls->pieces_free);
     struct iovec iov[IO_VECTORS_MAX];
     uint32_t from = bypass->next;
-    uint32_t upto = (uint32_t)min_u64(bypass->upto, from + min_u64(bypass_share(ls), BYPASS_PIECE));
+    uint32_t upto = from + bypass_piece_bytes(ls, bypass);
     unsigned count = tail_gather(bypass->segment->lg, bypass->segment, from, upto, iov,
                                  array_count(iov), &bypass->next);
     TAILQ_REMOVE(&ls->pieces_free, piece, link);
@@ -269,7 +281,7 @@ void bypass_run(struct log_shard *ls)
 {
     struct bypass *bypass;
     while (!ls->offline && (bypass = TAILQ_FIRST(&ls->bypass_line)) != NULL &&
-           !TAILQ_EMPTY(&ls->pieces_free) && ls->pieces_bytes < bypass_share(ls)) {
+           bypass_may_submit(ls, bypass)) {
         bypass_submit(ls, bypass);
         bool asked = bypass->next == bypass->upto;
         TAILQ_REMOVE(&ls->bypass_line, bypass, line_link);
