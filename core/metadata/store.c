@@ -36,10 +36,14 @@ struct store *store_open(struct shard *sh, const struct store_options *options, 
 {
     static const char file[] = "file:";
     static const char sim[] = "sim:";
+    static const char zookeeper[] = "zookeeper:";
     if (strncmp(options->url, file, sizeof(file) - 1) == 0)
         return store_file_open(sh, options, options->url + sizeof(file) - 1);
     if (strncmp(options->url, sim, sizeof(sim) - 1) == 0 && options->sim)
         return store_sim_open(sh, options);
+    if (strncmp(options->url, zookeeper, sizeof(zookeeper) - 1) == 0 && options->zookeeper)
+        return options->zookeeper(sh, options, options->url + sizeof(zookeeper) - 1, sentence,
+                                  sentence_size);
     (void)snprintf(sentence, sentence_size,
                    "no metadata store answers to %s; use file:DIRECTORY for a single node",
                    options->url);

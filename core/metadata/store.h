@@ -4,8 +4,10 @@
  * it. The second seam of the broker (the first is io/io.h), and the one vtable: which body serves
  * is said at run time by a URL,
  *
- *     file:DIR    the tree in memory and a redo log in DIR, for a node of its own (store_file.c)
- *     sim:        a store of the simulated world, shared by its machines (store_sim.h)
+ *     file:DIR           the tree in memory and a redo log in DIR, for a node of its own
+ *                        (store_file.c)
+ *     zookeeper:H:P,H:P/PATH  Apache ZooKeeper (store_zookeeper.h); only of programs that bring it
+ *     sim:               a store of the simulated world, shared by its machines (store_sim.h)
  *
  * What every body gives:
  *   S1  Writes are linearizable and totally ordered by zxid. A multi is atomic; its later
@@ -20,6 +22,7 @@
  *       and changed nothing.
  *   S6  SUSPENDED: the session may be gone, nobody knows. EXPIRED comes from the store only, after
  *       it is reached again; safety comes from versions (fencing), never from believing a session.
+ *       A multi that was in flight then is answered STORE_EXPIRED, too: it happened or it did not.
  *   S7  Ephemeral nodes go with their session: at close at once, otherwise after its timeout.
  *   S8  A request above STORE_REQUEST_BYTES_MAX is refused here (ZooKeeper would drop the
  *       connection, and with it everything in flight).
@@ -111,12 +114,19 @@ struct store {
 };
 
 struct store_sim;
+struct store_options;
+
+/* Opens a body that a program has linked; `where` is the URL after its scheme. */
+typedef struct store *store_body_fn(struct shard *sh, const struct store_options *options,
+                                    const char *where, char *sentence, size_t sentence_size);
 
 struct store_options {
     const char *url;
     uint32_t session_timeout_ms;
-    uint8_t directory[16]; /* file: UUID of the log directory it belongs to */
-    struct store_sim *sim; /* sim: the world's store */
+    uint32_t connect_timeout_ms; /* to the first STORE_CONNECTED, else STORE_FAILED; 0: for ever */
+    store_body_fn *zookeeper;    /* zookeeper: store_zookeeper_open, NULL: not in this program */
+    uint8_t directory[16];       /* file: UUID of the log directory it belongs to */
+    struct store_sim *sim;       /* sim: the world's store */
     void (*on_event)(void *user, const struct store_event *event);
     void *user;
 };
