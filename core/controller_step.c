@@ -114,22 +114,45 @@ struct placement {
     int32_t *replicas;
 };
 
+/* The ids of the brokers that are there, sorted; how many. */
+static uint32_t live_brokers(const struct controller_step *step, int32_t **ids)
+{
+    const struct image *image = image_edit_peek(step->edit);
+    uint32_t count = 0;
+    *ids = mem_alloc((image->broker_count + 1) * sizeof(**ids));
+    for (uint32_t i = 0; i < image->broker_count; i++)
+        if (image->brokers[i].live)
+            (*ids)[count++] = image->brokers[i].id;
+    return count;
+}
+
+static uint32_t live_broker_count(const struct controller_step *step)
+{
+    int32_t *ids;
+    uint32_t count = live_brokers(step, &ids);
+    mem_free(ids);
+    return count;
+}
+
 /* Leaders in turn; followers shifted so that the load of a dead leader spreads over all others. */
 static void place(const struct controller_step *step, struct placement *placement, uint32_t first)
 {
     const struct image *image = image_edit_peek(step->edit);
-    uint32_t brokers = image->broker_count;
+    int32_t *ids;
+    uint32_t brokers = live_brokers(step, &ids);
+    must(brokers >= placement->replica_count);
     uint32_t start = (uint32_t)(image->partition_count % brokers);
     int32_t *at = placement->replicas;
     for (uint32_t i = 0; i < placement->count; i++) {
         uint32_t leader = (start + first + i) % brokers;
         uint32_t shift = start + (first + i) / brokers;
-        *at++ = image->brokers[leader].id;
+        *at++ = ids[leader];
         for (uint32_t r = 1; r < placement->replica_count; r++) {
             uint32_t step_by = 1 + (shift + r - 1) % (brokers - 1);
-            *at++ = image->brokers[(leader + step_by) % brokers].id;
+            *at++ = ids[(leader + step_by) % brokers];
         }
     }
+    mem_free(ids);
 }
 
 static bool check_brokers(struct controller_step *step, struct control_op *op,
@@ -137,7 +160,7 @@ static bool check_brokers(struct controller_step *step, struct control_op *op,
 {
     for (int32_t i = 0; i < assignment->broker_count; i++) {
         int32_t id = assignment->broker_ids[i];
-        if (!image_broker(image_edit_peek(step->edit), id))
+        if (!image_broker_is_live(image_edit_peek(step->edit), id))
             return refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
                           "the assignment names broker %d, which is not registered", id);
         for (int32_t j = 0; j < i; j++) {
@@ -225,7 +248,7 @@ static bool place_by_counts(struct controller_step *step, struct control_op *op,
     int32_t count = item->partition_count == -1 ? conf->num_partitions : item->partition_count;
     int32_t replica_count = item->replication_factor == -1 ? conf->default_replication_factor
                                                            : item->replication_factor;
-    uint32_t brokers = image_edit_peek(step->edit)->broker_count;
+    uint32_t brokers = live_broker_count(step);
     if (count < 1)
         return refuse(op, item, ERR_INVALID_PARTITIONS,
                       "the number of partitions is %d; it must be at least 1", count);
@@ -433,10 +456,10 @@ static void create_partitions(struct controller_step *step, struct control_op *o
         }
         if (!take_assignments(step, op, item, &placement, true))
             return;
-    } else if (placement.replica_count > image_edit_peek(step->edit)->broker_count) {
+    } else if (placement.replica_count > live_broker_count(step)) {
         refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
                "the topic has %u replicas of each partition, and there are %u brokers",
-               placement.replica_count, image_edit_peek(step->edit)->broker_count);
+               placement.replica_count, live_broker_count(step));
         return;
     } else {
         placement.replicas = mem_alloc((size_t)placement.count * placement.replica_count *

@@ -107,7 +107,7 @@ static void cluster_fill(struct broker_shard *bs, struct request *q,
     for (uint32_t i = 0; i < image->broker_count; i++) {
         const struct broker_image *broker = &image->brokers[i];
         const struct broker_endpoint_image *endpoint = image_endpoint(broker, listener);
-        if (!endpoint)
+        if (!endpoint || !broker->live)
             continue;
         response->brokers[response->brokers_count++] =
             (struct describe_cluster_response_broker){.broker_id = broker->id,

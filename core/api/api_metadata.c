@@ -224,7 +224,7 @@ static bool brokers_fill(struct broker_shard *bs, struct request *q,
         return false;
     for (uint32_t i = 0; i < image->broker_count; i++) {
         const struct broker_endpoint_image *endpoint = image_endpoint(&image->brokers[i], listener);
-        if (endpoint)
+        if (endpoint && image->brokers[i].live)
             response->brokers[response->brokers_count++] =
                 (struct metadata_response_broker){.node_id = image->brokers[i].id,
                                                   .host = str_of(endpoint->host),

@@ -56,6 +56,7 @@ struct broker_endpoint_image {
 struct broker_image {
     int32_t id;
     int64_t epoch;
+    bool live;             /* registered; what is not live stays known, with its directory */
     struct uuid directory; /* of its log directory */
     const char *rack;      /* NULL: none */
     uint32_t endpoint_count;
@@ -98,6 +99,11 @@ const struct topic_image *image_topic_by_name(const struct image *image, const c
                                               size_t len);
 const struct topic_image *image_topic_by_id(const struct image *image, const struct uuid *id);
 const struct broker_image *image_broker(const struct image *image, int32_t id);
+static inline bool image_broker_is_live(const struct image *image, int32_t id)
+{
+    const struct broker_image *broker = image_broker(image, id);
+    return broker && broker->live;
+}
 /* NULL when the partition number is outside the topic. */
 static inline const struct partition_image *image_partition(const struct topic_image *topic,
                                                             int32_t partition)

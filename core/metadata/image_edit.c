@@ -483,7 +483,19 @@ static void apply_broker_up(struct image_edit *edit, const struct metadata_broke
         .rack = keep_str(edit, up->rack),
         .endpoint_count = up->endpoint_count,
         .endpoints = endpoints,
+        .live = true,
     };
+}
+
+static bool apply_broker_down(struct image_edit *edit, const struct metadata_broker_down *down,
+                              const struct refusal *refusal)
+{
+    struct broker_image *found = no_const(image_broker(edit->next, down->id));
+    if (!found)
+        return refuse(refusal, "broker %d goes, and it never came", down->id);
+    if (found->epoch == down->epoch)
+        found->live = false;
+    return true;
 }
 
 static void apply_feature(struct image_edit *edit, const struct metadata_feature *record)
@@ -576,6 +588,8 @@ bool image_edit_apply(struct image_edit *edit, const struct metadata_record *rec
     case METADATA_BROKER_UP:
         apply_broker_up(edit, &record->broker_up);
         return true;
+    case METADATA_BROKER_DOWN:
+        return apply_broker_down(edit, &record->broker_down, &refusal);
     case METADATA_TOPIC_CREATE:
         return apply_topic_create(edit, &record->topic_create, &refusal);
     case METADATA_TOPIC_DELETE:

@@ -298,6 +298,10 @@ static void put_body(struct bytes_out *out, const struct metadata_record *record
     case METADATA_TOPIC_CREATE:
         put_topic_create(out, &record->topic_create);
         return;
+    case METADATA_BROKER_DOWN:
+        put_i32(out, record->broker_down.id);
+        put_i64(out, record->broker_down.epoch);
+        return;
     case METADATA_TOPIC_DELETE:
         put_uuid(out, &record->topic_delete.id);
         return;
@@ -332,6 +336,10 @@ static void take_body(struct bytes_in *in, struct arena *arena, struct metadata_
         return;
     case METADATA_TOPIC_CREATE:
         take_topic_create(in, &record->topic_create);
+        return;
+    case METADATA_BROKER_DOWN:
+        record->broker_down.id = take_i32(in);
+        record->broker_down.epoch = take_i64(in);
         return;
     case METADATA_TOPIC_DELETE:
         record->topic_delete.id = take_uuid(in);
@@ -404,6 +412,7 @@ size_t metadata_record_size(const struct metadata_record *record)
     case METADATA_FEATURE:
         return size + str_size(record->feature.name);
     case METADATA_NOOP:
+    case METADATA_BROKER_DOWN:
     case METADATA_TOPIC_DELETE:
     case METADATA_PRODUCER_IDS:
         return size;
@@ -493,6 +502,9 @@ static int print_body(const struct metadata_record *record, char *at, size_t siz
         uuid_text(&record->topic_create.id, id);
         return snprintf(at, size, " id=%s name=%.*s", id, record->topic_create.name.len,
                         record->topic_create.name.data);
+    case METADATA_BROKER_DOWN:
+        return snprintf(at, size, " broker=%d epoch=%lld", record->broker_down.id,
+                        (long long)record->broker_down.epoch);
     case METADATA_TOPIC_DELETE:
         uuid_text(&record->topic_delete.id, id);
         return snprintf(at, size, " id=%s", id);

@@ -30,6 +30,7 @@
 #define METADATA_KINDS(X)                                                                          \
     X(NOOP, 1, "noop", true)                                                                       \
     X(BROKER_UP, 2, "broker_up", true)                                                             \
+    X(BROKER_DOWN, 3, "broker_down", true)                                                         \
     X(TOPIC_CREATE, 5, "topic_create", true)                                                       \
     X(TOPIC_DELETE, 6, "topic_delete", true)                                                       \
     X(PARTITIONS, 7, "partitions", true)                                                           \
@@ -40,7 +41,6 @@
 
 /* Their numbers are taken; no version writes them yet. */
 #define METADATA_KINDS_RESERVED(X)                                                                 \
-    X(BROKER_DOWN, 3, "broker_down")                                                               \
     X(BROKER_DRAINING, 4, "broker_draining")                                                       \
     X(ACL, 12, "acl")
 
@@ -75,6 +75,12 @@ struct metadata_broker_up {
     struct str version;    /* of the program, for people */
     const struct metadata_endpoint *endpoints;
     uint32_t endpoint_count;
+};
+
+/* It is not there any more: its registration went. It stays known, with what its directory is. */
+struct metadata_broker_down {
+    int32_t id;
+    int64_t epoch; /* of the registration that went */
 };
 
 struct metadata_topic_create {
@@ -146,6 +152,7 @@ struct metadata_record {
     union {
         struct metadata_noop noop;
         struct metadata_broker_up broker_up;
+        struct metadata_broker_down broker_down;
         struct metadata_topic_create topic_create;
         struct metadata_topic_delete topic_delete;
         struct metadata_partitions partitions;

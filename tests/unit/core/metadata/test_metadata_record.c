@@ -55,6 +55,7 @@ static const struct metadata_record samples[] = {
     {.kind = METADATA_PRODUCER_IDS,
      .producer_ids = {.broker_id = 1, .broker_epoch = 5, .first = 3000, .count = 1000}},
     {.kind = METADATA_FEATURE, .feature = {.name = {"millrace.metadata", 17}, .level = 1}},
+    {.kind = METADATA_BROKER_DOWN, .broker_down = {.id = 3, .epoch = 1LL << 40}},
     {.kind = METADATA_TOPIC_DELETE, .topic_delete = {.id = TOPIC_ID}},
 };
 
