@@ -189,16 +189,35 @@ static void on_controller_failed(void *user, const char *sentence)
     fail(user, sentence);
 }
 
+/* The path in ZooKeeper is /millrace when none is given: its root belongs to everybody. */
+static char *store_url_of(const struct broker *broker)
+{
+    const char *servers = broker->conf->broker.zookeeper_connect;
+    const char *given = broker->options.store_url;
+    char url[1024];
+    if (given)
+        snprintf(url, sizeof(url), "%s", given);
+    else if (servers && servers[0] != 0)
+        snprintf(url, sizeof(url), "zookeeper:%s%s", servers,
+                 strchr(servers, '/') ? "" : "/millrace");
+    else
+        snprintf(url, sizeof(url), "file:%s/metadata", broker->dir->path);
+    return mem_strdup(url);
+}
+
 static void control_begin(struct broker *broker)
 {
     struct broker_shard *bs = &broker->shards[CONTROL_SHARD];
     /* Ports first: the controller tells the cluster where this broker is. */
     if (!listen_on_all(broker))
         return;
-    char url[512];
-    snprintf(url, sizeof(url), "file:%s/metadata", broker->dir->path);
+    broker->store_url = store_url_of(broker);
     const struct controller_options options = {
-        .store_url = url,
+        .store_url = broker->store_url,
+        .session_timeout_ms = (uint32_t)broker->conf->broker.zookeeper_session_timeout_ms,
+        .connect_timeout_ms = (uint32_t)broker->conf->broker.zookeeper_connection_timeout_ms,
+        .zookeeper = broker->options.zookeeper,
+        .sim = broker->options.sim,
         .on_ready = on_controller_ready,
         .on_failed = on_controller_failed,
         .user = broker,
@@ -414,5 +433,6 @@ void broker_close(struct broker *broker)
     listen_fini(&broker->listen);
     log_dir_close(broker->dir);
     mem_free(broker->shards);
+    mem_free(broker->store_url);
     mem_free(broker);
 }

@@ -8,6 +8,7 @@
 #include "core/conf/conf.h"
 #include "core/log/log_dir.h"
 #include "core/metadata/image.h"
+#include "core/metadata/store.h"
 #include "core/partition.h"
 #include "core/plan.h"
 #include "core/record/deflate.h"
@@ -60,10 +61,13 @@ struct broker_options {
     struct plan plan;
     uint16_t shard_count;
     uint32_t pid;
-    uint64_t seed[2];        /* for the identities of a fresh directory */
-    uint64_t journal_bytes;  /* first length of a journal; 0: the default */
-    uint32_t bypass_bytes;   /* appends of so much bypass the journal; 0: the default */
-    uint32_t open_files_max; /* segment files open at a time, per shard; 0: the default */
+    uint64_t seed[2];         /* for the identities of a fresh directory */
+    uint64_t journal_bytes;   /* first length of a journal; 0: the default */
+    uint32_t bypass_bytes;    /* appends of so much bypass the journal; 0: the default */
+    uint32_t open_files_max;  /* segment files open at a time, per shard; 0: the default */
+    const char *store_url;    /* of the metadata; NULL: as the configuration says */
+    store_body_fn *zookeeper; /* core/metadata/store_zookeeper.h, of a program that has it */
+    struct store_sim *sim;    /* of a simulated cluster, for the URL sim: */
     /* NULL, or told by broker_open() how far it is with the logs, on the thread that called it. */
     void (*on_progress)(void *user, uint32_t done, uint32_t count);
     /* All on the control shard. */
@@ -87,6 +91,7 @@ struct broker {
     /* home: shard 0 */
     struct controller *controller;
     struct listen listen;
+    char *store_url;
     uint64_t began_ns;
     uint16_t begun;   /* shards that run */
     uint16_t drained; /* shards without connections, while stopping */

@@ -6,7 +6,9 @@
  * of this broker has applied it, and sends the results back. So a topic whose creation was answered
  * can be produced to at once, and a result that was answered survives power loss.
  *
- * One node is the same code over the file store with the controller on board.
+ * One node is the same code over the file store with the controller on board. In a cluster every
+ * broker has one, and exactly one of them is in office; the others follow what it writes, and
+ * answer NOT_CONTROLLER.
  *
  * Requests are processed in order of arrival, one metadata batch may serve several of them. A
  * request is not atomic, each of its items is.
@@ -15,6 +17,7 @@
 #pragma once
 
 #include "core/metadata/image.h"
+#include "core/metadata/store.h"
 #include "io/arena.h"
 #include "io/shard.h"
 #include "net/wire.h"
@@ -116,15 +119,18 @@ void controller_submit(struct broker_shard *from, struct control_op *op);
 /* ---- life, on the control shard, when every shard of this broker has begun ---- */
 
 struct controller_options {
-    const char *store_url;        /* file:DIR */
+    const char *store_url; /* core/metadata/store.h; outlives the controller */
+    uint32_t session_timeout_ms;
+    uint32_t connect_timeout_ms;  /* at the start; 0: for ever */
+    store_body_fn *zookeeper;     /* for zookeeper: */
     struct store_sim *sim;        /* the world's store, for sim: */
     void (*on_ready)(void *user); /* the first image is applied on every shard */
     void (*on_failed)(void *user, const char *sentence);
     void *user;
 };
 
-/* Opens the store, reads the metadata log, takes office, makes sure this broker and its log
- * directory are known, and publishes the first image. */
+/* Opens the store, reads the metadata log, checks that it knows this log directory, registers this
+ * broker, takes office or stands by, and publishes the first image that this broker is in. */
 struct controller *controller_start(struct broker_shard *bs,
                                     const struct controller_options *options);
 /* What is being written ends; then done(user), and the controller is gone. */

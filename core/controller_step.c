@@ -175,6 +175,11 @@ static bool check_brokers(struct controller_step *step, struct control_op *op,
 static bool check_size(struct controller_step *step, struct control_op *op,
                        struct control_item *item, uint64_t count, uint64_t replica_count)
 {
+    if (step->replicas_max > 0 && replica_count > step->replicas_max)
+        return refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
+                      "the replication factor %llu is not supported yet; a partition lies on one "
+                      "broker",
+                      (unsigned long long)replica_count);
     if (count * replica_count > CONTROL_REPLICAS_PER_ITEM_MAX)
         return refuse(op, item, ERR_INVALID_PARTITIONS,
                       "%llu new partitions with %llu replicas are more than the %u replicas that "

@@ -32,7 +32,8 @@ struct edit_topic {
 };
 
 struct image_edit {
-    const struct image *base; /* NULL: from nothing */
+    const struct image *base;   /* NULL: from nothing */
+    const struct image *before; /* where partitions are at home; NULL: nowhere yet */
     struct image *next;
     struct image_tables *tables; /* of next */
     struct edit_topic *by_id;
@@ -112,6 +113,7 @@ static void settings_init(struct image_edit *edit, uint32_t count)
 struct image_edit *image_edit_new(const struct image_options *options)
 {
     struct image_edit *edit = edit_new(options);
+    edit->before = options->before;
     settings_init(edit, 2);
     edit->tables->settings[0].broker_id = -1;
     edit->tables->settings[1].broker_id = options->node_id;
@@ -311,13 +313,26 @@ static bool is_here(const struct image_edit *edit, const struct partition_image 
     return false;
 }
 
-static void place(struct image_edit *edit, struct partition_image *partition)
+static const struct partition_image *partition_before(const struct image_edit *edit,
+                                                      const struct topic_image *topic,
+                                                      const struct partition_image *partition)
+{
+    const struct topic_image *before =
+        edit->before ? image_topic_by_id(edit->before, &topic->id) : NULL;
+    const struct partition_image *found =
+        before ? image_partition(before, (int32_t)(partition - topic->partitions)) : NULL;
+    return found && is_here(edit, found) ? found : NULL;
+}
+
+static void place(struct image_edit *edit, const struct topic_image *topic,
+                  struct partition_image *partition)
 {
     if (!is_here(edit, partition))
         return;
     uint32_t *load = edit->tables->load;
-    uint16_t least = 0;
-    for (uint16_t i = 1; i < edit->tables->shard_count; i++) {
+    const struct partition_image *before = partition_before(edit, topic, partition);
+    uint16_t least = before ? before->home : 0;
+    for (uint16_t i = 1; i < edit->tables->shard_count && !before; i++) {
         if (load[i] < load[least])
             least = i;
     }
@@ -410,7 +425,7 @@ static bool apply_partitions(struct image_edit *edit, const struct metadata_part
         partition->replica_count = (uint16_t)record->replica_count;
         partition->isr_count = (uint16_t)record->replica_count;
         partition->leader = replicas[0];
-        place(edit, partition);
+        place(edit, topic, partition);
     }
     edit->next->partition_count += record->count;
     return true;
@@ -452,7 +467,7 @@ static bool apply_partition_change(struct image_edit *edit,
     if (was_here && is_here(edit, partition))
         load[partition->home]++; /* it stays where it is */
     else
-        place(edit, partition);
+        place(edit, topic, partition);
     return true;
 }
 

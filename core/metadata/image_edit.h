@@ -27,6 +27,9 @@ struct image_options {
     uint16_t shard_count;
     uint64_t seed;      /* of the hashes: random */
     bool mutate_shared; /* a deliberate mistake: topics are changed without being copied */
+    /* The image that a snapshot takes the place of while the broker runs, or NULL; it must stay
+     * until image_edit_end(). Partitions stay at home where they are. */
+    const struct image *before;
 };
 
 /* From nothing. */

@@ -45,9 +45,9 @@ static void emit_broker(const struct writer *writer, const struct broker_image *
                                            }});
     mem_free(endpoints);
     if (!broker->live)
-        emit(writer, &(struct metadata_record){
-                         .kind = METADATA_BROKER_DOWN,
-                         .broker_down = {.id = broker->id, .epoch = broker->epoch}});
+        emit(writer,
+             &(struct metadata_record){.kind = METADATA_BROKER_DOWN,
+                                       .broker_down = {.id = broker->id, .epoch = broker->epoch}});
 }
 
 static void emit_overrides(const struct writer *writer, const struct overrides *overrides,

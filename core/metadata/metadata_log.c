@@ -123,6 +123,7 @@ uint32_t metadata_log_nodes(struct store_op ops[METADATA_LOG_NODES], uint8_t hea
 /* ---- reading ---- */
 
 static void read_end(struct metadata_log *log);
+static void read_behind_barrier(struct metadata_log *log);
 
 /* False, and the log has failed: this entry is not what follows. */
 static bool entry_take(struct metadata_log *log, const uint8_t *data, uint32_t len)
@@ -178,6 +179,8 @@ static bool entry_take(struct metadata_log *log, const uint8_t *data, uint32_t l
 
 static void read_failed(struct metadata_log *log, const char *what, enum store_result result)
 {
+    if (result == STORE_EXPIRED || result == STORE_CLOSED)
+        return; /* it is told as an event; until metadata_log_reopen() */
     metadata_log_fail(log, "cannot read %s of the metadata log: %s", what,
                       store_result_name(result));
 }
@@ -216,7 +219,7 @@ static void on_watched(void *user, enum store_result result, const void *data, u
     (void)len;
     (void)stat;
     struct metadata_log *log = user;
-    if (log->failed || log->in_office)
+    if (log->failed || log->in_office || log->reading)
         return;
     if (result == STORE_OK) {
         log->reading = true;
@@ -236,9 +239,15 @@ static void read_end(struct metadata_log *log)
                           log->number, log->head.number);
         return;
     }
+    if (log->again) {
+        log->again = false;
+        read_behind_barrier(log);
+        return;
+    }
     log->reading = false;
     void (*done)(void *) = log->read_done;
     log->read_done = NULL;
+    log->options.on_end(log->options.user);
     if (done)
         done(log->read_user);
     if (!log->tailing || log->in_office || log->failed)
@@ -270,7 +279,13 @@ static void on_head(void *user, enum store_result result, const void *data, uint
     }
     log->head_version = stat->version;
     log->head_is_fresh = true;
-    if (log->head.number < log->number)
+    if (log->head.number == log->number && log->head.hash != log->hash && log->number > 0)
+        metadata_log_fail(log,
+                          "entry %" PRIu64 " of the metadata log is not the one that was applied "
+                          "here: the store has lost entries and was written to again; restore it "
+                          "from a copy",
+                          log->number);
+    else if (log->head.number < log->number)
         metadata_log_fail(log,
                           "the metadata log ends at entry %" PRIu64 ", and entry %" PRIu64
                           " was applied here: the store has lost entries; restore it from a "
@@ -303,14 +318,23 @@ static void on_barrier_read(void *user, enum store_result result, uint32_t bad_o
         read_failed(log, "the head", result);
 }
 
+static void read_behind_barrier(struct metadata_log *log)
+{
+    log->reading = true;
+    log->head_is_fresh = false;
+    store_barrier(log->options.store, on_barrier_read, log);
+}
+
 void metadata_log_read(struct metadata_log *log, bool tail, void (*done)(void *user), void *user)
 {
-    must(!log->reading);
-    log->reading = true;
+    must(!log->in_office);
     log->tailing = tail;
     log->read_done = done;
     log->read_user = user;
-    store_barrier(log->options.store, on_barrier_read, log);
+    if (log->reading)
+        log->again = true;
+    else
+        read_behind_barrier(log);
 }
 
 void metadata_log_on_event(struct metadata_log *log, const struct store_event *event)
@@ -334,6 +358,21 @@ void metadata_log_enter(struct metadata_log *log, int32_t epoch, int32_t epoch_v
     log->in_office = true;
     log->epoch_version = epoch_version;
     log->epoch = epoch;
+}
+
+void metadata_log_leave(struct metadata_log *log)
+{
+    must(!log->append_done && !log->snapshot_done);
+    log->in_office = false;
+}
+
+void metadata_log_reopen(struct metadata_log *log, struct store *store)
+{
+    metadata_log_leave(log);
+    log->options.store = store;
+    log->reading = false;
+    log->again = false;
+    log->read_done = NULL;
 }
 
 static void append_end(struct metadata_log *log, enum metadata_append_result result)

@@ -48,6 +48,7 @@ struct metadata_log_options {
     struct store *store;
     /* In order, none left out. False after filling in the sentence: the log stops. */
     bool (*on_batch)(void *user, const struct metadata_batch *batch, char *sentence, size_t size);
+    void (*on_end)(void *user); /* no further batch is there by now; before done() of a read */
     void (*on_failed)(void *user, const char *sentence); /* once; it reads and writes no more */
     void *user;
 };
@@ -76,6 +77,7 @@ struct metadata_log {
     bool reading;
     bool head_is_fresh; /* read after the last entry that was found */
     bool tailing;       /* go on after the end, with a watch */
+    bool again;         /* behind a barrier, when this reading ends */
     void (*read_done)(void *user);
     void *read_user;
     uint8_t *snapshot; /* chunks read so far */
@@ -107,8 +109,10 @@ void metadata_log_fini(struct metadata_log *log); /* nothing in flight, or the s
 #define METADATA_LOG_NODES 5U
 uint32_t metadata_log_nodes(struct store_op ops[METADATA_LOG_NODES], uint8_t head[64]);
 
-/* Reads to the end, then done(user) once. With `tail` it goes on reading what is appended by
- * others, until metadata_log_enter(). */
+/* Reads to the end, then done(user) once: after a barrier, so everything that was acknowledged
+ * before the call has been read. With `tail` it goes on reading what is appended by others, until
+ * metadata_log_enter(). A session that ends ends the reading, too, without a word: then
+ * metadata_log_reopen(). */
 void metadata_log_read(struct metadata_log *log, bool tail, void (*done)(void *user), void *user);
 /* The store's event, from whoever owns its session. */
 void metadata_log_on_event(struct metadata_log *log, const struct store_event *event);
@@ -116,6 +120,11 @@ void metadata_log_on_event(struct metadata_log *log, const struct store_event *e
 /* This broker was elected: /controller_epoch has this value and version. Read to the end after it,
  * then append a NOOP: it fences what older controllers may still have under way. */
 void metadata_log_enter(struct metadata_log *log, int32_t epoch, int32_t epoch_version);
+
+/* Out of office, between appends and snapshots; read again to follow who is in. */
+void metadata_log_leave(struct metadata_log *log);
+/* Another session, when all of the last one has been answered: as after metadata_log_leave(). */
+void metadata_log_reopen(struct metadata_log *log, struct store *store);
 
 /* In office, one at a time. The records are copied; on_batch is not called for them. */
 void metadata_log_append(struct metadata_log *log, const struct metadata_records *records,

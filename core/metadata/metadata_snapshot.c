@@ -90,6 +90,8 @@ static void on_chunk(void *user, enum store_result result, const void *data, uin
         read_chunk(log);
     } else if (result == STORE_NO_NODE) {
         metadata_log_read_head(log); /* a newer snapshot took its place meanwhile */
+    } else if (result == STORE_EXPIRED || result == STORE_CLOSED) {
+        return; /* it is told as an event; until metadata_log_reopen() */
     } else if (result != STORE_OK) {
         metadata_log_fail(log, "cannot read a snapshot of the metadata log: %s",
                           store_result_name(result));

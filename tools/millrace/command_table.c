@@ -51,6 +51,8 @@ static const struct command_option start_options[] = {
      "it is taken); off: nowhere",
      NULL},
     {0, "node-id", "N", NULL, "this node's number in its cluster (node.id)", NULL},
+    {0, "zookeeper", "HOST:PORT,.../PATH", NULL,
+     "be a broker of the cluster whose metadata is there (zookeeper.connect)", NULL},
     {0, "override", "KEY=VALUE", NULL, "sets any key of server.properties; may be repeated", NULL},
 };
 

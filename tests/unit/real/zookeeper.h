@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +56,8 @@ static bool zookeeper_serves(uint16_t port)
     int fd = zookeeper_connect(port);
     if (fd < 0)
         return false;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 1},
+                     sizeof(struct timeval));
     if (write(fd, "srvr", 4) == 4) {
         size_t have = 0;
         ssize_t got;

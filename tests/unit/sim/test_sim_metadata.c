@@ -353,6 +353,7 @@ static void on_begun(struct shard *here, struct mail *mail)
         return;
     const struct controller_options options = {.store_url =
                                                    node->model->sim ? "sim:" : "file:data/metadata",
+                                               .session_timeout_ms = 9000,
                                                .sim = node->model->sim,
                                                .on_ready = on_ready,
                                                .on_failed = on_failed,

@@ -13,6 +13,7 @@
  * bell of another, and this thread may print what the doors have counted.
  */
 #include "core/api/api.h"
+#include "core/metadata/store_zookeeper.h"
 #include "io/diag.h"
 #include "io/fs.h"
 #include "io/mem.h"
@@ -193,6 +194,7 @@ static int open_broker(struct start *st)
         .plan = st->plan,
         .shard_count = st->shard_count,
         .pid = (uint32_t)getpid(),
+        .zookeeper = store_zookeeper_open,
         .on_progress = on_progress,
         .on_ready = on_ready,
         .on_failed = on_failed,

@@ -312,7 +312,6 @@ static void test_mistakes(void **state)
     check_refused("listeners=SSL://:9093", "asks for SSL");
     check_refused("listeners=X://:9093", "add X:PLAINTEXT");
     check_refused("inter.broker.listener.name=X", "X is no listener");
-    check_refused("zookeeper.connect=zk:2181", "f:1: zookeeper.connect is set. ZooKeeper would");
     check_refused("authorizer.class.name=org.Example", "There is no authorizer yet");
     check_refused("process.roles=controller", "only a controller does not exist");
     check_refused("millrace.durability=never", "only what is on stable storage");
@@ -372,7 +371,7 @@ static void test_strict(void **state)
 struct shipped {
     const char *file;
     const char *refused; /* part of the error, or NULL: it starts */
-    const char *address; /* of its only listener */
+    const char *address; /* of its first listener */
     const char *advertised;
     int32_t node_id;
     uint32_t honoured;
@@ -420,7 +419,8 @@ static void check_shipped(const struct shipped *shipped)
             fail_msg("%s: %s", shipped->file, conf.line[0].text);
         char buffer[ADDRESS_TEXT_SIZE];
         const struct listener *listener = &conf.listeners.listener[0];
-        assert_int_equal(conf.listeners.count, 1);
+        bool by_default = strcmp(shipped->address, "127.0.0.1:9092") == 0; /* and ::1 */
+        assert_int_equal(conf.listeners.count, by_default ? 2 : 1);
         assert_string_equal(address_print(&listener->bind, buffer), shipped->address);
         assert_string_equal(address_print(&listener->advertised, buffer), shipped->advertised);
     }
@@ -440,14 +440,13 @@ static void check_shipped(const struct shipped *shipped)
 static void test_files_of_kafka(void **state)
 {
     (void)state;
-    static const char zookeeper[] = "zookeeper.connect is set";
     static const char roles[] = "only a controller does not exist";
     static const struct shipped all[] = {
-        {"kafka-2.8-server", zookeeper, "", "", 0, 10, 0, 6, 1},
+        {"kafka-2.8-server", NULL, "127.0.0.1:9092", "127.0.0.1:9092", 0, 12, 0, 5, 1},
         {"kafka-2.8-kraft-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
         {"kafka-2.8-kraft-broker", NULL, "localhost:9092", "localhost:9092", 1, 16, 0, 6, 1},
         {"kafka-2.8-kraft-controller", roles, "", "", 1, 13, 0, 6, 0},
-        {"kafka-3.9-server", zookeeper, "", "", 0, 9, 0, 6, 1},
+        {"kafka-3.9-server", NULL, "127.0.0.1:9092", "127.0.0.1:9092", 0, 11, 0, 5, 1},
         {"kafka-3.9-kraft-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
         {"kafka-3.9-kraft-reconfig-server", NULL, ":9092", "localhost:9092", 1, 16, 0, 6, 1},
         {"kafka-3.9-kraft-broker", NULL, "localhost:9092", "localhost:9092", 2, 16, 0, 6, 1},

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How this broker comes into its cluster, and into office and out of it.
+ *
+ * The start is a chain of steps, each begun by the end of the one before it: store connected, tree
+ * and cluster id, identity of the log directory, the metadata log read to its end, registration,
+ * election. Who is not elected follows the log with one watch, and watches the one in office; when
+ * that goes everybody runs for office again.
+ *
+ * Taking over: the log is read to its end behind a barrier; the first batch fences every older
+ * controller (NOOP), and makes the image agree with who is registered. From then on each change of
+ * the registrations is a batch.
+ *
+ * When the session ends, however that came about, office and registration are over. The store is
+ * opened anew and the chain runs again; the log goes on where it was, and what it holds by then
+ * must continue what was applied here (the hash chain), else the broker stops.
+ */
+#include "core/controller_private.h"
+
+#include "io/diag.h"
+#include "io/mem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define DECODE_BYTES_MAX (256U << 20) /* of the records of one batch or snapshot */
+#define FEATURE_NAME     "millrace.metadata"
+#define FEATURE_LEVEL    1
+
+static void on_part_failed(void *user, const char *sentence)
+{
+    controller_fail(user, "%s", sentence);
+}
+
+static bool runs(const struct controller *c)
+{
+    return c->state == CONTROL_STARTING || c->state == CONTROL_SERVING;
+}
+
+/* ---- the log of others becomes images ---- */
+
+static struct image_edit *empty_image(struct controller *c)
+{
+    const struct broker *broker = c->bs->broker;
+    const struct image_options options = {
+        .conf = broker->conf,
+        .cluster_id = c->membership.cluster_id,
+        .node_id = broker->node_id,
+        .shard_count = broker->shard_count,
+        .seed = io_random(c->sh->io),
+        .mutate_shared = io_mutation(c->sh->io, "image.shared_mutable"),
+        .before = c->tip,
+    };
+    return image_edit_new(&options);
+}
+
+static bool on_batch(void *user, const struct metadata_batch *batch, char *sentence, size_t size)
+{
+    struct controller *c = user;
+    if (batch->snapshot && c->loading) {
+        image_edit_cancel(c->loading);
+        c->loading = NULL;
+    }
+    if (!c->loading)
+        c->loading = batch->snapshot || !c->tip ? empty_image(c) : image_edit_begin(c->tip);
+    struct bytes_in in = batch->records;
+    struct arena arena;
+    arena_init(&arena, DECODE_BYTES_MAX);
+    enum metadata_verdict verdict;
+    bool good = true;
+    do {
+        struct metadata_record record;
+        arena_reset(&arena);
+        verdict = metadata_record_decode(&in, &arena, &record, sentence, size);
+        if (verdict == METADATA_READ)
+            good = image_edit_apply(c->loading, &record, sentence, size);
+    } while (good && (verdict == METADATA_READ || verdict == METADATA_SKIPPED));
+    arena_fini(&arena);
+    return good && verdict == METADATA_END;
+}
+
+/* What was read is shown. */
+static void on_log_end(void *user)
+{
+    struct controller *c = user;
+    if (!runs(c) || (!c->loading && c->tip))
+        return;
+    if (!c->loading)
+        c->loading = empty_image(c);
+    uint32_t ignored = image_edit_ignored(c->loading);
+    if (ignored > 0)
+        diag_warn(c->sh, "metadata.settings_ignored", "count=%u", ignored);
+    struct image *image = image_edit_end(c->loading, c->log.number);
+    c->loading = NULL;
+    controller_set_tip(c, image);
+    controller_publish(c);
+}
+
+/* Does the metadata know this log directory? What it knows must be there, and what holds records
+ * must be known: nothing is made anew silently. */
+static bool check_directory(struct controller *c)
+{
+    const struct log_dir *dir = c->bs->broker->dir;
+    const struct broker_image *known = image_broker(c->tip, c->bs->broker->node_id);
+    char expected[UUID_TEXT_LEN + 1];
+    if (known && memcmp(known->directory.bytes, dir->uuid, sizeof(dir->uuid)) == 0)
+        return true;
+    if (!known && dir->recovered_count == 0)
+        return true;
+    if (!known) {
+        controller_fail(
+            c,
+            "%s holds the logs of %u partitions, and the metadata store has never heard of it; "
+            "restore the metadata from a copy, or start with another data directory",
+            dir->path, dir->recovered_count);
+        return false;
+    }
+    uuid_text(&known->directory, expected);
+    controller_fail(
+        c,
+        "%s is %s: the metadata store expects the data directory %s of broker %d; mount or restore "
+        "that directory, or start with a new metadata store and give up what was in it",
+        dir->path, dir->formatted_now ? "empty" : "another one", expected, known->id);
+    return false;
+}
+
+static bool check_features(struct controller *c)
+{
+    for (uint32_t i = 0; i < c->tip->feature_count; i++) {
+        const struct feature_image *feature = &c->tip->features[i];
+        bool known = strcmp(feature->name, FEATURE_NAME) == 0;
+        if (feature->level <= (known ? FEATURE_LEVEL : 0))
+            continue;
+        controller_fail(
+            c,
+            "the cluster uses %s at level %d, and this version of Millrace knows it up to level "
+            "%d; start the version that was running, or a newer one",
+            feature->name, feature->level, known ? FEATURE_LEVEL : 0);
+        return false;
+    }
+    return true;
+}
+
+/* ---- who is there ---- */
+
+bool controller_is_member(const struct controller *c, const struct image *image)
+{
+    const struct broker_image *self = image ? image_broker(image, c->bs->broker->node_id) : NULL;
+    return self && self->live && self->epoch == c->membership.broker_epoch;
+}
+
+static const struct member *find_member(const struct controller *c, int32_t id)
+{
+    for (uint32_t i = 0; i < c->membership.member_count; i++) {
+        if (c->membership.members[i].id == id)
+            return &c->membership.members[i];
+    }
+    return NULL;
+}
+
+static void record_down(struct controller *c, const struct broker_image *broker)
+{
+    diag_info(c->sh, "cluster.broker_down", "node=%d", broker->id);
+    controller_record(
+        c, &(struct metadata_record){.kind = METADATA_BROKER_DOWN,
+                                     .broker_down = {.id = broker->id, .epoch = broker->epoch}});
+}
+
+static void record_up(struct controller *c, const struct member *member)
+{
+    struct metadata_endpoint endpoints[LISTENER_COUNT_MAX];
+    static_assert(LISTENER_COUNT_MAX <= METADATA_ENDPOINTS_MAX, "every listener has its place");
+    for (uint32_t i = 0; i < member->endpoint_count; i++)
+        endpoints[i] = (struct metadata_endpoint){
+            .listener = str_of(member->endpoints[i].listener),
+            .host = str_of(member->endpoints[i].host),
+            .port = member->endpoints[i].port,
+        };
+    diag_info(c->sh, "cluster.broker_up", "node=%d epoch=%" PRId64, member->id, member->epoch);
+    controller_record(c, &(struct metadata_record){.kind = METADATA_BROKER_UP,
+                                                   .broker_up = {
+                                                       .id = member->id,
+                                                       .epoch = member->epoch,
+                                                       .directory = member->directory,
+                                                       .rack = str_of(member->rack),
+                                                       .version = str_of(member->version),
+                                                       .endpoints = endpoints,
+                                                       .endpoint_count = member->endpoint_count,
+                                                   }});
+}
+
+static void decide_member(struct controller *c, const struct member *member)
+{
+    const struct broker_image *known = image_broker(image_edit_peek(c->step.edit), member->id);
+    if (known && known->live && known->epoch == member->epoch)
+        return;
+    if (known && !uuid_equal(&known->directory, &member->directory))
+        diag_warn(c->sh, "cluster.foreign_directory", "node=%d", member->id);
+    else
+        record_up(c, member);
+}
+
+void controller_decide_members(struct controller *c)
+{
+    c->members_known = false;
+    if (c->taking_over)
+        controller_record(c, &(struct metadata_record){
+                                 .kind = METADATA_NOOP,
+                                 .noop = {.controller_id = c->bs->broker->node_id,
+                                          .controller_epoch = c->membership.controller_epoch}});
+    if (c->tip->feature_count == 0)
+        controller_record(c, &(struct metadata_record){.kind = METADATA_FEATURE,
+                                                       .feature = {.name = str_of(FEATURE_NAME),
+                                                                   .level = FEATURE_LEVEL}});
+    for (uint32_t i = 0; i < c->tip->broker_count; i++) {
+        const struct broker_image *broker = &c->tip->brokers[i];
+        const struct member *member = find_member(c, broker->id);
+        if (broker->live && (!member || member->epoch != broker->epoch))
+            record_down(c, broker);
+    }
+    for (uint32_t i = 0; i < c->membership.member_count; i++)
+        decide_member(c, &c->membership.members[i]);
+}
+
+static void on_members(void *user)
+{
+    struct controller *c = user;
+    c->members_known = true;
+    shard_ready(c->sh, &c->work);
+}
+
+static void list_members(struct controller *c)
+{
+    c->members_known = false;
+    membership_list(&c->membership, on_members);
+}
+
+/* ---- office ---- */
+
+static void on_caught_up(void *user)
+{
+    struct controller *c = user;
+    if (!runs(c) || !c->connected)
+        return;
+    metadata_log_enter(&c->log, c->membership.controller_epoch,
+                       c->membership.controller_epoch_version);
+    c->in_office = true;
+    c->taking_over = true;
+    diag_info(c->sh, "controller.elected", "node=%d epoch=%d", c->bs->broker->node_id,
+              c->membership.controller_epoch);
+    list_members(c);
+}
+
+static void on_elected(void *user)
+{
+    struct controller *c = user;
+    c->electing = false;
+    if (!runs(c))
+        return;
+    metadata_log_read(&c->log, !c->membership.in_office,
+                      c->membership.in_office ? on_caught_up : NULL, c);
+}
+
+static void elect(struct controller *c)
+{
+    if (c->electing || c->in_office || !runs(c) || !c->connected)
+        return;
+    c->electing = true;
+    membership_elect(&c->membership, on_elected);
+}
+
+void controller_resign(struct controller *c)
+{
+    c->leaving = true;
+    if (c->appending || c->snapshotting)
+        return;
+    c->leaving = false;
+    controller_answer_undecided(c, ERR_NOT_CONTROLLER);
+    if (!c->in_office)
+        return;
+    c->in_office = false;
+    c->taking_over = false;
+    c->members_known = false;
+    metadata_log_leave(&c->log);
+    elect(c);
+}
+
+static void on_controller_gone(struct controller *c)
+{
+    if (c->in_office)
+        controller_resign(c);
+    else
+        elect(c);
+}
+
+/* ---- the chain ---- */
+
+static void on_registered(void *user)
+{
+    elect(user);
+}
+
+static void on_log_read(void *user)
+{
+    struct controller *c = user;
+    if (runs(c) && check_directory(c) && check_features(c))
+        membership_register(&c->membership, on_registered);
+}
+
+static void read_log(struct controller *c)
+{
+    const struct metadata_log_options options = {
+        .sh = c->sh,
+        .store = c->store,
+        .on_batch = on_batch,
+        .on_end = on_log_end,
+        .on_failed = on_part_failed,
+        .user = c,
+    };
+    if (c->log_begun)
+        metadata_log_reopen(&c->log, c->store);
+    else
+        metadata_log_init(&c->log, &options);
+    c->log_begun = true;
+    c->following = true;
+    metadata_log_read(&c->log, true, on_log_read, c);
+}
+
+static void identity_work(void *argument)
+{
+    struct controller *c = argument;
+    struct broker *broker = c->bs->broker;
+    c->identity_good =
+        log_dir_set_identity(broker->dir, c->membership.cluster_id, broker->node_id, &c->error);
+}
+
+static void on_identity(struct io_op *op)
+{
+    struct controller *c = container_of(op, struct controller, identity);
+    c->identity_busy = false;
+    if (!c->identity_good)
+        controller_fail(c, "%s", c->error.text);
+    else if (runs(c) && c->connected)
+        read_log(c);
+    controller_try_to_end(c);
+}
+
+static void on_tree(void *user)
+{
+    struct controller *c = user;
+    if (!runs(c))
+        return;
+    if (c->bs->broker->dir->cluster_id[0] != '\0') {
+        read_log(c);
+    } else if (!c->identity_busy) {
+        c->identity_busy = true;
+        c->identity.done = on_identity;
+        io_work(c->sh->io, &c->identity, identity_work, c);
+    }
+}
+
+static void open_tree(struct controller *c)
+{
+    const struct broker *broker = c->bs->broker;
+    membership_fini(&c->membership);
+    c->membership = (struct membership){
+        .sh = c->sh,
+        .store = c->store,
+        .node_id = broker->node_id,
+        .version = MR_VERSION,
+        .known_cluster_id = broker->dir->cluster_id,
+        .listeners = &broker->listeners,
+        .on_failed = on_part_failed,
+        .user = c,
+    };
+    memcpy(c->membership.directory.bytes, broker->dir->uuid, sizeof(broker->dir->uuid));
+    membership_init(&c->membership);
+    membership_open(&c->membership, on_tree);
+}
+
+/* ---- the session ---- */
+
+static void on_connected(struct controller *c)
+{
+    if (!runs(c))
+        return;
+    if (!c->connected) {
+        c->connected = true;
+        open_tree(c);
+        return;
+    }
+    diag_info(c->sh, "metadata.store_connected", "node=%d", c->bs->broker->node_id);
+    if (c->following && !c->in_office)
+        metadata_log_read(&c->log, c->log.tailing, c->log.read_done, c);
+}
+
+/* Everything of the last session has been answered. */
+static void on_session_closed(void *user)
+{
+    struct controller *c = user;
+    c->reopening = false;
+    c->electing = false;
+    if (runs(c))
+        controller_office_open(c);
+    controller_try_to_end(c);
+}
+
+static void on_expired(struct controller *c)
+{
+    if (!runs(c))
+        return;
+    diag_warn(c->sh, "metadata.session_expired", "node=%d", c->bs->broker->node_id);
+    struct store *store = c->store;
+    c->connected = false;
+    c->following = false;
+    c->reopening = true;
+    c->store = NULL;
+    controller_resign(c);
+    store_close(store, on_session_closed, c);
+}
+
+static void on_node_event(struct controller *c, const struct store_event *event)
+{
+    if (!runs(c) || !c->connected)
+        return;
+    if (strcmp(event->path, MEMBERSHIP_CONTROLLER) == 0)
+        on_controller_gone(c);
+    else if (strcmp(event->path, MEMBERSHIP_IDS) == 0 && c->in_office)
+        list_members(c);
+    else if (c->following)
+        metadata_log_on_event(&c->log, event);
+}
+
+static void on_event(void *user, const struct store_event *event)
+{
+    struct controller *c = user;
+    switch (event->kind) {
+    case STORE_CONNECTED:
+        on_connected(c);
+        return;
+    case STORE_SUSPENDED:
+        diag_warn(c->sh, "metadata.store_suspended", "node=%d", c->bs->broker->node_id);
+        return;
+    case STORE_SESSION_EXPIRED:
+        on_expired(c);
+        return;
+    case STORE_FAILED:
+        controller_fail(c, "%s", event->sentence);
+        return;
+    case STORE_NODE_CREATED:
+    case STORE_NODE_DELETED:
+    case STORE_NODE_CHANGED:
+    case STORE_NODE_CHILDREN:
+        on_node_event(c, event);
+        return;
+    }
+}
+
+/* The URL names no store: told from a turn of its own, not from inside controller_start(). */
+static void on_no_store(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    struct controller *c = container_of(task, struct controller, no_store);
+    controller_fail(c, "%s", c->error.text);
+}
+
+void controller_office_open(struct controller *c)
+{
+    struct store_options options = {
+        .url = c->options.store_url,
+        .session_timeout_ms = c->options.session_timeout_ms,
+        .connect_timeout_ms = c->state == CONTROL_STARTING ? c->options.connect_timeout_ms : 0,
+        .zookeeper = c->options.zookeeper,
+        .sim = c->options.sim,
+        .on_event = on_event,
+        .user = c,
+    };
+    memcpy(options.directory, c->bs->broker->dir->uuid, sizeof(options.directory));
+    c->store = store_open(c->sh, &options, c->error.text, sizeof(c->error.text));
+    if (c->store)
+        return;
+    c->no_store = (struct task){.fn = on_no_store, .name = "controller.no_store"};
+    shard_ready(c->sh, &c->no_store);
+}
+
+void controller_office_fini(struct controller *c)
+{
+    task_cancel(c->sh, &c->no_store);
+    if (c->loading)
+        image_edit_cancel(c->loading);
+    if (c->log_begun)
+        metadata_log_fini(&c->log);
+    membership_fini(&c->membership);
+}

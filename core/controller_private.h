@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What core/controller.c and core/controller_office.c know of each other and nobody else: the first
+ * decides and makes decisions true, the second is how this broker comes to be in the cluster, and
+ * in or out of office.
+ */
+#pragma once
+
+#include "core/broker.h"
+#include "core/controller_step.h"
+#include "core/metadata/membership.h"
+#include "core/metadata/metadata_log.h"
+
+enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED, CONTROL_STOPPING };
+
+/* An image on its way to a shard and back. */
+struct image_mail {
+    struct mail mail;
+    struct controller *controller;
+    struct broker_shard *bs;
+    const struct image *image;
+};
+
+STAILQ_HEAD(op_queue, control_op);
+
+struct controller {
+    struct broker_shard *bs;
+    struct shard *sh;
+    struct controller_options options;
+    enum control_state state;
+
+    /* core/controller_office.c */
+    struct store *store;
+    bool connected;
+    bool reopening; /* a session has ended, and its store is being closed */
+    bool electing;
+    struct membership membership;
+    struct metadata_log log;
+    bool log_begun;
+    bool following;        /* the log is read in this session */
+    struct io_op identity; /* the log directory learns its cluster, off the shard */
+    bool identity_busy;
+    bool identity_good;
+    struct log_error error;
+    struct task no_store;
+    struct image_edit *loading; /* while batches of others are read */
+    bool in_office;
+    bool leaving;       /* as soon as what is being written has ended */
+    bool taking_over;   /* in office, and the first batch is not written */
+    bool members_known; /* and the image is to agree with them */
+
+    struct op_queue queue;    /* not decided */
+    struct op_queue deciding; /* in the batch that is being appended */
+    struct op_queue waiting;  /* durable, not yet applied by all shards */
+    struct task work;
+    struct controller_step step;
+    bool appending;
+    bool snapshotting;
+
+    struct image *tip;
+    struct image *published;
+    struct image *retiring;
+    struct image_mail *mails; /* [shard_count] */
+    uint16_t applying;        /* shards that have not answered */
+    uint64_t applied;         /* the last batch that every shard has applied */
+
+    bool closing;
+    void (*stopped)(void *user);
+    void *stopped_user;
+};
+
+/* ---- core/controller.c ---- */
+
+void controller_fail(struct controller *c, const char *format, ...) printf_like(2, 3);
+/* What waits for a decision, or for its batch, hears this error. */
+void controller_answer_undecided(struct controller *c, int16_t error);
+void controller_set_tip(struct controller *c, struct image *image);
+void controller_publish(struct controller *c);
+void controller_try_to_end(struct controller *c);
+void controller_record(struct controller *c, const struct metadata_record *record);
+
+/* ---- core/controller_office.c ---- */
+
+void controller_office_open(struct controller *c);
+/* Is this broker, as it is registered now, in the image? */
+bool controller_is_member(const struct controller *c, const struct image *image);
+/* In office: what the first batch begins with, and who has come and gone. */
+void controller_decide_members(struct controller *c);
+/* Out of office, unless something is being written: then when that has ended. */
+void controller_resign(struct controller *c);
+void controller_office_fini(struct controller *c);
