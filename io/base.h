@@ -19,6 +19,9 @@
  */
 _Noreturn void must_failed(const char *condition, const char *file, int line);
 
+#define NS_PER_MS 1000000ULL
+#define NS_PER_S  1000000000ULL
+
 #define array_count(array) (sizeof(array) / sizeof((array)[0]))
 
 #define container_of(pointer, type, member)                                                        \

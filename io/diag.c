@@ -18,9 +18,8 @@
 #include <string.h>
 #include <time.h>
 
-#define DIAG_SITES    128U /* event names with a limit of their own; a power of two */
-#define DIAG_KEY      64U
-#define NS_PER_SECOND 1000000000U
+#define DIAG_SITES 128U /* event names with a limit of their own; a power of two */
+#define DIAG_KEY   64U
 
 struct diag_entry {
     const char *name;
@@ -376,7 +375,7 @@ static bool site_may(struct shard *sh, const char *event, uint64_t *suppressed)
     if (site == NULL)
         return true;
     uint64_t now_ns = io_now_ns(sh->io);
-    if (now_ns - site->second_began_ns >= NS_PER_SECOND) {
+    if (now_ns - site->second_began_ns >= NS_PER_S) {
         site->second_began_ns = now_ns;
         site->lines = 0;
     }

@@ -8,8 +8,6 @@
  */
 #include "core/group/group_inside.h"
 
-#define NS_PER_MS 1000000U
-
 /* ---- states ---- */
 
 static const char *const state_names[] = {

@@ -5,7 +5,6 @@
 #include "io/diag.h"
 
 #define MS_PER_MINUTE 60000
-#define NS_PER_MS     1000000
 /* What two clocks may differ between two checks before it is called a jump. */
 #define CLOCK_SLACK_MS 60000
 

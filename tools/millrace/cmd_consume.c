@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_MS        1000000ULL
 #define ABORTED_MAX      1024U
 #define OUTPUT_TOKENS    "sktpoThSKR"
 #define PATIENCE_ANSWERS 2U /* request timeouts without any answer, then it ends */

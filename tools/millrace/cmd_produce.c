@@ -19,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NS_PER_MS          1000000ULL
 #define HEADERS_MAX        INPUT_HEADERS_MAX
 #define CREATE_PATIENCE_MS 5000U /* a topic that is being created */
 #define TELL_AFTER_MS      2000U /* before that a retry is nobody's business */

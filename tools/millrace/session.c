@@ -13,7 +13,6 @@
 #define RECEIVE_POOL_BYTES (2U << 20)
 #define ANSWER_BYTES_MAX   (1U << 30)
 #define ADDRESSES_MAX      8U
-#define NS_PER_MS          1000000ULL
 #define STOP_LOOK_NS       (250 * NS_PER_MS) /* a signal that comes before the sleep is seen then */
 
 uint64_t session_now_ns(const struct session *s)

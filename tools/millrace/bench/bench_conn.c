@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-#define NS_PER_MS 1000000ULL
-#define AGAIN_NS  (100 * NS_PER_MS)
+#define AGAIN_NS (100 * NS_PER_MS)
 
 /* ---- slots ---- */
 

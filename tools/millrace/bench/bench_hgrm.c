@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#define NS_PER_MS      1e6
 #define TICKS_PER_HALF 5U
 
 static double deviation_ms(const struct histogram *histogram, double mean_ns)
@@ -13,7 +12,7 @@ static double deviation_ms(const struct histogram *histogram, double mean_ns)
     uint64_t count;
     for (uint32_t cursor = 0; histogram_next(histogram, &cursor, &ns, &count);)
         squares += ((double)ns - mean_ns) * ((double)ns - mean_ns) * (double)count;
-    return histogram->count > 0 ? sqrt(squares / (double)histogram->count) / NS_PER_MS : 0;
+    return histogram->count > 0 ? sqrt(squares / (double)histogram->count) / (double)NS_PER_MS : 0;
 }
 
 void hgrm_print(const struct histogram *histogram, FILE *to)
@@ -27,7 +26,7 @@ void hgrm_print(const struct histogram *histogram, FILE *to)
     for (uint32_t cursor = 0; histogram_next(histogram, &cursor, &ns, &count);) {
         seen += count;
         double reached = (double)seen / total;
-        double value_ms = (double)min_u64(ns, histogram->max_ns) / NS_PER_MS;
+        double value_ms = (double)min_u64(ns, histogram->max_ns) / (double)NS_PER_MS;
         while (next < 1 && reached >= next && seen < histogram->count) {
             fprintf(to, "%12.6f %.12f %10llu %14.2f\n", value_ms, next, (unsigned long long)seen,
                     1 / (1 - next));
@@ -38,10 +37,10 @@ void hgrm_print(const struct histogram *histogram, FILE *to)
             fprintf(to, "%12.6f %.12f %10llu\n", value_ms, 1.0, (unsigned long long)seen);
     }
     double mean_ns = histogram_mean_ns(histogram);
-    fprintf(to, "#[Mean    = %12.6f, StdDeviation   = %12.6f]\n", mean_ns / NS_PER_MS,
+    fprintf(to, "#[Mean    = %12.6f, StdDeviation   = %12.6f]\n", mean_ns / (double)NS_PER_MS,
             deviation_ms(histogram, mean_ns));
     fprintf(to, "#[Max     = %12.6f, Total count    = %12llu]\n",
-            (double)histogram->max_ns / NS_PER_MS, (unsigned long long)histogram->count);
+            (double)histogram->max_ns / (double)NS_PER_MS, (unsigned long long)histogram->count);
     fprintf(to, "#[Buckets = %12u, SubBuckets     = %12u]\n", 64U - HISTOGRAM_BITS,
             2U << HISTOGRAM_BITS);
 }

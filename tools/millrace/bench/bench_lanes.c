@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define NS_PER_MS      1000000ULL
 #define READY_PATIENCE 60000ULL /* ms: a topic with many partitions takes its time */
 #define CONFIGS_MAX    32U
 

@@ -9,8 +9,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define NS_PER_S 1000000000ULL
-
 /* ---- what the machine did ---- */
 
 static size_t file_text(const char *path, char *text, size_t size)

@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#define NS_PER_MS        1000000ULL
 #define AGAIN_NS         (100 * NS_PER_MS)
 #define ANSWER_BYTES_MAX (256U << 20)
 

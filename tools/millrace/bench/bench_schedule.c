@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_S 1e9
-
 uint64_t dice_next(uint64_t *state)
 {
     uint64_t x = *state ? *state : 88172645463325252U;
@@ -95,8 +93,8 @@ bool size_parse(const char *text, int64_t *bytes)
 
 static void part_add(struct schedule *schedule, double until_ns, double from, double to)
 {
-    schedule->parts[schedule->part_count++] =
-        (struct schedule_part){.until_ns = until_ns, .from = from / NS_PER_S, .to = to / NS_PER_S};
+    schedule->parts[schedule->part_count++] = (struct schedule_part){
+        .until_ns = until_ns, .from = from / (double)NS_PER_S, .to = to / (double)NS_PER_S};
 }
 
 static const char *burst_init(struct schedule *schedule, const char *text)

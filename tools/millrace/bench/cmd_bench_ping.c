@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define NS_PER_MS     1000000ULL
 #define IN_FLIGHT_MAX 65536
 
 struct ping_conn;

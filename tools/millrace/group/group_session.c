@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_MS        1000000ULL
 #define SCRATCH_MAX      (256U << 20)
 #define JOIN_SLACK_MS    5000 /* a join may take the rebalance timeout; so much longer for its way */
 #define PATIENCE_TRIES   2U   /* request timeouts without any answer, then it ends */

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NS_PER_MS 1000000ULL
-
 /* ---- the coordinator ---- */
 
 static bool coordinator_moves(int16_t error)
