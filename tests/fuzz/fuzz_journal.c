@@ -2,24 +2,37 @@
  *
  * Any bytes as journals and checkpoints, and a start on top of them. The input is a recipe
  * (tests/fuzz/fuzz_disk.h) of up to two journals with superblocks, groups and records, of entries
- * in a checkpoint file, and of bits that are flipped afterwards.
+ * in a checkpoint file, of the files that extents and compactions speak of, and of bits that are
+ * flipped afterwards.
  *
  * Beyond not crashing: the walk hands out no record of a group whose checksum lies, judged by a
  * checksum of our own; it finds all groups of a journal that nobody damaged; a start that succeeds
  * leaves a directory on which the next one succeeds too, with the same logs; a start that is
  * refused says why.
  */
+#include "io/mem.h"
 #include "tests/fuzz/fuzz_disk.h"
 
 #include <stdlib.h>
 
-#define BLOCKS    18U
-#define SIZE      (BLOCKS * FS_BLOCK)
-#define BODY_MAX  20000U
-#define BATCH_MAX 4000U
-#define NONCE     0x0123456789abcdefULL
+#define BLOCKS   18U
+#define SIZE     (BLOCKS * FS_BLOCK)
+#define BODY_MAX 20000U
+#define FILES    6U
+#define FILE_MAX (48U << 10)
+#define NONCE    0x0123456789abcdefULL
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Of a log's directory: a segment, or one that compaction made and has not put in its place. */
+struct recipe_file {
+    uint32_t log;
+    int64_t base;
+    bool cleaned;
+    uint32_t tag; /* of a cleaned one */
+    uint32_t size;
+    uint8_t bytes[FILE_MAX];
+};
 
 struct recipe {
     struct bytes_in in;
@@ -40,9 +53,34 @@ struct recipe {
     bool odd;              /* a record in it that no writer writes */
     uint8_t entries[8192]; /* of the checkpoint file */
     struct bytes_out checkpoint;
+    struct recipe_file files[FILES];
+    uint32_t file_count;
+    uint8_t batch[FILE_MAX];
 };
 
 /* ---- writing ---- */
+
+/* That file, empty when it is new; NULL when there are enough. */
+static struct recipe_file *file_of(struct recipe *re, const struct fuzz_log *log, int64_t base,
+                                   bool cleaned, uint32_t tag)
+{
+    uint32_t number = (uint32_t)(log - re->logs);
+    for (uint32_t i = 0; i < re->file_count; i++) {
+        struct recipe_file *file = &re->files[i];
+        if (file->log == number && file->base == base && file->cleaned == cleaned &&
+            file->tag == tag)
+            return file;
+    }
+    if (re->file_count == FILES || base < 0)
+        return NULL;
+    struct recipe_file *file = &re->files[re->file_count++];
+    memset(file, 0, sizeof(*file));
+    file->log = number;
+    file->base = base;
+    file->cleaned = cleaned;
+    file->tag = tag;
+    return file;
+}
 
 static const uint8_t *directory_uuid(void)
 {
@@ -128,19 +166,16 @@ static bool put_head(struct recipe *re, struct fuzz_log *log, uint16_t kind, uin
     return true;
 }
 
-static void put_append(struct recipe *re, struct fuzz_log *log)
+/* Of a batch of `size` bytes at the log's end, or wherever the mask moves it. */
+static struct journal_append append_of(struct recipe *re, struct fuzz_log *log, uint32_t mask,
+                                       uint32_t size)
 {
     struct bytes_in *in = &re->in;
-    uint8_t head = take_u8(in);
-    uint32_t mask = take_u16(in);
-    uint32_t size = BATCH_HEADER_SIZE + take_u8(in) * 16U;
-    if (!put_head(re, log, JOURNAL_APPEND, JOURNAL_APPEND_HEADER + size, head & 15))
-        return;
     if (mask >> 15 & 1) { /* a new segment */
         log->segment_base = log->end_offset;
         log->position = 0;
     }
-    struct journal_append append = {
+    return (struct journal_append){
         .segment_base = (int64_t)fuzz_number(in, mask, 0, (uint64_t)log->segment_base),
         .position = (uint32_t)fuzz_number(in, mask, 1, log->position),
         .bytes = (uint32_t)fuzz_number(in, mask, 2, size),
@@ -154,17 +189,103 @@ static void put_append(struct recipe *re, struct fuzz_log *log)
         .leader_epoch = (int32_t)fuzz_number(in, mask, 10, 0),
         .producer_epoch = (int16_t)fuzz_number(in, mask, 11, 0),
     };
-    journal_append_encode(&append, &re->group);
-    uint8_t *to = re->group.at;
+}
+
+/* Its bytes; and the log ends behind it. */
+static void append_batch(struct recipe *re, struct fuzz_log *log,
+                         const struct journal_append *append, uint32_t mask, uint8_t *to,
+                         uint32_t size)
+{
     test_batch(to, size, log->change, 1, -1, 0, -1);
-    batch_put_place(to, append.base_offset, append.leader_epoch);
+    batch_put_place(to, append->base_offset, append->leader_epoch);
     if (mask >> 12 & 1)
-        to[take_u8(in) % size] ^= take_u8(in);
-    re->group.at += size;
-    if (append.last) {
-        log->position = append.position + append.bytes;
-        log->end_offset = (int64_t)((uint64_t)append.last_offset + 1);
+        to[take_u8(&re->in) % size] ^= take_u8(&re->in);
+    if (append->last) {
+        log->position = append->position + append->bytes;
+        log->end_offset = (int64_t)((uint64_t)append->last_offset + 1);
     }
+}
+
+static void put_append(struct recipe *re, struct fuzz_log *log)
+{
+    uint8_t head = take_u8(&re->in);
+    uint32_t mask = take_u16(&re->in);
+    uint32_t size = BATCH_HEADER_SIZE + take_u8(&re->in) * 16U;
+    if (!put_head(re, log, JOURNAL_APPEND, JOURNAL_APPEND_HEADER + size, head & 15))
+        return;
+    struct journal_append append = append_of(re, log, mask, size);
+    journal_append_encode(&append, &re->group);
+    append_batch(re, log, &append, mask, re->group.at, size);
+    re->group.at += size;
+}
+
+/* The whole blocks of the batch in the segment: as they are, torn, or not at all. */
+static void put_inner(struct recipe *re, const struct fuzz_log *log,
+                      const struct journal_extent *extent, uint32_t start, uint32_t fate)
+{
+    uint64_t end = (uint64_t)extent->inner_position + extent->inner_bytes;
+    struct recipe_file *file = file_of(re, log, extent->append.segment_base, false, 0);
+    if (file == NULL || end > FILE_MAX || extent->inner_position < start || (fate & 1) != 0)
+        return;
+    const uint8_t *from = re->batch + (extent->inner_position - start);
+    memcpy(file->bytes + extent->inner_position, from, extent->inner_bytes);
+    if ((fate & 2) != 0)
+        file->bytes[extent->inner_position + take_u16(&re->in) % extent->inner_bytes] ^= 1;
+    file->size = (uint32_t)max_u64(file->size, end);
+}
+
+/* A large batch: its whole blocks in the segment, the rest here. */
+static void put_extent(struct recipe *re, struct fuzz_log *log)
+{
+    struct bytes_in *in = &re->in;
+    uint8_t head = take_u8(in);
+    uint32_t mask = take_u16(in);
+    uint32_t size = 2 * FS_BLOCK + take_u8(in) * 32U;
+    uint32_t start = mask >> 15 & 1 ? 0 : log->position;
+    if (start > FILE_MAX - size)
+        return;
+    struct journal_extent extent = {.inner_position = (uint32_t)round_up(start, FS_BLOCK)};
+    uint32_t before = extent.inner_position - start;
+    extent.inner_bytes = (uint32_t)round_down(start + size, FS_BLOCK) - extent.inner_position;
+    uint32_t behind = size - before - extent.inner_bytes;
+    if (!put_head(re, log, JOURNAL_EXTENT, JOURNAL_EXTENT_HEADER + before + behind, head & 15))
+        return;
+    extent.append = append_of(re, log, mask, size);
+    append_batch(re, log, &extent.append, mask, re->batch, size);
+    extent.inner_crc = crc32c(0, re->batch + before, extent.inner_bytes) + (mask >> 14 & 1);
+    if (head >> 6 & 1)
+        extent.inner_bytes = (uint32_t)fuzz_number(in, 1, 0, extent.inner_bytes);
+    else
+        put_inner(re, log, &extent, start, head >> 4);
+    journal_extent_encode(&extent, &re->group);
+    put_bytes(&re->group, re->batch, before);
+    put_bytes(&re->group, re->batch + size - behind, behind);
+}
+
+/* Compaction: a new segment for some that go. Its file is there, has another size, or is gone. */
+static void put_swap(struct recipe *re, struct fuzz_log *log)
+{
+    struct bytes_in *in = &re->in;
+    uint8_t mask = take_u8(in);
+    struct swap_record swap = {
+        .tag = take_u8(in),
+        .new_size = take_u8(in) * 16U,
+        .clean_upto = (int64_t)fuzz_number(in, mask, 4, (uint64_t)log->segment_base),
+        .end_offset = (int64_t)fuzz_number(in, mask, 5, (uint64_t)log->segment_base),
+        .count = take_u8(in) & 3};
+    for (uint32_t i = 1; i < swap.count; i++)
+        swap.bases[i] = swap.bases[i - 1] + take_u8(in);
+    uint8_t bytes[SWAP_ENCODED_BYTES];
+    struct bytes_out out = bytes_out_of(bytes, sizeof(bytes));
+    swap_record_encode(&swap, &out);
+    uint32_t length = (uint32_t)(out.at - bytes);
+    if (!put_head(re, log, JOURNAL_SWAP, JOURNAL_RECORD_HEADER + length, mask & 15))
+        return;
+    put_bytes(&re->group, bytes, length);
+    bool placed = (mask >> 7 & 1) != 0; /* under its last name already */
+    struct recipe_file *file = file_of(re, log, swap.bases[0], !placed, placed ? 0 : swap.tag);
+    if (swap.new_size > 0 && file != NULL)
+        file->size = (uint32_t)fuzz_number(in, mask, 6, swap.new_size) % FILE_MAX;
 }
 
 static void put_change(struct recipe *re, struct fuzz_log *log, uint16_t kind)
@@ -246,8 +367,16 @@ static void cook_one(struct recipe *re)
     uint8_t flags = op >> 6;
     switch (op & 15) {
     case 0:
+        if (flags == 3)
+            put_extent(re, log);
+        else
+            put_append(re, log);
+        break;
     case 1:
-        put_append(re, log);
+        if (flags == 3)
+            put_swap(re, log);
+        else
+            put_append(re, log);
         break;
     case 2:
         put_change(re, log, JOURNAL_TRUNCATE);
@@ -378,6 +507,24 @@ static bool start(struct log_dir *dir, struct outcome *outcome)
     return true;
 }
 
+static void write_file(const struct recipe_file *file, struct log_dir *dir)
+{
+    char directory[64];
+    char path[128];
+    uint8_t *identity = mem_pages(FS_BLOCK);
+    struct log_id id = fuzz_id(file->log);
+    log_identity_encode(identity, dir->uuid, &id, FUZZ_INCARNATION);
+    (void)snprintf(directory, sizeof(directory), FUZZ_DIRECTORY "/t-%u", file->log);
+    (void)log_directory_claim(dir->fs, dir->path, directory, identity);
+    mem_pages_free(identity, FS_BLOCK);
+    if (file->cleaned)
+        (void)snprintf(path, sizeof(path), "%s/%020lld.%08x.cleaned", directory,
+                       (long long)file->base, file->tag);
+    else
+        (void)snprintf(path, sizeof(path), "%s/%020lld.log", directory, (long long)file->base);
+    fuzz_file(dir->fs, path, file->bytes, file->size);
+}
+
 static void recover(const struct recipe *re)
 {
     static const char *const names[] = {FUZZ_DIRECTORY "/journal-0", FUZZ_DIRECTORY "/journal-1"};
@@ -389,6 +536,8 @@ static void recover(const struct recipe *re)
     must(dir != NULL);
     for (uint32_t i = 0; i < re->used; i++)
         fuzz_file(disk.fs, names[i], re->journals[i].bytes, re->journals[i].size);
+    for (uint32_t i = 0; i < re->file_count; i++)
+        write_file(&re->files[i], dir);
     const struct record_payload payload = {.data = re->entries,
                                            .length = (uint32_t)(re->checkpoint.at - re->entries)};
     struct record_file rf;
@@ -418,6 +567,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     re.odd = false;
     re.checkpoint = bytes_out_of(re.entries, sizeof(re.entries));
     memset(re.logs, 0, sizeof(re.logs));
+    re.file_count = 0;
     journal_begin(&re, 0);
     while (re.in.at < re.in.end)
         cook_one(&re);
