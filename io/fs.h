@@ -68,7 +68,8 @@ int fs_space(struct fs *fs, const char *path, struct fs_space *space) warn_unuse
 /* Work on many files before a shard serves: fn(argument, worker, index) for each index below count,
  * up to FS_WORKERS at a time, in any order; in the simulation one after another. A worker does one
  * at a time, and worker 0 is the caller. What comes back is the lowest index for which fn was
- * false, or count: no index above one that failed is begun any more, so a worker fails once. */
+ * false, or count: no index above one that failed is begun any more, so when a worker fails again
+ * it is with a lower one (in the simulation; in the real world it fails once). */
 #define FS_WORKERS 16U
 typedef bool fs_each_fn(void *argument, uint32_t worker, uint32_t index);
 uint32_t fs_each(struct fs *fs, uint32_t count, fs_each_fn *fn, void *argument);

@@ -108,8 +108,10 @@ static bool recovery_on_each(void *argument, uint32_t number, uint32_t index)
 {
     const struct recovery_each *each = argument;
     struct recovery_worker *worker = &each->rc->workers[number];
-    worker->failed_at = index;
-    return each->job(each->rc, worker, index);
+    if (each->job(each->rc, worker, index))
+        return true;
+    worker->failed_at = index; /* the job has said why; a later failure is of a lower one */
+    return false;
 }
 
 /* The error is that of the lowest index, whoever was first. */
