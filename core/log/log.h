@@ -204,6 +204,7 @@ struct log_find {
         int64_t best_timestamp;
         struct log_range best;
         uint32_t buffer_position;
+        uint32_t buffer_end; /* where what was written ended when it was asked for */
         uint32_t buffer_len;
         uint32_t at; /* position of the next batch to look at */
         /* The batch that the walk's hint has named, until it was met. */

@@ -103,6 +103,7 @@ static enum find_step find_read(struct log_body *lg, struct segment *segment, st
     if (find->priv.block == NULL)
         return STEP_WAIT;
     find->priv.buffer_position = (uint32_t)round_down(at, FS_BLOCK);
+    find->priv.buffer_end = segment->written; /* what comes from behind it means nothing */
     segment_use(segment);
     find->priv.block->segment = segment; /* kept alive by the use */
     find->priv.op.done = find_on_read;
@@ -111,21 +112,38 @@ static enum find_step find_read(struct log_body *lg, struct segment *segment, st
     return STEP_READ;
 }
 
+/* Of a header that the tail does not hold as a whole: it may begin in a block that was written and
+ * evicted, and end in one that was not. */
+static bool find_pieces(const struct log_body *lg, const struct segment *segment,
+                        const struct log_find *find, uint32_t at, uint8_t bytes[BATCH_HEADER_SIZE])
+{
+    uint32_t begin = find->priv.buffer_position;
+    uint32_t end = begin + find->priv.buffer_len;
+    uint32_t got = 0;
+    while (got < BATCH_HEADER_SIZE) {
+        uint32_t from = at + got;
+        uint32_t run = (uint32_t)min_u64(BATCH_HEADER_SIZE - got, FS_BLOCK - from % FS_BLOCK);
+        if (tail_holds(lg, segment, from, run))
+            tail_copy_out(lg, segment, from, bytes + got, run);
+        else if (from >= begin && from + run <= end)
+            memcpy(bytes + got, find->priv.block->data + (from - begin), run);
+        else
+            return false;
+        got += run;
+    }
+    return true;
+}
+
 static enum find_step find_header(struct log_body *lg, struct segment *segment,
                                   struct log_find *find, uint32_t at, struct batch_header *header)
 {
     uint8_t bytes[BATCH_HEADER_SIZE];
-    if (tail_holds(lg, segment, at, BATCH_HEADER_SIZE)) {
+    if (tail_holds(lg, segment, at, BATCH_HEADER_SIZE))
         tail_copy_out(lg, segment, at, bytes, BATCH_HEADER_SIZE);
-        batch_header_of(header, bytes);
-        return STEP_GOT;
-    }
-    uint32_t begin = find->priv.buffer_position;
-    if (at >= begin && at + BATCH_HEADER_SIZE <= begin + find->priv.buffer_len) {
-        batch_header_of(header, find->priv.block->data + (at - begin));
-        return STEP_GOT;
-    }
-    return find_read(lg, segment, find, at);
+    else if (!find_pieces(lg, segment, find, at, bytes))
+        return find_read(lg, segment, find, at);
+    batch_header_of(header, bytes);
+    return STEP_GOT;
 }
 
 /* ---- the walk ---- */
@@ -445,7 +463,9 @@ static void find_on_read(struct io_op *op)
     bool gone = segment->doomed;
     segment_unuse(segment);
     find->priv.block->segment = NULL;
-    uint32_t wanted = find->priv.at - find->priv.buffer_position + BATCH_HEADER_SIZE;
+    uint32_t there = find->priv.buffer_end - find->priv.buffer_position;
+    uint32_t wanted =
+        (uint32_t)min_u64(find->priv.at - find->priv.buffer_position + BATCH_HEADER_SIZE, there);
     if (op->res < 0) {
         (void)find_finish(lg, find, LOG_OFFLINE);
     } else if (lg->ls->offline) {
@@ -456,7 +476,7 @@ static void find_on_read(struct io_op *op)
         (void)find_finish(lg, find, LOG_CORRUPT); /* the file is shorter than its log */
     } else {
         lg->ls->counts.cold_bytes += (uint64_t)op->res;
-        find->priv.buffer_len = (uint32_t)op->res;
+        find->priv.buffer_len = (uint32_t)min_u64((uint64_t)op->res, there);
         (void)find_walk(lg, find);
     }
 }
