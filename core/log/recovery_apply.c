@@ -322,6 +322,8 @@ static bool apply_drop_above(struct apply *ap, const struct recovery_record *tru
     if (!apply_close(ap))
         return false;
     int64_t result = fs_list(fs, ap->log->directory, &list);
+    if (result == -ENOENT)
+        result = 0; /* nothing was ever written */
     for (uint32_t i = 0; result >= 0 && i < list.count; i++) {
         int64_t found = segment_name_base(list.names[i]);
         if (found <= base || apply_is_new(ap, truncation, found))
@@ -343,7 +345,8 @@ static bool apply_truncate(struct apply *ap, const struct recovery_record *recor
     struct log_place place = {.segment_base = take_i64(&in)};
     place.position = take_u32(&in);
     if (in.overrun || offset < entry->start_offset || offset > entry->end_offset ||
-        place.segment_base > entry->end.segment_base || place.position > INT32_MAX)
+        place.segment_base < 0 || place.segment_base > entry->end.segment_base ||
+        place.position > INT32_MAX)
         return apply_damaged(ap, record, "a truncation that does not fit the log");
     uint32_t kept = 0;
     for (uint32_t i = 0; i < entry->open_count; i++) {
