@@ -100,6 +100,18 @@ static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_
     return good && !in->overrun && entry->end.segment_base >= least;
 }
 
+/* Segments before the last one, each once and in order. */
+static bool open_in_order(const struct checkpoint_entry *entry)
+{
+    int64_t before = -1;
+    for (uint32_t i = 0; i < entry->open_count; i++) {
+        if (entry->open[i].segment_base <= before)
+            return false;
+        before = entry->open[i].segment_base;
+    }
+    return before < entry->end.segment_base;
+}
+
 bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
 {
     take_into(in, entry->id.topic_id, 16);
@@ -124,7 +136,7 @@ bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
                 entry->end_offset >= entry->start_offset && entry->end.position <= INT32_MAX &&
                 entry->flushed.position <= INT32_MAX && entry->end.segment_base >= 0 &&
                 entry->end.segment_base <= entry->end_offset &&
-                entry->flushed.segment_base >= entry->end.segment_base;
+                entry->flushed.segment_base >= entry->end.segment_base && open_in_order(entry);
     good = epoch_decode(entry->epochs, in) && producer_decode(entry->producers, in) && good;
     /* Entries of the first versions end here. */
     entry->anchor = in->at < in->end ? take_u32(in) : LOG_NO_ANCHOR;

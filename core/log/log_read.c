@@ -433,9 +433,12 @@ static bool find_walk(struct log_body *lg, struct log_find *find)
                 return false;
             continue;
         }
-        struct batch_header header = {0};
-        enum find_step step =
-            budget-- == 0 ? STEP_WAIT : find_header(lg, segment, find, find->priv.at, &header);
+        struct batch_header header = {0}; /* of what is too short for one: it fits nowhere */
+        enum find_step step = STEP_GOT;
+        if (budget-- == 0)
+            step = STEP_WAIT;
+        else if (limit - find->priv.at >= BATCH_HEADER_SIZE)
+            step = find_header(lg, segment, find, find->priv.at, &header);
         if (step == STEP_READ)
             return false;
         if (step == STEP_WAIT) {
