@@ -100,6 +100,10 @@ static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_
     return good && !in->overrun && entry->end.segment_base >= least;
 }
 
+/* No log comes near them; what counts on from there would wrap. */
+#define CHANGE_MAX (UINT64_MAX / 2)
+#define OFFSET_MAX (INT64_MAX - INT32_MAX) /* as batches have it: core/record/batch_scan.c */
+
 /* Segments before the last one, each once and in order. */
 static bool open_in_order(const struct checkpoint_entry *entry)
 {
@@ -132,7 +136,8 @@ bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
     entry->open_count = take_u32(in);
     bool good = checkpoint_decode_open(entry, in) && topic_len > 0 && topic_len <= LOG_TOPIC_MAX &&
                 memchr(entry->topic, '/', topic_len) == NULL && strlen(entry->topic) == topic_len &&
-                entry->id.partition >= 0 && entry->start_offset >= 0 &&
+                entry->id.partition >= 0 && entry->change <= CHANGE_MAX &&
+                entry->start_offset >= 0 && entry->end_offset <= OFFSET_MAX &&
                 entry->end_offset >= entry->start_offset && entry->end.position <= INT32_MAX &&
                 entry->flushed.position <= INT32_MAX && entry->end.segment_base >= 0 &&
                 entry->end.segment_base <= entry->end_offset &&
