@@ -2,8 +2,8 @@
  *
  * Changes of a log that are no appends: birth, truncation, a new log start, deletion. Each is a
  * record in the journal like an append, and takes effect when that is durable. They run one at a
- * time per log; truncation and deletion first wait until nothing of the log is on its way, a new
- * start waits for nothing.
+ * time per log; truncation and deletion first wait until nothing of the log is on its way
+ * (truncation until all is in the files, too), a new start waits for nothing.
  */
 #include "core/log/log_inside.h"
 
@@ -91,7 +91,6 @@ void log_change_finish(struct log_body *lg, struct log_change *change, enum log_
         lg->state = LOG_LIVE;
         writer_want(lg); /* what was not written or sealed meanwhile */
     }
-    lg->frozen = false;
     change->verdict = verdict;
     log_shard_kick(lg->ls);
     change->done(change);
@@ -256,9 +255,10 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
     struct log_append *record = &change->priv.record;
     if (change->priv.step == CHANGE_ASKED) {
         lg->state = LOG_TRUNCATING;
-        if (!log_at_rest(lg))
+        /* All is written first: the record may have to wait for journal space, that for a
+         * checkpoint, and that for what is not written. From here on there is nothing to write. */
+        if (!log_at_rest(lg) || !writer_is_done(lg))
             return;
-        lg->frozen = true;
         if (change->priv.offset >= lg->log.end_offset) {
             log_change_finish(
                 lg, change, change->priv.offset == lg->log.end_offset ? LOG_OK : LOG_OUT_OF_RANGE);

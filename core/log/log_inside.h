@@ -263,7 +263,6 @@ struct log_body {
     struct log_shard *ls;
     struct log_config config;
     enum log_state state;
-    bool frozen; /* a truncation has found its place: nothing is written until it is done */
     uint32_t incarnation;
 
     /* hot: append */
@@ -690,6 +689,7 @@ int64_t segment_cut_undo(struct fs *fs, const char *directory, const uint8_t ide
 void writer_want(struct log_body *lg);
 void writer_run(struct log_shard *ls);
 void writer_on_flushed(struct log_body *lg);
+bool writer_is_done(struct log_body *lg); /* all that is flushed is written; else it is asked for */
 void writer_forget(struct log_body *lg);
 /* How far the running checkpoint needs this segment written. */
 uint32_t writer_target(const struct log_body *lg, const struct segment *segment);

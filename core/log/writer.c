@@ -73,7 +73,7 @@ static bool writer_plan_segment(const struct log_body *lg, struct segment *segme
     uint32_t from = (uint32_t)round_down(segment->written, FS_BLOCK);
     uint32_t whole = (uint32_t)min_u64(round_down(limit, FS_BLOCK), wall);
     uint32_t upto = 0;
-    if (segment->closed && limit == segment->size)
+    if (lg->state == LOG_TRUNCATING || (segment->closed && limit == segment->size))
         upto = limit;
     else if (writer_target(lg, segment) > segment->written)
         upto = (uint32_t)max_u64(whole, writer_target(lg, segment));
@@ -93,6 +93,15 @@ static bool writer_plan(const struct log_body *lg, struct write_plan *plan)
         if (segment->base >= lg->flushed_segment->base)
             break;
     }
+    return false;
+}
+
+bool writer_is_done(struct log_body *lg)
+{
+    struct write_plan plan;
+    if (!writer_plan(lg, &plan))
+        return true;
+    writer_want(lg);
     return false;
 }
 
@@ -276,7 +285,7 @@ void writer_run(struct log_shard *ls)
         if (lg->state != LOG_TRUNCATING)
             writer_seal(lg);
         struct write_plan plan;
-        if (lg->writing || lg->frozen || !writer_plan(lg, &plan)) {
+        if (lg->writing || !writer_plan(lg, &plan)) {
             checkpoint_log_written(lg);
             continue;
         }
