@@ -420,6 +420,12 @@ static void on_expired(struct controller *c)
     store_close(store, on_session_closed, c);
 }
 
+static void on_ids_changed(struct controller *c)
+{
+    if (!io_mutation(c->sh->io, "controller.brokers_not_watched"))
+        list_members(c);
+}
+
 static void on_node_event(struct controller *c, const struct store_event *event)
 {
     if (!runs(c) || !c->connected)
@@ -427,7 +433,7 @@ static void on_node_event(struct controller *c, const struct store_event *event)
     if (strcmp(event->path, MEMBERSHIP_CONTROLLER) == 0)
         on_controller_gone(c);
     else if (strcmp(event->path, MEMBERSHIP_IDS) == 0 && c->in_office)
-        list_members(c);
+        on_ids_changed(c);
     else if (c->following)
         metadata_log_on_event(&c->log, event);
 }

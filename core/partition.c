@@ -127,6 +127,14 @@ void partition_watch_remove(struct partition_watch *watch)
     watch->pt = NULL;
 }
 
+enum err partition_absence(const struct broker_shard *bs, const struct partition_key *key)
+{
+    const struct topic_image *topic =
+        bs->image ? image_topic_by_id(bs->image, &key->topic_id) : NULL;
+    return topic && image_partition(topic, key->partition) ? ERR_NOT_LEADER_OR_FOLLOWER
+                                                           : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch)
 {
     if (!pt->leading)

@@ -36,6 +36,10 @@ struct partition_table {
 struct partition *partition_find(const struct partition_table *table,
                                  const struct partition_key *key);
 
+/* Why this shard has no such partition: it lies on other brokers (NOT_LEADER_OR_FOLLOWER), or
+ * nobody has it (UNKNOWN_TOPIC_OR_PARTITION). */
+enum err partition_absence(const struct broker_shard *bs, const struct partition_key *key);
+
 /* Wakes its owner once when the high watermark (or LSO, with `committed_only`) passes `offset`, or
  * when leadership, log start or the partition itself changes (F2). One-shot; embedded in a fetch.
  */

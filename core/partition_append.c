@@ -427,7 +427,7 @@ static void arrive(struct broker_shard *bs, struct partition_append *op)
 {
     struct partition *pt = partition_find(&bs->partitions, &op->key);
     if (!pt) {
-        refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+        refuse(op, partition_absence(bs, &op->key), NULL);
         return;
     }
     op->priv.pt = pt;

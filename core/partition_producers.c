@@ -48,7 +48,7 @@ static void answer(struct broker_shard *bs, struct partition_producers *ask)
 {
     const struct partition *pt = partition_find(&bs->partitions, &ask->key);
     if (!pt || !pt->log) {
-        finish(ask, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        finish(ask, partition_absence(bs, &ask->key));
     } else if (!pt->leading) {
         finish(ask, ERR_NOT_LEADER_OR_FOLLOWER);
     } else {

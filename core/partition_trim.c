@@ -66,7 +66,7 @@ static void trim_for_client(struct broker_shard *bs, struct partition_trim *trim
 {
     struct partition *pt = partition_find(&bs->partitions, &trim->key);
     if (!pt)
-        finish(trim, ERR_UNKNOWN_TOPIC_OR_PARTITION, -1);
+        finish(trim, partition_absence(bs, &trim->key), -1);
     else if (!pt->leading)
         finish(trim, ERR_NOT_LEADER_OR_FOLLOWER, -1);
     else if (pt->internal)

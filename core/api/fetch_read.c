@@ -160,7 +160,7 @@ static void part_read(struct fetch_part *part)
     part->diverging_epoch = -1;
     struct partition *pt = partition_find(&group->bs->partitions, &part->key);
     if (!pt) {
-        part_fail(part, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        part_fail(part, partition_absence(group->bs, &part->key));
         return;
     }
     enum err error = partition_check_leader(pt, part->current_leader_epoch);

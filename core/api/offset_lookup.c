@@ -183,7 +183,7 @@ static void look_up(struct broker_shard *bs, struct offset_lookup *lookup)
 {
     struct partition *pt = partition_find(&bs->partitions, &lookup->key);
     if (!pt) {
-        finish_error(lookup, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+        finish_error(lookup, partition_absence(bs, &lookup->key));
         return;
     }
     enum err error = partition_check_leader(pt, lookup->current_leader_epoch);

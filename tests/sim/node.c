@@ -100,6 +100,8 @@ static void *life_prepare(struct fs *fs, void *argument, bool *failed)
     struct broker_options options = {
         .conf = &life->conf,
         .fs = fs,
+        .store_url = node->store ? "sim:" : NULL,
+        .sim = node->store,
         .plan = {.total_bytes = 64 * MIB,
                  .source = "simulation",
                  .shards = node->shards,

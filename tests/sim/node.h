@@ -28,6 +28,7 @@ struct node {
     /* What a test or a scenario sets beside that, before the start. */
     struct conf_assignment settings[8];
     uint32_t setting_count;
+    struct store_sim *store; /* of a cluster's metadata; NULL: the file store of its own */
 
     /* this life */
     struct process *process;

@@ -137,7 +137,7 @@ static void desk_broker_stop(struct desk *desk)
     desk_until(desk, desk_is_alone, desk);
 }
 
-static void desk_broker_crash(struct desk *desk, enum crash crash)
+static inline void desk_broker_crash(struct desk *desk, enum crash crash)
 {
     machine_crash(desk->node.machine, crash);
     world_link_reset(desk->world, NULL, NULL); /* a dead machine says nothing */

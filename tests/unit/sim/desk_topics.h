@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Questions about topics from the desk (tests/unit/sim/desk.h): make one, configure it, write a
- * batch, read one, ask for offsets.
+ * batch, read one, ask for offsets and producers, delete records.
  */
 #pragma once
 
@@ -162,4 +162,46 @@ static inline struct fetch_response_partition fetch_answer(struct question *ques
     struct fetch_response response;
     must(desk_answer(question, &response)); /* else the connection ended */
     return response.responses[0].partitions[0];
+}
+
+static inline enum err delete_records(struct desk *desk, const char *name, int64_t offset,
+                               int64_t *low_watermark)
+{
+    struct delete_records_request request;
+    struct delete_records_request_topic topic;
+    struct delete_records_request_partition part;
+    struct delete_records_response response;
+    init_delete_records_request(&request);
+    init_delete_records_request_topic(&topic);
+    init_delete_records_request_partition(&part);
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.timeout_ms = 10000;
+    topic.name = str_of(name);
+    topic.partitions = &part;
+    topic.partitions_count = 1;
+    part.offset = offset;
+    desk_ask(desk, 0, KEY_DELETE_RECORDS, 2, &request, &response);
+    *low_watermark = response.topics[0].partitions[0].low_watermark;
+    return (enum err)response.topics[0].partitions[0].error_code;
+}
+
+static inline const struct describe_producers_response_partition *
+producers_ask(struct desk *desk, const char *name, int32_t partition)
+{
+    static struct describe_producers_response response;
+    struct describe_producers_request request;
+    struct describe_producers_request_topic topic;
+    init_describe_producers_request(&request);
+    init_describe_producers_request_topic(&topic);
+    topic.name = str_of(name);
+    topic.partition_indexes = &partition;
+    topic.partition_indexes_count = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    desk_ask(desk, 0, KEY_DESCRIBE_PRODUCERS, 0, &request, &response);
+    assert_int_equal(response.topics_count, 1);
+    assert_int_equal(response.topics[0].partitions_count, 1);
+    assert_int_equal(response.topics[0].partitions[0].partition_index, partition);
+    return &response.topics[0].partitions[0];
 }

@@ -2,8 +2,7 @@
  *
  * ElectLeaders and DescribeProducers as clients see them: what one node answers (R9, KIP-664).
  */
-#include "core/record/batch_builder.h"
-#include "tests/unit/sim/desk.h"
+#include "tests/unit/sim/desk_topics.h"
 
 #define NOWHERE "no-such-topic"
 
@@ -144,26 +143,6 @@ static void produce(struct desk *desk, int64_t producer_id, int16_t epoch, int32
     batch_builder_fini(&builder);
 }
 
-static const struct describe_producers_response_partition *
-describe(struct desk *desk, const char *name, int32_t partition)
-{
-    static struct describe_producers_response response;
-    struct describe_producers_request request;
-    struct describe_producers_request_topic topic;
-    init_describe_producers_request(&request);
-    init_describe_producers_request_topic(&topic);
-    topic.name = str_of(name);
-    topic.partition_indexes = &partition;
-    topic.partition_indexes_count = 1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    desk_ask(desk, 0, KEY_DESCRIBE_PRODUCERS, 0, &request, &response);
-    assert_int_equal(response.topics_count, 1);
-    assert_int_equal(response.topics[0].partitions_count, 1);
-    assert_int_equal(response.topics[0].partitions[0].partition_index, partition);
-    return &response.topics[0].partitions[0];
-}
-
 static int64_t producer_id(struct desk *desk)
 {
     struct init_producer_id_request request;
@@ -177,7 +156,7 @@ static int64_t producer_id(struct desk *desk)
 
 static void check_two(struct desk *desk, const int64_t *ids, int64_t now_ms)
 {
-    const struct describe_producers_response_partition *found = describe(desk, "first", 1);
+    const struct describe_producers_response_partition *found = producers_ask(desk, "first", 1);
     assert_int_equal(found->error_code, ERR_NONE);
     assert_int_equal(found->active_producers_count, 2);
     for (int i = 0; i < 2; i++) {
@@ -202,15 +181,15 @@ static void test_producers(void **state)
     int64_t ids[2] = {producer_id(&desk), producer_id(&desk)};
     const int64_t now_ms = 1700000000000;
     produce(&desk, -1, -1, -1, now_ms, 1); /* one that is not idempotent is nobody */
-    assert_int_equal(describe(&desk, "first", 1)->active_producers_count, 0);
+    assert_int_equal(producers_ask(&desk, "first", 1)->active_producers_count, 0);
     produce(&desk, ids[0], 0, 0, now_ms, 1);
     produce(&desk, ids[1], 3, 0, now_ms + 1, 1);
     produce(&desk, ids[0], 0, 5, now_ms + 7, 1);
     check_two(&desk, ids, now_ms);
-    assert_int_equal(describe(&desk, "first", 0)->active_producers_count, 0);
-    assert_int_equal(describe(&desk, "first", 0)->error_code, ERR_NONE);
-    assert_int_equal(describe(&desk, "first", 3)->error_code, ERR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(describe(&desk, NOWHERE, 0)->error_code, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(producers_ask(&desk, "first", 0)->active_producers_count, 0);
+    assert_int_equal(producers_ask(&desk, "first", 0)->error_code, ERR_NONE);
+    assert_int_equal(producers_ask(&desk, "first", 3)->error_code, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(producers_ask(&desk, NOWHERE, 0)->error_code, ERR_UNKNOWN_TOPIC_OR_PARTITION);
     desk_broker_stop(&desk);
     desk_broker_start(&desk, 1);
     check_two(&desk, ids, now_ms);

@@ -9,11 +9,9 @@
  */
 #include "core/broker.h"
 #include "core/controller.h"
-#include "core/metadata/store_sim.h"
 #include "io/mem.h"
-#include "io/sim/mem.h"
-#include "io/sim/sim.h"
 #include "net/err.h"
+#include "tests/unit/sim/world_store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -474,42 +472,6 @@ static bool is_ready(void *argument)
     return model->ready || model->violations > 0 || model->failed[0] != '\0';
 }
 
-static uint64_t draw_of_world(void *user)
-{
-    return rng_next(world_rng(user));
-}
-
-static uint64_t now_of_world(void *user)
-{
-    return world_now_ns(user);
-}
-
-static void *enter_memory(void)
-{
-    return mem_owner_set(NULL);
-}
-
-static void leave_memory(void *before)
-{
-    mem_owner_set(before);
-}
-
-/* Half of the time an answer is lost, before or after the change was made. */
-static struct store_sim *store_of(struct world *world)
-{
-    const struct store_sim_options options = {
-        .random = draw_of_world,
-        .now_ns = now_of_world,
-        .memory_enter = enter_memory,
-        .memory_leave = leave_memory,
-        .user = world,
-        .delay_ns_max = 3 * MS,
-        .lost_before_one_in = 4,
-        .lost_after_one_in = 4,
-    };
-    return store_sim_new(&options);
-}
-
 /* Six lives of one machine. */
 static void run(uint64_t seed, const char *mutation, bool with_file, struct model *model)
 {
@@ -523,7 +485,7 @@ static void run(uint64_t seed, const char *mutation, bool with_file, struct mode
     model_init(model);
     struct world *world = world_new(&options);
     struct machine *machine = world_machine(world, "broker");
-    model->sim = with_file ? NULL : store_of(world);
+    model->sim = with_file ? NULL : store_of_world(world, 4); /* half of the answers are lost */
     for (uint32_t life = 0; life < 6 && model->violations == 0; life++) {
         uint64_t draw = seed * 0x9e3779b97f4a7c15ULL + life * 0xbf58476d1ce4e5b9ULL;
         draw ^= draw >> 31;
@@ -595,12 +557,12 @@ static void wrong_directories_are_refused(void **state)
     model_init(model);
     model->may_fail = true;
     struct world *world = world_new(&options);
-    model->sim = store_of(world);
+    model->sim = store_of_world(world, 4);
     model->recovered_count = 3; /* records, and a store that knows nothing of them */
     assert_false(starts(world, model));
     assert_non_null(strstr(model->failed, "never heard of it"));
     store_sim_free(model->sim);
-    model->sim = store_of(world);
+    model->sim = store_of_world(world, 4);
     model->cluster_id[0] = '\0';
     model->recovered_count = 0;
     assert_true(starts(world, model));
@@ -622,7 +584,7 @@ static void wrong_directories_are_refused(void **state)
     assert_true(starts(world, model));
 
     store_sim_free(model->sim); /* the metadata is lost */
-    model->sim = store_of(world);
+    model->sim = store_of_world(world, 4);
     assert_false(starts(world, model));
     assert_non_null(strstr(model->failed, "is empty"));
     store_sim_free(model->sim);

@@ -69,28 +69,6 @@ static enum err fetch(struct desk *desk, const char *name, int64_t offset, int64
     return fetch_take(&question, base_offset);
 }
 
-static enum err delete_records(struct desk *desk, const char *name, int64_t offset,
-                               int64_t *low_watermark)
-{
-    struct delete_records_request request;
-    struct delete_records_request_topic topic;
-    struct delete_records_request_partition part;
-    struct delete_records_response response;
-    init_delete_records_request(&request);
-    init_delete_records_request_topic(&topic);
-    init_delete_records_request_partition(&part);
-    request.topics = &topic;
-    request.topics_count = 1;
-    request.timeout_ms = 10000;
-    topic.name = str_of(name);
-    topic.partitions = &part;
-    topic.partitions_count = 1;
-    part.offset = offset;
-    desk_ask(desk, 0, KEY_DELETE_RECORDS, 2, &request, &response);
-    *low_watermark = response.topics[0].partitions[0].low_watermark;
-    return (enum err)response.topics[0].partitions[0].error_code;
-}
-
 /* ---- by time ---- */
 
 /* A minute is kept, a consumer is away for two. */

@@ -345,6 +345,70 @@ static void snapshots_come_back(void **state)
     image_free(again);
 }
 
+/* The image that a snapshot makes, in place of `before` or of nothing. */
+static struct image *from_snapshot(const struct image *image, const struct image *before)
+{
+    const struct image_options options = {.conf = &conf,
+                                          .cluster_id = "AAAAAAAAAAAAAAAAAAAAAA",
+                                          .node_id = 1,
+                                          .shard_count = 3,
+                                          .seed = 1,
+                                          .before = before};
+    struct metadata_records records = {0};
+    struct image_edit *edit = image_edit_new(&options);
+    struct metadata_record record;
+    struct arena arena;
+    char sentence[128];
+    image_records(image, add, &records);
+    struct bytes_in in = bytes_in_of(records.data, records.length);
+    arena_init(&arena, 1U << 20);
+    while (metadata_record_decode(&in, &arena, &record, sentence, sizeof(sentence)) ==
+           METADATA_READ)
+        apply(edit, &record);
+    arena_fini(&arena);
+    metadata_records_fini(&records);
+    return image_edit_end(edit, image->batch);
+}
+
+static unsigned moved(const struct image *from, const struct image *to)
+{
+    unsigned count = 0;
+    for (uint32_t t = 0; t < from->topic_count; t++)
+        for (uint32_t i = 0; i < from->topics[t]->partition_count; i++)
+            count += from->topics[t]->partitions[i].home != to->topics[t]->partitions[i].home;
+    return count;
+}
+
+/* A running broker that reads a snapshot has its partitions at home where they are. */
+static void homes_outlive_snapshots(void **state)
+{
+    (void)state;
+    struct image_edit *edit = from_nothing(3);
+    create(edit, 1, "a", 4);
+    create(edit, 2, "b", 2);
+    apply(edit, &(struct metadata_record){.kind = METADATA_TOPIC_DELETE,
+                                          .topic_delete = {.id = id_of(1)}});
+    create(edit, 3, "c", 3);
+    struct image *image = image_edit_end(edit, 1);
+    struct image *again = from_snapshot(image, image);
+    struct image *anew = from_snapshot(image, NULL);
+    assert_int_equal(moved(image, again), 0);
+    assert_int_not_equal(moved(image, anew), 0);
+    edit = image_edit_begin(again); /* and what comes next is placed by what is there */
+    create(edit, 4, "d", 1);
+    struct image *next = image_edit_end(edit, 2);
+    edit = image_edit_begin(image);
+    create(edit, 4, "d", 1);
+    struct image *same = image_edit_end(edit, 2);
+    assert_int_equal(by_name(next, "d")->partitions[0].home,
+                     by_name(same, "d")->partitions[0].home);
+    image_free(next);
+    image_free(same);
+    image_free(image);
+    image_free(again);
+    image_free(anew);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +419,7 @@ int main(void)
         cmocka_unit_test(settings_are_resolved),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(snapshots_come_back),
+        cmocka_unit_test(homes_outlive_snapshots),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
