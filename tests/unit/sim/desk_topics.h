@@ -165,7 +165,7 @@ static inline struct fetch_response_partition fetch_answer(struct question *ques
 }
 
 static inline enum err delete_records(struct desk *desk, const char *name, int64_t offset,
-                               int64_t *low_watermark)
+                                      int64_t *low_watermark)
 {
     struct delete_records_request request;
     struct delete_records_request_topic topic;
