@@ -23,6 +23,8 @@
  *   S6  SUSPENDED: the session may be gone, nobody knows. EXPIRED comes from the store only, after
  *       it is reached again; safety comes from versions (fencing), never from believing a session.
  *       A multi that was in flight then is answered STORE_EXPIRED, too: it happened or it did not.
+ *       What was in flight at SUSPENDED is answered STORE_UNKNOWN; what is asked from then on waits
+ *       for CONNECTED or the session's end, so whoever asks again does not do it in a circle.
  *   S7  Ephemeral nodes go with their session: at close at once, otherwise after its timeout.
  *   S8  A request above STORE_REQUEST_BYTES_MAX is refused here (ZooKeeper would drop the
  *       connection, and with it everything in flight).

@@ -16,6 +16,8 @@
  * - a multi's results and stats are written when its completion runs: they live in the request;
  * - a request beyond the server's limit costs the connection, and all in flight with it: refused;
  * - a lost connection answers ZCONNECTIONLOSS whether the multi happened or not: STORE_UNKNOWN;
+ * - so does a request made while there is no connection, at every attempt to connect, and whoever
+ *   asks again burns a core: from SUSPENDED to CONNECTED requests stay here, as copies;
  * - of a session that ended, multis in flight are answered "expired", although they may have
  *   happened: STORE_EXPIRED says nothing about them (core/metadata/store.h, S5 and S6);
  * - a follower may sit on a write until another request arrives (ZOOKEEPER-4537), and the library
@@ -30,6 +32,7 @@
  */
 #include "core/metadata/store_zookeeper.h"
 
+#include "core/metadata/store_question.h"
 #include "core/metadata/store_queue.h"
 #include "io/diag.h"
 #include "io/mem.h"
@@ -80,7 +83,8 @@ struct zoo_request {
     struct zoo *zoo;
     struct store_entry *entry; /* the answer; NULL: our own, for the root */
     bool answered;
-    bool is_write;
+    bool is_write; /* and sent: it may have happened */
+    struct store_question *held; /* not sent yet: its copy */
     uint64_t sent_ns;
     /* Written by the library's completion. */
     int rc;
@@ -311,11 +315,14 @@ static void tell_event(struct zoo *zoo, enum store_event_kind kind, const char *
             &(struct store_event){.kind = kind, .path = path, .sentence = sentence});
 }
 
+static void send_held(struct zoo *zoo);
+
 static void fail(struct zoo *zoo, const char *sentence)
 {
     if (zoo->state == ZOO_FAILED || zoo->state == ZOO_EXPIRED)
         return;
     zoo->state = ZOO_FAILED;
+    send_held(zoo);
     tell_event(zoo, STORE_FAILED, NULL, sentence);
 }
 
@@ -323,6 +330,7 @@ static void request_free(struct zoo_request *request)
 {
     if (request->entry)
         store_entry_free(request->entry);
+    store_question_free(request->held);
     mem_free(request->results);
     mem_free(request->stats);
     mem_free(request);
@@ -368,6 +376,7 @@ static void on_state(struct zoo *zoo, const struct zoo_message *message)
         return;
     if (message->state == ZOO_EXPIRED_SESSION_STATE) {
         zoo->state = ZOO_EXPIRED;
+        send_held(zoo);
         tell_event(zoo, STORE_SESSION_EXPIRED, NULL, NULL);
     } else if (message->state == ZOO_AUTH_FAILED_STATE) {
         fail(zoo, "ZooKeeper does not accept this broker's credentials");
@@ -376,6 +385,7 @@ static void on_state(struct zoo *zoo, const struct zoo_message *message)
         make_root(zoo);
     } else if (message->state == ZOO_CONNECTED_STATE && zoo->state == ZOO_SUSPENDED) {
         zoo->state = ZOO_CONNECTED;
+        send_held(zoo);
         tell_event(zoo, STORE_CONNECTED, NULL, NULL);
     } else if (message->state != ZOO_CONNECTED_STATE && zoo->state == ZOO_CONNECTED) {
         zoo->state = ZOO_SUSPENDED;
@@ -557,55 +567,91 @@ static void send_multi(struct zoo_request *request, const struct store_op *ops, 
     mem_free(zoo_ops);
 }
 
+static void send_question(struct zoo_request *request, const struct store_question *question)
+{
+    struct zoo *zoo = request->zoo;
+    char room[PATH_ROOM];
+    const char *path = question->path ? full_path(zoo, question->path, room) : NULL;
+    watcher_fn watch = !question->watch                   ? NULL
+                       : question->kind == STORE_ASK_CHILDREN ? on_children_watch
+                                                          : on_node_watch;
+    switch (question->kind) {
+    case STORE_ASK_MULTI:
+        send_multi(request, question->ops, question->count);
+        return;
+    case STORE_ASK_GET:
+        sent(request, zoo_awget(zoo->zh, path, watch, zoo, on_data, request));
+        return;
+    case STORE_ASK_EXISTS:
+        sent(request, zoo_awexists(zoo->zh, path, watch, zoo, on_stat, request));
+        return;
+    case STORE_ASK_CHILDREN:
+        sent(request, zoo_awget_children2(zoo->zh, path, watch, zoo, on_names, request));
+        return;
+    }
+}
+
+/* Now, or when the session goes on. */
+static void ask(struct zoo_request *request, const struct store_question *question)
+{
+    if (!may_send(request))
+        return;
+    if (request->zoo->state == ZOO_SUSPENDED)
+        request->held = store_question_copy(question);
+    else
+        send_question(request, question);
+}
+
+/* In their order, before whatever the owner asks for next; or they are refused. */
+static void send_held(struct zoo *zoo)
+{
+    struct zoo_request *request;
+    STAILQ_FOREACH (request, &zoo->requests, link) {
+        struct store_question *question = request->held;
+        if (!question)
+            continue;
+        request->held = NULL;
+        if (may_send(request))
+            send_question(request, question);
+        store_question_free(question);
+    }
+}
+
 static void zoo_store_multi(struct store *store, const struct store_op *ops, uint32_t count,
                             store_multi_fn *done, void *user)
 {
     struct zoo *zoo = zoo_of(store);
+    const struct store_question question = {.kind = STORE_ASK_MULTI, .ops = ops, .count = count};
     struct store_stat *stats = mem_zalloc((count + 1U) * sizeof(*stats));
     struct zoo_request *request =
         request_new(zoo, store_entry_multi(STORE_CLOSED, 0, stats, done, user));
     uint64_t bytes = store_ops_bytes(ops, count);
-    if (!may_send(request))
-        return;
     if (count > STORE_OPS_MAX || bytes > STORE_REQUEST_BYTES_MAX ||
         bytes + count * (strlen(zoo->chroot) + OP_OVERHEAD) > WIRE_MAX)
         refuse(request, ZBADARGUMENTS, STORE_TOO_BIG);
     else
-        send_multi(request, ops, count);
+        ask(request, &question);
 }
 
 static void zoo_store_get(struct store *store, const char *path, bool watch, store_get_fn *done,
                           void *user)
 {
-    struct zoo *zoo = zoo_of(store);
-    char room[PATH_ROOM];
-    struct zoo_request *request = request_new(zoo, store_entry_get(NULL, true, done, user));
-    if (may_send(request))
-        sent(request, zoo_awget(zoo->zh, full_path(zoo, path, room), watch ? on_node_watch : NULL,
-                                zoo, on_data, request));
+    ask(request_new(zoo_of(store), store_entry_get(NULL, true, done, user)),
+        &(struct store_question){.kind = STORE_ASK_GET, .path = path, .watch = watch});
 }
 
 static void zoo_store_exists(struct store *store, const char *path, bool watch, store_get_fn *done,
                              void *user)
 {
-    struct zoo *zoo = zoo_of(store);
-    char room[PATH_ROOM];
-    struct zoo_request *request = request_new(zoo, store_entry_get(NULL, false, done, user));
-    if (may_send(request))
-        sent(request, zoo_awexists(zoo->zh, full_path(zoo, path, room),
-                                   watch ? on_node_watch : NULL, zoo, on_stat, request));
+    ask(request_new(zoo_of(store), store_entry_get(NULL, false, done, user)),
+        &(struct store_question){.kind = STORE_ASK_EXISTS, .path = path, .watch = watch});
 }
 
 static void zoo_store_children(struct store *store, const char *path, bool watch,
                                store_children_fn *done, void *user)
 {
-    struct zoo *zoo = zoo_of(store);
-    char room[PATH_ROOM];
-    struct zoo_request *request = request_new(zoo, store_entry_children(NULL, done, user));
-    if (may_send(request))
-        sent(request,
-             zoo_awget_children2(zoo->zh, full_path(zoo, path, room),
-                                 watch ? on_children_watch : NULL, zoo, on_names, request));
+    ask(request_new(zoo_of(store), store_entry_children(NULL, done, user)),
+        &(struct store_question){.kind = STORE_ASK_CHILDREN, .path = path, .watch = watch});
 }
 
 static void on_nudge(struct shard *sh, struct timer *timer)

@@ -703,13 +703,45 @@ static void test_killed_server(void **state)
     with_a_client(a_killed_server_keeps_what_it_acknowledged);
 }
 
-/* While no server is there, requests are answered: nobody knows whether they happened. */
-static void an_absent_server_is_said_so(struct client *c)
+/* Whoever asks again as long as it is not known what happened. */
+struct asker {
+    struct question q;
+    unsigned unknown;
+};
+
+static void on_asker_told(void *user, enum store_result result, uint32_t bad_op,
+                          const struct store_stat *stats)
 {
+    struct asker *asker = user;
+    if (result != STORE_UNKNOWN) {
+        on_multi(&asker->q, result, bad_op, stats);
+        return;
+    }
+    asker->unknown++;
+    store_multi(asker->q.c->store, asker->q.ops, asker->q.count, on_asker_told, asker);
+}
+
+static void asker_now(void *argument)
+{
+    struct asker *asker = argument;
+    store_multi(asker->q.c->store, asker->q.ops, asker->q.count, on_asker_told, asker);
+}
+
+/* While no server is there, requests wait, in their order; nobody asks again and again. */
+static void an_absent_server_is_waited_for(struct client *c)
+{
+    static const struct store_op create = {
+        .kind = STORE_CREATE, .path = "/x", .data = "xyz", .len = 3};
+    struct asker asker = {.q = {.c = c, .ops = &create, .count = 1}};
+    struct question reads[] = {{.c = c, .path = "/x"},
+                               {.c = c, .path = "/y", .watch = true},
+                               {.c = c, .path = "/", .watch = true}};
     zookeeper_kill(&the.zk);
+    in_turn(asker_now, &asker); /* in flight, or refused: it may have been */
     turn_until(c->suspended == 1);
-    assert_int_equal(do_create(c, "/x", "", false), STORE_UNKNOWN);
-    assert_int_equal(ask(c, exists_now, "/x", false).result, STORE_UNKNOWN);
+    in_turn(get_now, &reads[0]);
+    in_turn(exists_now, &reads[1]);
+    in_turn(children_now, &reads[2]);
     static struct client other;
     other = (struct client){0};
     (void)snprintf(other.url, sizeof(other.url), "zookeeper:127.0.0.1:%u/x", the.zk.port);
@@ -717,15 +749,48 @@ static void an_absent_server_is_said_so(struct client *c)
     turn_until(other.failed == 1);
     assert_non_null(strstr(other.sentence, "no ZooKeeper server of 127.0.0.1:"));
     client_close(&other);
+    print_message("told %u times that nobody knows\n", asker.unknown);
+    assert_false(asker.q.done || reads[0].done || reads[1].done || reads[2].done);
+    assert_true(asker.unknown <= 1);
     assert_true(zookeeper_run(&the.zk));
-    turn_until(c->connected == 2);
-    assert_int_equal(do_create(c, "/x", "", false), STORE_OK);
+    turn_until(reads[2].done);
+    assert_int_equal(c->connected, 2);
+    assert_int_equal(asker.q.result, STORE_OK);
+    assert_memory_equal(reads[0].data, "xyz", 3);
+    assert_int_equal(reads[1].result, STORE_NO_NODE);
+    assert_string_equal(reads[2].names, "x ");
+    assert_int_equal(do_create(c, "/y", "", false), STORE_OK);
+    turn_until(has_event(c, 0, STORE_NODE_CREATED, "/y"));
+    assert_true(has_event(c, 0, STORE_NODE_CHILDREN, "/"));
+}
+
+/* Closed meanwhile: what waited did not happen. */
+static void waiting_requests_are_closed(struct client *c)
+{
+    static const struct store_op create = {.kind = STORE_CREATE, .path = "/z", .data = ""};
+    struct question write = {.c = c, .ops = &create, .count = 1};
+    struct question read = {.c = c, .path = "/z"};
+    zookeeper_kill(&the.zk);
+    turn_until(c->suspended == 1);
+    in_turn(multi_now, &write);
+    in_turn(get_now, &read);
+    client_close(c);
+    assert_int_equal(write.result, STORE_CLOSED);
+    assert_int_equal(read.result, STORE_CLOSED);
+    assert_true(zookeeper_run(&the.zk));
+    client_open(c);
+}
+
+static void test_closed_meanwhile(void **state)
+{
+    (void)state;
+    with_a_client(waiting_requests_are_closed);
 }
 
 static void test_absent_server(void **state)
 {
     (void)state;
-    with_a_client(an_absent_server_is_said_so);
+    with_a_client(an_absent_server_is_waited_for);
 }
 
 /* ---- a client that is stopped for longer than its session ---- */
@@ -863,6 +928,7 @@ int main(void)
         cmocka_unit_test_setup(test_two_clients, use_zookeeper),
         cmocka_unit_test_setup(test_killed_server, use_zookeeper),
         cmocka_unit_test_setup(test_absent_server, use_zookeeper),
+        cmocka_unit_test_setup(test_closed_meanwhile, use_zookeeper),
         cmocka_unit_test_setup(test_expiry, use_zookeeper),
         cmocka_unit_test_setup(test_bad_urls, use_zookeeper),
     };
