@@ -83,7 +83,7 @@ struct zoo_request {
     struct zoo *zoo;
     struct store_entry *entry; /* the answer; NULL: our own, for the root */
     bool answered;
-    bool is_write; /* and sent: it may have happened */
+    bool is_write;               /* and sent: it may have happened */
     struct store_question *held; /* not sent yet: its copy */
     uint64_t sent_ns;
     /* Written by the library's completion. */
@@ -572,9 +572,9 @@ static void send_question(struct zoo_request *request, const struct store_questi
     struct zoo *zoo = request->zoo;
     char room[PATH_ROOM];
     const char *path = question->path ? full_path(zoo, question->path, room) : NULL;
-    watcher_fn watch = !question->watch                   ? NULL
+    watcher_fn watch = !question->watch                       ? NULL
                        : question->kind == STORE_ASK_CHILDREN ? on_children_watch
-                                                          : on_node_watch;
+                                                              : on_node_watch;
     switch (question->kind) {
     case STORE_ASK_MULTI:
         send_multi(request, question->ops, question->count);
