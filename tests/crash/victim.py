@@ -59,7 +59,7 @@ class Victim:
         """Starts a broker and returns when it has said that it is ready."""
         self.begin(cores)
         end = time.monotonic() + READY_S
-        while 'ready in' not in self.said():
+        while '\nready in ' not in '\n' + self.said():
             status = self.process.poll()
             if status is not None:
                 raise Failure(f'the broker does not start, status {status}: {self.said().strip()[-600:]}')

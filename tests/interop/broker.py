@@ -56,7 +56,7 @@ def start(binary, folder, address, wait_s, arguments=()):
             for line in process.stdout:
                 log.write(line)
                 log.flush()
-                if b'ready in' in line:
+                if line.startswith(b'ready in '):  # a warning may say "already in use"
                     ready.put(True)
         ready.put(False)
     threading.Thread(target=pump, daemon=True).start()
