@@ -140,7 +140,7 @@ static void place(const struct controller_step *step, struct placement *placemen
     const struct image *image = image_edit_peek(step->edit);
     int32_t *ids;
     uint32_t brokers = live_brokers(step, &ids);
-    must(brokers >= placement->replica_count);
+    must(brokers > 0 && brokers >= placement->replica_count);
     uint32_t start = (uint32_t)(image->partition_count % brokers);
     int32_t *at = placement->replicas;
     for (uint32_t i = 0; i < placement->count; i++) {

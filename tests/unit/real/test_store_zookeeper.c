@@ -388,9 +388,8 @@ static void multis_are_atomic(struct client *c)
     assert_int_equal(q.stat.version, 1);
     assert_memory_equal(q.data, "22", 2);
     assert_string_equal(ask(c, children_now, "/m", false).names, "child ");
-    struct question barrier = {.c = c};
     const struct store_op check = {.kind = STORE_CHECK, .version = -1, .path = "/"};
-    barrier = ask_multi(c, &check, 1);
+    struct question barrier = ask_multi(c, &check, 1);
     assert_int_equal(barrier.result, STORE_OK);
 }
 

@@ -124,7 +124,7 @@ static bool zookeeper_start(struct zookeeper *zk)
             "tickTime=200\ndataDir=%s/data\nclientPort=%u\nclientPortAddress=127.0.0.1\n"
             "maxClientCnxns=0\n",
             zk->directory, zk->port);
-    fclose(file);
+    (void)fclose(file);
     return zookeeper_run(zk);
 }
 
