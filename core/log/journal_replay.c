@@ -117,6 +117,11 @@ bool journal_superblock_find(const uint8_t *bytes, uint64_t size, const char *pa
             *sb = candidate;
         found = true;
     }
+    if (found && sb->length > size)
+        return log_refuse(error, LOG_ERROR_DAMAGED,
+                          "%s is cut off: %llu of %llu bytes are there; restore the file from a "
+                          "copy, or take this node out of service",
+                          path, (unsigned long long)size, (unsigned long long)sb->length);
     if (found && sb->released_pos % FS_BLOCK == 0 && sb->released_pos >= JOURNAL_AREA)
         return true;
     return log_refuse(error, LOG_ERROR_DAMAGED,

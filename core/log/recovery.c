@@ -209,6 +209,8 @@ static bool recovery_read_checkpoints(struct recovery *rc)
         if ((number >= 0 || strcmp(name, CHECKPOINT_START) == 0) &&
             !recovery_read_checkpoint(rc, name, seq))
             return false;
+        if (number >= 0)
+            rc->has_checkpoint[number] = true;
     }
     return true;
 }
@@ -267,6 +269,19 @@ static bool recovery_walk(struct recovery *rc, struct journal_file *jf, int32_t 
     return good;
 }
 
+/* A checkpoint file is younger than its journal, and goes before it. */
+static bool recovery_has_journals(struct recovery *rc)
+{
+    for (uint32_t i = 0; i < SHARDS_MAX; i++) {
+        if (rc->has_checkpoint[i] && rc->journals[i].path == NULL)
+            return log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                              "%s/journal-%u is missing; acknowledged records may be in it alone: "
+                              "restore the file from a copy, or take this node out of service",
+                              rc->dir->path, i);
+    }
+    return true;
+}
+
 static bool recovery_read_journals(struct recovery *rc)
 {
     const struct fs_list *list = &rc->list;
@@ -286,7 +301,7 @@ static bool recovery_read_journals(struct recovery *rc)
         if (!good)
             return false;
     }
-    return true;
+    return recovery_has_journals(rc);
 }
 
 /* ---- 3 and 4: the logs ---- */
@@ -467,9 +482,9 @@ static bool recovery_write_start(struct recovery *rc)
     return good;
 }
 
-/* All begin empty before any journal does: an old one may say that a log lives of whose end only
- * the journal tells, and D/checkpoint-start has no word of the dead. Those of shards that this run
- * does not have go later (recovery_start_journals). */
+/* All begin empty before any journal begins anew: an old one may say that a log lives of whose end
+ * only the journal tells, and D/checkpoint-start has no word of the dead. Those of shards that this
+ * run does not have go later (recovery_start_journals). */
 static bool recovery_start_checkpoints(struct recovery *rc)
 {
     struct log_dir *dir = rc->dir;
@@ -495,24 +510,45 @@ static bool recovery_start_checkpoints(struct recovery *rc)
 
 /* ---- 6: journals ---- */
 
-static bool recovery_start_journal(struct recovery *rc, uint16_t shard)
+static uint64_t recovery_nonce(const struct recovery *rc, uint16_t shard)
+{
+    return rc->seed ^ (0x9e3779b97f4a7c15ULL * (shard + 1U));
+}
+
+static bool recovery_sync_names(struct recovery *rc)
+{
+    int result = fs_sync_dir(rc->dir->fs, rc->dir->path);
+    return result >= 0 || log_refuse_io(rc->error, "sync the directory", rc->dir->path, result);
+}
+
+/* Those that are not there yet, before their checkpoint files (recovery_has_journals). */
+static bool recovery_create_journals(struct recovery *rc)
 {
     struct log_dir *dir = rc->dir;
-    struct log_dir_shard *part = &dir->priv->shards[shard];
-    struct journal_file *jf = &rc->journals[shard];
-    uint64_t nonce = rc->seed ^ (0x9e3779b97f4a7c15ULL * (shard + 1U));
-    if (jf->file < 0) {
+    bool created = false;
+    for (uint16_t i = 0; i < dir->options.shards; i++) {
+        if (rc->journals[i].file >= 0)
+            continue;
         char name[32];
-        (void)snprintf(name, sizeof(name), "journal-%u", shard);
+        (void)snprintf(name, sizeof(name), "journal-%u", i);
         char *path = log_dir_path(dir, name);
-        bool good = journal_create(jf, dir->fs, path, dir->uuid, dir->options.journal_bytes, nonce,
-                                   rc->error);
+        created = journal_create(&rc->journals[i], dir->fs, path, dir->uuid,
+                                 dir->options.journal_bytes, recovery_nonce(rc, i), rc->error);
         mem_free(path);
-        if (!good)
+        if (!created)
             return false;
-    } else if (!journal_renew(jf, dir->uuid, nonce, rc->checkpoint_seqs[shard], rc->error)) {
-        return false;
+        rc->is_new[i] = true;
     }
+    return !created || recovery_sync_names(rc);
+}
+
+static bool recovery_start_journal(struct recovery *rc, uint16_t shard)
+{
+    struct log_dir_shard *part = &rc->dir->priv->shards[shard];
+    struct journal_file *jf = &rc->journals[shard];
+    if (!rc->is_new[shard] && !journal_renew(jf, rc->dir->uuid, recovery_nonce(rc, shard),
+                                             rc->checkpoint_seqs[shard], rc->error))
+        return false;
     part->sb = jf->sb;
     part->journal_file = jf->file;
     part->journal_path = jf->path;
@@ -540,16 +576,19 @@ static bool recovery_start_journals(struct recovery *rc)
                 return false;
             continue;
         }
-        /* It is emptied before it goes: the names may vanish in any order. */
+        /* It is emptied before it goes, and goes last. */
         if (rc->journals[i].path == NULL)
             continue;
         if (!journal_renew(&rc->journals[i], dir->uuid, rc->seed - i, 0, rc->error))
             return false;
-        recovery_retire(rc, "journal-", i);
         recovery_retire(rc, "checkpoint-", i);
     }
-    int result = fs_sync_dir(dir->fs, dir->path);
-    return result >= 0 || log_refuse_io(rc->error, "sync the directory", dir->path, result);
+    if (!recovery_sync_names(rc))
+        return false;
+    for (uint32_t i = dir->options.shards; i < SHARDS_MAX; i++)
+        if (rc->journals[i].path != NULL)
+            recovery_retire(rc, "journal-", (uint16_t)i);
+    return true;
 }
 
 /* ---- results ---- */
@@ -648,7 +687,8 @@ bool log_dir_recover(struct log_dir *dir, struct log_error *error)
         recovery_sort(&rc);
     good = good && recovery_each(&rc, rc.list.count, recovery_clear_directory) &&
            recovery_bring_all_back(&rc) && recovery_write_start(&rc) &&
-           recovery_start_checkpoints(&rc) && recovery_start_journals(&rc);
+           recovery_create_journals(&rc) && recovery_start_checkpoints(&rc) &&
+           recovery_start_journals(&rc);
     if (good)
         recovery_publish(&rc);
     recovery_fini(&rc);

@@ -71,6 +71,8 @@ struct recovery {
     struct journal_file *journals;
     uint32_t journal_count;
     uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
+    bool has_checkpoint[SHARDS_MAX];
+    bool is_new[SHARDS_MAX]; /* journal-<n> is made by this start */
     uint64_t seed;
     struct recovery_worker workers[FS_WORKERS];
     uint64_t checked_bytes; /* of segments, against RECOVERY_CHECK_MAX; atomic */

@@ -201,6 +201,25 @@ def journal_tail(run, folder):
     victim.kill()
 
 
+def journal_gone(run, folder):
+    """The only copy of what was acknowledged last: a start without it, or with a part, would lose that in silence."""
+    victim = written_and_killed(run, folder)
+    path, _ = file_with(victim.data_dir, 'journal-', '', marker(RECORDS // 2))
+    kept = path + '.kept'
+    os.rename(path, kept)
+    _, text = victim.refused()
+    says(text, re.escape(path), 'is missing', 'restore')
+    with open(kept, 'rb') as whole, open(path, 'wb') as part:
+        part.write(whole.read(os.path.getsize(kept) // 2))
+    _, cut_text = victim.refused()
+    says(cut_text, re.escape(path), 'is cut off', 'restore')
+    os.rename(kept, path)
+    victim.start()
+    check(read_count(victim) == RECORDS, 'with the right file, records are missing')
+    victim.kill()
+    return first_line(text)
+
+
 def written_and_stopped(run, folder):
     """The segment holds the records, and the journal no more."""
     victim = run.victim(folder, os.path.join(folder, 'data'))
@@ -369,5 +388,6 @@ def full_disk(run, folder):
 
 CASES = [('kafka-directory', kafka_directory), ('read-only', read_only), ('same-directory', same_directory),
          ('same-port', same_port), ('journal-bit', journal_bit), ('journal-tail', journal_tail),
+         ('journal-gone', journal_gone),
          ('segment-bit', segment_bit), ('segment-bit-cold', segment_bit_cold),
          ('segment-cut', segment_cut), ('full-disk', full_disk)]
