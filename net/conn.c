@@ -37,6 +37,7 @@ void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_li
     net->next_conn_id = 1;
     net->next_request_id = 1;
     net->relief = (struct timer){.fn = on_relief, .name = "net.relief"};
+    net->finish = (struct timer){.fn = conn_in_on_finish, .name = "net.finish"};
 }
 
 void net_shard_fini(struct net_shard *net)
@@ -372,8 +373,9 @@ static void on_idle(struct shard *sh, struct timer *timer)
     struct conn *c = container_of(timer, struct conn, idle);
     uint64_t now = io_now_ns(sh->io);
     uint64_t limit = c->net->limits.idle_max_ns;
-    /* A request being worked on is not idleness; the clock is the last byte moved. */
-    if (c->running > 0)
+    /* A request being worked on, or a frame that we do not read on, is not idleness; the clock is
+     * the last byte moved. */
+    if (c->running > 0 || c->in_wait)
         c->active_ns = now;
     if (now - c->active_ns >= limit)
         conn_close(c, CLOSE_IDLE);

@@ -22,7 +22,7 @@
  * (CONN_PIN_BYTES of references each) cut. Whoever is alone goes on in the next turn at once.
  *
  * Limits: requests taken in and not answered, frame size, bytes of unfinished frames per shard (the
- * budget; a frame that does not fit waits, unread, and one is always admitted), bytes of answers
+ * budget; what does not fit waits, unread, and one frame is always admitted), bytes of answers
  * that wait for their reader (per connection, and per shard: beyond half of that budget a
  * connection that holds some starts no more, beyond all of it requests with bulky answers wait and
  * readers that have stalled for CONN_STALL_NS are closed, beyond twice of it everything waits),
@@ -42,14 +42,16 @@ struct conn;
 struct request;
 struct net_shard;
 
-#define CONN_REQUESTS_MAX   64U          /* started and not yet answered, per connection */
-#define CONN_QUANTUM_BYTES  (64U << 10)  /* of requests started in a turn, per connection */
-#define CONN_REQUEST_COST   1024U        /* bytes; a request's own, beside its frame's */
-#define CONN_HELD_BYTES     (256U << 10) /* of answers not sent: no further request starts */
-#define CONN_STALL_NS       2000000000U  /* a send that took longer, when memory is short */
-#define CONN_PINS_MAX       16U          /* references resolved for one send */
-#define CONN_PIN_BYTES      (256U << 10) /* resolved references in flight, per connection */
-#define CONN_KEEP_BLOCK_MIN (16U << 10)  /* a smaller piece of an unfinished frame is copied */
+#define CONN_REQUESTS_MAX   64U           /* started and not yet answered, per connection */
+#define CONN_QUANTUM_BYTES  (64U << 10)   /* of requests started in a turn, per connection */
+#define CONN_REQUEST_COST   1024U         /* bytes; a request's own, beside its frame's */
+#define CONN_HELD_BYTES     (256U << 10)  /* of answers not sent: no further request starts */
+#define CONN_STALL_NS       2000000000U   /* a send that took longer, when memory is short */
+#define CONN_AHEAD_BYTES    IO_BLOCK_SIZE /* what one receive may bring */
+#define CONN_FINISH_NS      20000000U     /* how long the finisher may bring nothing */
+#define CONN_PINS_MAX       16U           /* references resolved for one send */
+#define CONN_PIN_BYTES      (256U << 10)  /* resolved references in flight, per connection */
+#define CONN_KEEP_BLOCK_MIN (16U << 10)   /* a smaller piece of an unfinished frame is copied */
 #define REQUEST_ARENA_BYTES_MAX                                                                    \
     (256U << 20) /* decoding and answer; see frame_bytes_max for the frame */
 
@@ -219,6 +221,9 @@ struct net_shard {
     TAILQ_HEAD(, conn) waiting;
     uint32_t conn_count;
     uint64_t unfinished_bytes;
+    struct conn *finisher;   /* may go beyond the budget; NULL: nobody has to */
+    uint64_t finisher_bytes; /* of its frame, when that was looked at last */
+    struct timer finish;     /* set while there is one */
     uint64_t held_bytes;
     uint64_t rest_bytes; /* of all c->rest; starting requests makes them fewer */
     struct timer relief; /* set while memory is short */

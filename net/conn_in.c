@@ -3,10 +3,11 @@
  * Bytes in: receive blocks become frames, frames become requests. The pieces of the frame at the
  * front are in c->in_pieces; a piece is either part of a receive block (by reference) or of a copy.
  *
- * The budget counts the whole length of each unfinished frame from the moment its length is known,
- * so a frame that was admitted always finds room to finish. When it is used up, connections whose
- * next frame does not fit wait in line without reading; one unfinished frame is always admitted, so
- * the largest allowed frame gets through whatever the budget.
+ * The budget counts what has arrived of unfinished frames and one receive ahead: a length alone is
+ * a claim and costs nothing. When it is used up, connections that need more wait in line without
+ * reading, and the first in line, the finisher, goes beyond it until its frame is whole; so the
+ * largest allowed frame gets through whatever the budget. While others wait it is that only as long
+ * as it brings a receive's worth each CONN_FINISH_NS.
  */
 #include "io/mem.h"
 #include "net/conn_private.h"
@@ -85,40 +86,94 @@ static void add_by_copy(struct conn *c, const uint8_t *data, uint32_t len)
 
 /* ---- the budget ---- */
 
+static void budget_next(struct net_shard *net)
+{
+    struct conn *first = TAILQ_FIRST(&net->waiting);
+    if (first)
+        conn_step_later(first);
+}
+
+static void budget_leave_line(struct conn *c)
+{
+    if (!c->in_wait)
+        return;
+    c->in_wait = false;
+    TAILQ_REMOVE(&c->net->waiting, c, waiting);
+}
+
 static void budget_give_back(struct conn *c)
 {
     struct net_shard *net = c->net;
     must(net->unfinished_bytes >= c->reserved);
     net->unfinished_bytes -= c->reserved;
     c->reserved = 0;
-    struct conn *first = TAILQ_FIRST(&net->waiting);
-    if (first)
-        conn_step_later(first);
+    if (net->finisher == c) {
+        net->finisher = NULL;
+        timer_cancel(net->sh, &net->finish);
+    }
+    budget_next(net);
 }
 
-static bool budget_take(struct conn *c, uint32_t bytes)
+static void finish_watch(struct net_shard *net)
+{
+    net->finisher_bytes = net->finisher->in_bytes;
+    timer_set(net->sh, &net->finish, io_now_ns(net->sh->io) + CONN_FINISH_NS);
+}
+
+/* One that dawdles keeps what it was given and lines up again for more: nobody waits for it. */
+void conn_in_on_finish(struct shard *sh, struct timer *timer)
+{
+    struct net_shard *net = container_of(timer, struct net_shard, finish);
+    (void)sh;
+    if (TAILQ_EMPTY(&net->waiting) ||
+        net->finisher->in_bytes - net->finisher_bytes >= CONN_AHEAD_BYTES) {
+        finish_watch(net);
+        return;
+    }
+    net->finisher = NULL;
+    budget_next(net);
+}
+
+static bool budget_admits(struct conn *c, uint64_t bytes)
 {
     struct net_shard *net = c->net;
-    bool fits = net->unfinished_bytes == 0 ||
-                net->unfinished_bytes + bytes <= net->limits.unfinished_bytes_max;
-    bool my_turn = TAILQ_EMPTY(&net->waiting) || TAILQ_FIRST(&net->waiting) == c;
-    if (!fits || !my_turn) {
-        if (!c->in_wait) {
-            c->in_wait = true;
+    if (net->finisher == c)
+        return true;
+    if (!TAILQ_EMPTY(&net->waiting) && TAILQ_FIRST(&net->waiting) != c)
+        return false;
+    if (net->unfinished_bytes + bytes <= net->limits.unfinished_bytes_max)
+        return true;
+    if (net->finisher != NULL)
+        return false;
+    net->finisher = c;
+    finish_watch(net);
+    return true;
+}
+
+static bool budget_take(struct conn *c, uint64_t bytes)
+{
+    struct net_shard *net = c->net;
+    if (!budget_admits(c, bytes)) {
+        if (!c->in_wait)
             TAILQ_INSERT_TAIL(&net->waiting, c, waiting);
-        }
+        c->in_wait = true;
         return false;
     }
     if (c->in_wait) {
-        c->in_wait = false;
-        TAILQ_REMOVE(&net->waiting, c, waiting);
-        struct conn *next = TAILQ_FIRST(&net->waiting);
-        if (next)
-            conn_step_later(next);
+        budget_leave_line(c);
+        budget_next(net);
     }
     net->unfinished_bytes += bytes;
-    c->reserved = bytes;
+    c->reserved += bytes;
     return true;
+}
+
+/* For the receive that comes next. */
+static bool budget_suffices(struct conn *c)
+{
+    uint64_t whole = FRAME_PREFIX + (uint64_t)c->in_frame;
+    uint64_t need = min_u64(whole, c->in_bytes + CONN_AHEAD_BYTES);
+    return c->reserved >= need || budget_take(c, need - c->reserved);
 }
 
 /* ---- frames become requests ---- */
@@ -400,9 +455,7 @@ static bool may_read(struct conn *c)
         return false;
     if (c->request_count >= CONN_REQUESTS_MAX || c->rest)
         return false;
-    if (c->in_frame && c->reserved == 0)
-        return budget_take(c, c->in_frame);
-    return true;
+    return c->in_frame == 0 || budget_suffices(c);
 }
 
 void conn_in_read(struct conn *c)
@@ -416,10 +469,7 @@ void conn_in_read(struct conn *c)
 
 void conn_in_fini(struct conn *c)
 {
-    if (c->in_wait) {
-        c->in_wait = false;
-        TAILQ_REMOVE(&c->net->waiting, c, waiting);
-    }
+    budget_leave_line(c);
     rest_free(c);
     budget_give_back(c);
     for (uint32_t i = 0; i < c->in_count; i++)

@@ -24,6 +24,7 @@ void conn_in_rest(struct conn *c); /* takes in what had to wait */
 void conn_in_read(struct conn *c); /* arms a receive when the connection may read */
 void conn_in_forget(struct request *q);
 void conn_in_fini(struct conn *c);
+void conn_in_on_finish(struct shard *sh, struct timer *timer);
 
 /* conn_out.c */
 void conn_out_send(struct conn *c);

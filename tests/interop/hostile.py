@@ -44,8 +44,8 @@ class Watch:
         self.connection = wire.Connection(run.address)
         self.resident_bytes = run.broker.resident_bytes()
 
-    def round_trip(self, connection):
-        data = wire.batch([b'still here'])
+    def round_trip(self, connection, size=10):
+        data = wire.batch([b'still here'.ljust(size, b'.')])
         got = wire.produce(connection, self.topic, 0, data)
         check(got == (0, self.offset), f'produce answers {got}, offset {self.offset} was next')
         error, _, _, records = wire.fetch(connection, self.topic, 0, self.offset)
@@ -59,6 +59,7 @@ class Watch:
         self.round_trip(self.connection)
         with wire.Connection(self.run.address) as fresh:
             self.round_trip(fresh)
+            self.round_trip(fresh, 300_000)  # comes in several pieces
         took = time.monotonic() - begin
         check(took < 2, f'well-behaved clients waited {took:.1f} s')
 
@@ -233,6 +234,20 @@ def half_a_frame(run):
         one.socket.close()
     run.watch.look()
     for one in open_ones[100:]:
+        one.socket.close()
+
+
+def lengths_alone(run):
+    """The beginnings of the largest requests there may be: a length is a claim, and no memory is kept for it."""
+    start = wire.i32(100 << 20) + wire.header(wire.PRODUCE, 3, 1)
+    open_ones = [connect(run) for _ in range(100)]
+    for one in open_ones:
+        one.socket.sendall(start)
+    run.watch.look()
+    for one in open_ones:
+        one.socket.sendall(bytes(100_000))
+    run.watch.look()
+    for one in open_ones:
         one.socket.close()
 
 
@@ -705,7 +720,7 @@ def too_many(run):
 CASES = [(case.__name__.replace('_', '-'), case) for case in (
     truncated, truncated_header, oversized, negative_length, empty_frame, oversized_slowly, absurd_counts,
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
-    byte_by_byte, long_client_id, half_a_frame, silent_connections, never_reads, half_closed, reset_in_flight,
+    byte_by_byte, long_client_id, half_a_frame, lengths_alone, silent_connections, never_reads, half_closed, reset_in_flight,
     pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
     fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand,
     fat_sessions, odd_session_epochs, heavy_settings,

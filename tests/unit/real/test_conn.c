@@ -503,6 +503,41 @@ static void test_unfinished_frames_wait_for_the_budget(void **state)
     assert_int_equal(seen.unfinished_bytes, 0);
 }
 
+static void test_lengths_without_bytes_hold_up_nobody(void **state)
+{
+    (void)state;
+    /* The budget is 1 MiB: more than that is claimed, then sent in part, and not one more byte. */
+    enum { IDLERS = 3 };
+    int s[IDLERS];
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_ECHO, 3, 3000000);
+    int honest = dial();
+    for (int i = 0; i < IDLERS; i++) {
+        s[i] = dial();
+        put(s[i], bytes, 20);
+    }
+    usleep(20000);
+    put(honest, bytes, size);
+    expect_echo(honest, 3, 3000000);
+    for (int i = 0; i < IDLERS; i++)
+        put(s[i], bytes + 20, 400000);
+    usleep(20000);
+    put(honest, bytes, size); /* behind idlers who may go beyond the budget, each for a moment */
+    expect_echo(honest, 3, 3000000);
+    for (int i = 0; i < IDLERS; i++) /* they were not forgotten */
+        put(s[i], bytes + 400020, size - 400020);
+    for (int i = 0; i < IDLERS; i++) {
+        expect_echo(s[i], 3, 3000000);
+        close(s[i]);
+    }
+    close(honest);
+    free(bytes);
+    usleep(100000);
+    struct seen seen;
+    look(&seen);
+    assert_int_equal(seen.unfinished_bytes, 0);
+}
+
 static void test_limit_per_address(void **state)
 {
     (void)state;
@@ -572,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_half_closed_peer_gets_its_answers),
         cmocka_unit_test(test_bad_frames_close),
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
+        cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
         cmocka_unit_test(test_limit_per_address),
         cmocka_unit_test(test_idle_connections_close),
     };
