@@ -174,10 +174,10 @@ static const struct {
     const char *mutation;
     uint64_t seed;
 } found_by[] = {
-    {"bypass.ack_before_write", 866},       {"bypass.evicted_too_early", 760},
-    {"journal.mark_in_open_group", 642},    {"recovery.any_generation", 79},
-    {"recovery.swap_forgotten", 113},       {"segment.cut_without_copy", 822},
-    {"writer.forgotten_by_index_job", 154}, {"writer.unflushed_bytes", 531},
+    {"bypass.ack_before_write", 264},       {"bypass.evicted_too_early", 760},
+    {"journal.mark_in_open_group", 375},    {"recovery.any_generation", 59},
+    {"recovery.swap_forgotten", 371},       {"segment.cut_without_copy", 96},
+    {"writer.forgotten_by_index_job", 197}, {"writer.unflushed_bytes", 710},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)
