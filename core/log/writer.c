@@ -5,10 +5,10 @@
  * A log asks to be written (writer_want) when 128 KiB are flushed and not in its file, when it
  * rolled, when memory is short, or when a checkpoint runs. At the end of a turn, writes of up to
  * 256 KiB start straight from the tail blocks: at most WRITE_SLOTS per shard, one per log. Only
- * flushed bytes and, unless a checkpoint or a roll asks for the end, only whole blocks are written.
- * Where large appends went to the file directly (core/log/bypass.c), what is before them is written
- * as soon as it is flushed, and up to their wall only. A partial block goes out from a page of its
- * own, zero padded, because the tail block behind it is being appended to.
+ * flushed bytes and, unless a checkpoint, a roll or a truncation asks for the end, only whole
+ * blocks are written. Where large appends went to the file directly (core/log/bypass.c), what is
+ * before them is written as soon as it is flushed, and up to their wall only. A partial block goes
+ * out from a page of its own, zero padded, because the tail block behind it is being appended to.
  */
 #include "core/log/log_inside.h"
 
