@@ -45,6 +45,8 @@ struct recovery_log {
     uint64_t change;              /* what the entry covered */
     struct log_place covered;     /* the entry's flushed place */
     struct log_place covered_end; /* and its end */
+    struct log_place later_cut;   /* the lowest place that a record truncates to */
+    int64_t later_start;          /* what the log lets go of in the end: all below */
     bool files_changed;           /* how many files there are is not what the entry counted */
     struct log_anchors anchors;
     char *directory;
@@ -90,7 +92,19 @@ bool recovery_swap_finish(struct fs *fs, const char *directory, const struct swa
 /* A name that only a running broker has a use for. */
 bool recovery_is_left_over(const char *name);
 
-/* core/log/recovery_apply.c: one log's records, physically and logically; then its files are
+/* core/log/recovery_reach.c. Before any record is put in place, with the records in order and
+ * later_cut and later_start known: do the files hold what no journal holds? */
+bool recovery_reaches(struct fs *fs, const struct recovery_log *log, struct log_error *error);
+bool recovery_refuse_missing(struct log_error *error, const char *path, uint64_t size);
+bool recovery_refuse_short(struct log_error *error, const char *path, uint64_t length,
+                           uint64_t size);
+
+/* core/log/recovery_apply.c: the caller's to mem_free(). */
+char *recovery_segment_path(const struct recovery_log *log, int64_t base);
+/* How far a record's bytes in this segment still belong to the log. */
+uint32_t recovery_record_limit(struct fs *fs, const struct recovery_log *log,
+                               const struct recovery_record *record, int64_t base);
+/* One log's records, physically and logically; then its files are
  * checked, cut and synced. */
 bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
                          struct recovery_log *log);

@@ -40,7 +40,7 @@ struct apply {
     bool ended;   /* an extent was not whole */
 };
 
-static char *apply_path(const struct recovery_log *log, int64_t base)
+char *recovery_segment_path(const struct recovery_log *log, int64_t base)
 {
     size_t size = strlen(log->directory) + 32;
     char *path = mem_alloc(size);
@@ -80,7 +80,7 @@ static bool apply_open(struct apply *ap, int64_t base, bool create)
         return true;
     if (!apply_close(ap))
         return false;
-    char *path = apply_path(ap->log, base);
+    char *path = recovery_segment_path(ap->log, base);
     int result = fs_open(ap->fs, path, FS_WRITE | (create ? FS_CREATE : 0));
     if (result < 0)
         (void)log_refuse_io(ap->error, "open", path, result);
@@ -124,24 +124,24 @@ static bool apply_damaged(struct apply *ap, const struct recovery_record *record
 /* ---- append ---- */
 
 /* How far a record's bytes in this segment still belong to the log. */
-static uint32_t apply_limit(const struct apply *ap, const struct recovery_record *record,
-                            int64_t base)
+uint32_t recovery_record_limit(struct fs *fs, const struct recovery_log *log,
+                               const struct recovery_record *record, int64_t base)
 {
-    const struct checkpoint_entry *entry = &ap->log->entry;
+    const struct checkpoint_entry *entry = &log->entry;
     uint32_t limit = 0;
-    if (record->change > ap->log->change) {
+    if (record->change > log->change) {
         limit = UINT32_MAX;
-    } else if (base == ap->log->covered.segment_base) {
-        limit = ap->log->covered.position;
-    } else if (base == ap->log->covered_end.segment_base) {
-        limit = ap->log->covered_end.position; /* a batch that rolled was partly journaled */
+    } else if (base == log->covered.segment_base) {
+        limit = log->covered.position;
+    } else if (base == log->covered_end.segment_base) {
+        limit = log->covered_end.position; /* a batch that rolled was partly journaled */
     } else {
         for (uint32_t i = 0; i < entry->open_count; i++) {
             if (entry->open[i].segment_base == base)
                 limit = entry->open[i].position;
         }
     }
-    if (fs_mutation(ap->fs, "recovery.dropped_bytes_again"))
+    if (fs_mutation(fs, "recovery.dropped_bytes_again"))
         return limit;
     if (base > record->cut.segment_base)
         return 0;
@@ -152,7 +152,7 @@ static uint32_t apply_limit(const struct apply *ap, const struct recovery_record
 static bool apply_bytes(struct apply *ap, const struct recovery_record *record, int64_t base,
                         uint32_t position, const uint8_t *bytes, uint32_t count)
 {
-    uint32_t limit = apply_limit(ap, record, base);
+    uint32_t limit = recovery_record_limit(ap->fs, ap->log, record, base);
     if (position >= limit || count == 0)
         return true;
     count = (uint32_t)min_u64(count, limit - position);
@@ -230,7 +230,7 @@ static bool apply_append(struct apply *ap, const struct recovery_record *record)
 /* Are the inner bytes in the segment? */
 static int64_t extent_check(struct apply *ap, const struct journal_extent *extent, bool *whole)
 {
-    char *path = apply_path(ap->log, extent->append.segment_base);
+    char *path = recovery_segment_path(ap->log, extent->append.segment_base);
     int64_t result = fs_open(ap->fs, path, FS_READ);
     mem_free(path);
     *whole = false;
@@ -328,7 +328,7 @@ static bool apply_drop_above(struct apply *ap, const struct recovery_record *tru
         int64_t found = segment_name_base(list.names[i]);
         if (found <= base || apply_is_new(ap, truncation, found))
             continue;
-        char *path = apply_path(ap->log, found);
+        char *path = recovery_segment_path(ap->log, found);
         result = fs_unlink(fs, path);
         mem_free(path);
     }
@@ -470,6 +470,10 @@ static void apply_look_back(struct recovery_log *log)
             (place.segment_base == cut.segment_base && place.position < cut.position))
             cut = place;
     }
+    log->later_cut = cut;
+    log->later_start = max_i64(start, log->entry.start_offset);
+    if (log->entry.swap.count > 0)
+        log->later_start = max_i64(log->later_start, log->entry.swap.end_offset);
 }
 
 static bool apply_records(struct apply *ap)
@@ -495,6 +499,7 @@ static bool apply_records(struct apply *ap)
     uint64_t next = log->records[0].change;
     if (good && next > log->change + 1)
         good = apply_damaged(ap, &log->records[0], "records before it are missing");
+    good = good && recovery_reaches(ap->fs, log, ap->error);
     for (uint32_t i = 0; good && i < log->record_count; i++, next++) {
         const struct recovery_record *record = &log->records[i];
         if (record->change != next)
@@ -573,10 +578,7 @@ static int64_t settle_size(struct apply *ap, int file, const char *path, uint32_
 {
     int64_t result = fs_size(ap->fs, file);
     if (result >= 0 && result < (int64_t)size) {
-        (void)log_refuse(ap->error, LOG_ERROR_DAMAGED,
-                         "%s is damaged: it ends at %lld, but %u bytes were acknowledged; restore "
-                         "it from a replica or a copy",
-                         path, (long long)result, size);
+        (void)recovery_refuse_short(ap->error, path, (uint64_t)result, size);
         return -EIO;
     }
     *length = min_u64((uint64_t)max_i64(result, 0), round_up(size, FS_BLOCK));
@@ -590,17 +592,14 @@ static int64_t settle_size(struct apply *ap, int file, const char *path, uint32_
 
 static bool settle_cut(struct apply *ap, int64_t base, uint32_t size)
 {
-    char *path = apply_path(ap->log, base);
+    char *path = recovery_segment_path(ap->log, base);
     int64_t result = fs_open(ap->fs, path, FS_WRITE | FS_DIRECT);
     uint64_t length = 0;
     bool good = true;
     if (result == -ENOENT && size == 0) {
         result = 0; /* nothing was ever written */
     } else if (result == -ENOENT) {
-        good = log_refuse(ap->error, LOG_ERROR_DAMAGED,
-                          "%s is missing, but %u bytes of it were acknowledged; restore it from a "
-                          "replica or a copy",
-                          path, size);
+        good = recovery_refuse_missing(ap->error, path, size);
     } else if (result >= 0) {
         int file = (int)result;
         result = settle_size(ap, file, path, size, &length);
@@ -670,7 +669,7 @@ static bool settle_file(struct apply *ap, int64_t base)
 {
     struct fs *fs = ap->fs;
     struct recovery_log *log = ap->log;
-    char *path = apply_path(log, base);
+    char *path = recovery_segment_path(log, base);
     int64_t result;
     if (base > log->entry.end.segment_base) {
         result = fs_unlink(fs, path);

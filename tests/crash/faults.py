@@ -308,6 +308,47 @@ def segment_cut(run, folder):
     return first_line(text)
 
 
+def large_batches(victim, numbers):
+    """They go to the segment alone; the journal has but their edges."""
+    with wire.Connection(victim.address) as connection:
+        for number in numbers:
+            got = wire.produce(connection, TOPIC, 0, wire.batch([marker(number) + os.urandom(300_000)]))
+            check(got == (0, number), f'Produce answers {wire.name_of(got[0])}')
+
+
+def segment_gone(run, folder):
+    """After kill -9, what the journal has no copy of is missed at once: a segment that went, or ends too early, with
+    its extents in the journal or already in a checkpoint."""
+    victim = run.victim(folder, os.path.join(folder, 'data'))
+    victim.start()
+    create(victim)
+    large_batches(victim, range(5))
+    victim.kill()
+    path, _ = file_with(victim.data_dir, '0' * 20, '.log', marker(0))
+    kept, size = path + '.kept', os.path.getsize(path)
+    count = 5
+    for covered in (False, True):
+        os.rename(path, kept)
+        _, text = victim.refused()
+        says(text, re.escape(path), 'is missing', 'restore')
+        check(not os.path.exists(path), 'the refused start has made the file anew')
+        with open(kept, 'rb') as whole, open(path, 'wb') as part:
+            part.write(whole.read(size // 2))
+        _, cut_text = victim.refused()
+        says(cut_text, re.escape(path), r'ends at \d+', 'restore')
+        os.rename(kept, path)
+        victim.start()
+        check(read_count(victim) == count, 'with the right file, records are missing')
+        if covered:
+            victim.kill()
+            return first_line(text)
+        large_batches(victim, range(5, 8))
+        time.sleep(12)  # a checkpoint, 5 s after its first record
+        write(victim, range(8, 10))
+        victim.kill()
+        count = 10
+
+
 # --- a full disk ---------------------------------------------------------------------------------------------------
 
 def fill(victim, wait_s, written=0):
@@ -390,4 +431,4 @@ CASES = [('kafka-directory', kafka_directory), ('read-only', read_only), ('same-
          ('same-port', same_port), ('journal-bit', journal_bit), ('journal-tail', journal_tail),
          ('journal-gone', journal_gone),
          ('segment-bit', segment_bit), ('segment-bit-cold', segment_bit_cold),
-         ('segment-cut', segment_cut), ('full-disk', full_disk)]
+         ('segment-cut', segment_cut), ('segment-gone', segment_gone), ('full-disk', full_disk)]
