@@ -48,7 +48,7 @@ struct net_shard;
 #define CONN_HELD_BYTES     (256U << 10)  /* of answers not sent: no further request starts */
 #define CONN_STALL_NS       2000000000U   /* a send that took longer, when memory is short */
 #define CONN_AHEAD_BYTES    IO_BLOCK_SIZE /* what one receive may bring */
-#define CONN_FINISH_NS      20000000U     /* how long the finisher may bring nothing */
+#define CONN_FINISH_NS      20000000U     /* how long it may bring less than a receive's worth */
 #define CONN_PINS_MAX       16U           /* references resolved for one send */
 #define CONN_PIN_BYTES      (256U << 10)  /* resolved references in flight, per connection */
 #define CONN_KEEP_BLOCK_MIN (16U << 10)   /* a smaller piece of an unfinished frame is copied */
