@@ -233,12 +233,8 @@ int cmd_generate_man(struct invocation *inv)
     print_options((struct option_set){NULL, remote_options, remote_option_count});
     printf(".SH OPTIONS OF ALL COMMANDS\n");
     print_options((struct option_set){NULL, common_options, common_option_count});
-    printf(".SH EXIT STATUS\n"
-           "0: done. 1: failed. 2: used wrongly. 3: no broker there, or no answer in time. 4: some "
-           "items failed. 5: not found, or there already. 10: the broker is not healthy. 11: of "
-           "bench: the generator was the limit, a claim does not hold, or B is worse than A. 12: "
-           "records were lost, doubled or out of order. 20: the machine refuses io_uring. 21: the "
-           "data directory is in use, foreign, newer or damaged. "
-           "130: interrupted.\n");
+    printf(".SH EXIT STATUS\n");
+    for (uint32_t i = 0; i < exit_meaning_count; i++)
+        printf(".TP\n.B %d\n%s.\n", exit_meanings[i].code, exit_meanings[i].meaning);
     return EXIT_OK;
 }

@@ -16,21 +16,31 @@
 
 #include <stdio.h>
 
-/* What scripts see. */
-enum exit_code {
-    EXIT_OK = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_UNREACHABLE = 3,   /* no broker there, or it did not answer in time */
-    EXIT_PARTLY = 4,        /* some items failed */
-    EXIT_PRESENCE = 5,      /* not found, or there already */
-    EXIT_UNHEALTHY = 10,    /* the broker does not serve, or not as it should */
-    EXIT_INVALID = 11,      /* of bench: the generator was the limit, or B is worse than A */
-    EXIT_VERIFY = 12,       /* records were lost, doubled or out of order */
-    EXIT_REFUSED_IO = 20,   /* the machine refuses io_uring */
-    EXIT_REFUSED_DATA = 21, /* the data directory is in use, foreign, newer or damaged */
-    EXIT_INTERRUPTED = 130,
+/* What scripts see, and what the help and the manual say of it. */
+#define EXIT_CODES(X)                                                                              \
+    X(OK, 0, "done")                                                                               \
+    X(FAILED, 1, "failed")                                                                         \
+    X(USAGE, 2, "used wrongly, or a setting that is none")                                         \
+    X(UNREACHABLE, 3, "no broker there, or no answer in time")                                     \
+    X(PARTLY, 4, "some items failed")                                                              \
+    X(PRESENCE, 5, "not found, or there already")                                                  \
+    X(UNHEALTHY, 10, "the broker does not serve, or not as it should")                             \
+    X(INVALID, 11, "of bench: the generator was the limit, a claim does not hold, or B is worse")  \
+    X(VERIFY, 12, "records were lost, doubled or out of order")                                    \
+    X(REFUSED_IO, 20, "the machine refuses io_uring")                                              \
+    X(REFUSED_DATA, 21, "the data directory is in use, not usable, foreign, newer or damaged")     \
+    X(INTERRUPTED, 130, "interrupted")
+
+#define EXIT_CODE(name, number, meaning) EXIT_##name = (number),
+enum exit_code { EXIT_CODES(EXIT_CODE) };
+#undef EXIT_CODE
+
+struct exit_meaning {
+    enum exit_code code;
+    const char *meaning;
 };
+extern const struct exit_meaning exit_meanings[]; /* all of them, in order */
+extern const uint32_t exit_meaning_count;
 
 struct invocation;
 

@@ -10,6 +10,11 @@
     .more_title = (title), .more_options = (array), .more_option_count = array_count(array)
 #define ANY_NUMBER UINT32_MAX
 
+#define MEANING(name, number, meaning) {EXIT_##name, meaning},
+const struct exit_meaning exit_meanings[] = {EXIT_CODES(MEANING)};
+#undef MEANING
+const uint32_t exit_meaning_count = array_count(exit_meanings);
+
 const struct command_option common_options[] = {
     {'q', "quiet", NULL, NULL, "leave out everything that is not asked for", NULL},
     {'v', "verbose", NULL, NULL, "say more", NULL},

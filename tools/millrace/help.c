@@ -107,10 +107,9 @@ void help_all(FILE *to)
           "  echo hello | millrace produce demo      one record\n"
           "  millrace consume demo -n 1              and back\n"
           "\n"
-          "exit codes: 0 done, 1 failed, 2 usage, 3 broker unreachable or too slow, 4 some items\n"
-          "failed, 5 not found or there already, 11 a load that the generator limited, 12 records\n"
-          "lost or doubled, 20 io_uring refused, 21 data directory refused\n"
-          "\n"
-          "millrace COMMAND --help tells more, with examples.\n",
+          "exit codes:\n",
           to);
+    for (uint32_t i = 0; i < exit_meaning_count; i++)
+        fprintf(to, "  %-3d  %s\n", exit_meanings[i].code, exit_meanings[i].meaning);
+    fputs("\nmillrace COMMAND --help tells more, with examples.\n", to);
 }
