@@ -97,6 +97,20 @@ static bool is_ipv4_ipv6_pair(const struct address *a, const struct address *b)
            (a->kind == ADDRESS_IPV6 && b->kind == ADDRESS_IPV4);
 }
 
+/* Kafka wants names, too: brokers find each other's listeners by them. */
+static bool refuse_twin(const struct listener *listener, struct listener_error *error)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    return refuse(
+        error,
+        "listeners: the name %s stands twice; only an IPv4 and an IPv6 address on the same port "
+        "may share a name. Give this one a name of its own, %.16s2://%.128s, and say what it "
+        "speaks: "
+        "listener.security.protocol.map=%s:PLAINTEXT,%.16s2:PLAINTEXT (--override sets that, too)",
+        listener->name, listener->name, address_print(&listener->bind, text), listener->name,
+        listener->name);
+}
+
 static bool check_against_others(const struct listener_set *set, const struct listener *listener,
                                  struct listener_error *error)
 {
@@ -105,11 +119,7 @@ static bool check_against_others(const struct listener_set *set, const struct li
         const struct listener *other = &set->listener[i];
         bool pair = is_ipv4_ipv6_pair(bind, &other->bind);
         if (strcmp(listener->name, other->name) == 0 && !(pair && bind->port == other->bind.port))
-            return refuse(
-                error,
-                "listeners: the name %s stands twice; only an IPv4 and an IPv6 address on "
-                "the same port may share a name",
-                listener->name);
+            return refuse_twin(listener, error);
         if (bind->port != 0 && bind->port == other->bind.port && !pair)
             return refuse(
                 error,
@@ -153,7 +163,8 @@ static bool advertise(struct listener_set *set, const char *name, const struct a
         if (strcmp(listener->name, name) != 0)
             continue;
         if (listener->advertised_is_explicit)
-            return refuse(error, "advertised.listeners: the name %s stands twice", name);
+            return refuse(error, "advertised.listeners: the name %s stands twice; keep one of them",
+                          name);
         listener->advertised = *address;
         known = true;
     }

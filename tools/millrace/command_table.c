@@ -44,7 +44,7 @@ static const struct command_option start_options[] = {
     {0, "data-dir", "DIR", NULL, "where the data lives (log.dirs; default: ./millrace-data)", NULL},
     {0, "listen", "HOST:PORT", NULL,
      "where clients connect (listeners; default: 127.0.0.1:9092 and [::1]:9092); port 0 takes a "
-     "free one; may be repeated",
+     "free one; may be repeated, as NAME://HOST:PORT with different names",
      NULL},
     {0, "advertise", "HOST:PORT", NULL, "what clients are told (advertised.listeners)", NULL},
     {0, "cores", "N|LIST", NULL,

@@ -101,6 +101,16 @@ static void test_refuses(void **state)
     check_refused(text_of("PLAINTEXT://h", NULL), "has no port");
     check_refused(text_of("PLAINTEXT://h:1,PLAINTEXT://h:2", NULL), "name PLAINTEXT stands twice");
     check_refused(text_of("PLAINTEXT://127.0.0.1:1,PLAINTEXT://[::1]:2", NULL), "stands twice");
+    /* What is said to be written instead is taken. */
+    check_refused(text_of("PLAINTEXT://10.0.0.1:1,PLAINTEXT://10.0.0.2:2", NULL),
+                  "PLAINTEXT2://10.0.0.2:2, and say what it speaks: "
+                  "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PLAINTEXT2:PLAINTEXT (");
+    struct listener_text named = text_of("PLAINTEXT://10.0.0.1:1,PLAINTEXT2://10.0.0.2:2", NULL);
+    named.protocols = "PLAINTEXT:PLAINTEXT,PLAINTEXT2:PLAINTEXT";
+    struct listener_set named_set;
+    struct listener_error none;
+    assert_true(listener_set_parse(&named_set, &named, &none));
+    assert_int_equal(named_set.count, 2);
     check_refused(text_of("INTERNAL://h:1,EXTERNAL://h:1", NULL), "share port 1");
     check_refused(text_of("SSL://h:1", NULL), "asks for SSL");
     check_refused(text_of("OTHER://h:1", NULL), "add OTHER:PLAINTEXT");
