@@ -98,7 +98,40 @@ static bool is_refused(const struct conf_key *key, const char *text)
            (key->fallback == NULL || strcmp(text, key->fallback) != 0);
 }
 
-static void take(struct conf *conf, const struct given *given)
+static void place_of(const struct conf_input *input, enum conf_origin origin, uint32_t line,
+                     char *place, size_t size)
+{
+    if (origin == CONF_FROM_FILE)
+        (void)snprintf(place, size, "%.80s:%u", input->file_name, line);
+    else
+        (void)snprintf(place, size, "%s",
+                       origin == CONF_FROM_OVERRIDE ? "--override" : "command line");
+}
+
+/* Where the value that counts comes from is said when another one was given, too. */
+static void report_replaced(struct conf *conf, const struct conf_input *input,
+                            const struct given *given, const struct conf_key *key, const char *text)
+{
+    const struct conf_setting *old = &conf->set[conf_index(key)];
+    char place[96];
+    if (old->text == NULL)
+        return;
+    if (old->origin == given->origin) {
+        if (given->origin == CONF_FROM_FILE)
+            conf_report(conf, CONF_WARN, key->class, key, "%s: %s replaces its value of line %u",
+                        given->place, given->name, old->line);
+        return;
+    }
+    if (strcmp(old->text, text) == 0)
+        return;
+    bool hidden = key->kind == CONF_PASSWORD;
+    place_of(input, old->origin, old->line, place, sizeof(place));
+    conf_report(conf, CONF_INFO, key->class, key, "%s: %s=%.128s replaces %.128s (%s)",
+                given->place, key->name, hidden ? "(hidden)" : text,
+                hidden ? "(hidden)" : old->text, place);
+}
+
+static void take(struct conf *conf, const struct conf_input *input, const struct given *given)
 {
     const struct conf_key *key = find_given(given->name);
     if (key == NULL) {
@@ -115,21 +148,9 @@ static void take(struct conf *conf, const struct given *given)
         conf_report(conf, CONF_ERROR, CONF_REFUSED, key, "%s: %s is set. %s", given->place,
                     key->name, key->doc);
     struct conf_setting *set = &conf->set[conf_index(key)];
-    if (set->text != NULL && set->origin == given->origin && given->origin == CONF_FROM_FILE)
-        conf_report(conf, CONF_WARN, key->class, key, "%s: %s replaces its value of line %u",
-                    given->place, given->name, set->line);
+    report_replaced(conf, input, given, key, text);
     mem_free(set->text);
     *set = (struct conf_setting){text, given->line, (uint8_t)given->origin};
-}
-
-static void place_of(const struct conf_input *input, enum conf_origin origin, uint32_t line,
-                     char *place, size_t size)
-{
-    if (origin == CONF_FROM_FILE)
-        (void)snprintf(place, size, "%.80s:%u", input->file_name, line);
-    else
-        (void)snprintf(place, size, "%s",
-                       origin == CONF_FROM_OVERRIDE ? "--override" : "command line");
 }
 
 static void take_file(struct conf *conf, const struct conf_input *input)
@@ -145,7 +166,7 @@ static void take_file(struct conf *conf, const struct conf_input *input)
         const struct property *entry = &properties.entry[i];
         struct given given = {entry->key, entry->value, CONF_FROM_FILE, entry->line, ""};
         place_of(input, given.origin, given.line, given.place, sizeof(given.place));
-        take(conf, &given);
+        take(conf, input, &given);
     }
     properties_fini(&properties);
 }
@@ -159,7 +180,7 @@ static void take_assignments(struct conf *conf, const struct conf_input *input,
     for (uint32_t i = 0; i < count; i++) {
         struct given given = {list[i].name, list[i].value, origin, 0, ""};
         place_of(input, origin, 0, given.place, sizeof(given.place));
-        take(conf, &given);
+        take(conf, input, &given);
     }
 }
 
@@ -277,6 +298,34 @@ static void check_listeners(struct conf *conf, const struct conf_input *input)
 
 /* ---- the report ---- */
 
+/* The key that has taken an older one's place, when it is set: then the older one is silent. */
+static const struct conf_key *newer_that_is_set(const struct conf *conf, const struct conf_key *key)
+{
+    for (uint16_t i = 0; i < conf_key_count; i++)
+        if (conf_keys[i].scope == CONF_BROKER && conf->set[i].text != NULL &&
+            strcmp(conf_keys[i].twins, key->name) == 0)
+            return &conf_keys[i];
+    return NULL;
+}
+
+static void report_mapped(struct conf *conf, const struct conf_input *input,
+                          const struct conf_key *key, const char *place)
+{
+    const char *text = conf->set[conf_index(key)].text;
+    const struct conf_key *newer = newer_that_is_set(conf, key);
+    if (newer == NULL) {
+        conf_report(conf, CONF_INFO, key->class, key, "%s: %s=%.128s: %s", place, key->name, text,
+                    key->doc);
+        return;
+    }
+    const struct conf_setting *set = &conf->set[conf_index(newer)];
+    char newer_place[96];
+    place_of(input, set->origin, set->line, newer_place, sizeof(newer_place));
+    conf_report(conf, CONF_INFO, key->class, key,
+                "%s: %s=%.128s is not used: %s=%.128s is set (%s)", place, key->name, text,
+                newer->name, set->text, newer_place);
+}
+
 static void report_setting(struct conf *conf, const struct conf_input *input,
                            const struct conf_key *key)
 {
@@ -286,8 +335,7 @@ static void report_setting(struct conf *conf, const struct conf_input *input,
     const char *text = key->kind == CONF_PASSWORD ? "(hidden)" : set->text;
     switch ((enum conf_class)key->class) {
     case CONF_MAPPED:
-        conf_report(conf, CONF_INFO, key->class, key, "%s: %s=%.128s: %s", place, key->name, text,
-                    key->doc);
+        report_mapped(conf, input, key, place);
         break;
     case CONF_PLANNED:
         conf_report(conf, CONF_DETAIL, key->class, key,

@@ -129,6 +129,8 @@ static bool hex4(const char *at, const char *end, uint32_t *value)
     return true;
 }
 
+#define WRITE_INSTEAD "; write \\\\ for a backslash, or four hex digits of a UTF-16 unit behind \\u"
+
 static void put_utf8(struct reader *reader, uint32_t rune)
 {
     if (rune < 0x80) {
@@ -153,19 +155,22 @@ static bool put_unicode(struct reader *reader, const char **at, const char *end)
 {
     uint32_t rune = 0;
     if (!hex4(*at, end, &rune))
-        return refuse(reader, reader->logical_line, "\\u must be followed by four hex digits");
+        return refuse(reader, reader->logical_line,
+                      "\\u must be followed by four hex digits" WRITE_INSTEAD);
     *at += 4;
     if (rune >= 0xd800 && rune < 0xdc00) {
         uint32_t low = 0;
         if (end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u' || !hex4(*at + 2, end, &low) ||
             low < 0xdc00 || low > 0xdfff)
-            return refuse(reader, reader->logical_line, "\\u%04x is half a character", rune);
+            return refuse(reader, reader->logical_line, "\\u%04x is half a character" WRITE_INSTEAD,
+                          rune);
         *at += 6;
         rune = 0x10000 + ((rune - 0xd800) << 10) + (low - 0xdc00);
     } else if (rune >= 0xdc00 && rune < 0xe000) {
-        return refuse(reader, reader->logical_line, "\\u%04x is half a character", rune);
+        return refuse(reader, reader->logical_line, "\\u%04x is half a character" WRITE_INSTEAD,
+                      rune);
     } else if (rune == 0) {
-        return refuse(reader, reader->logical_line, "\\u0000 is not allowed");
+        return refuse(reader, reader->logical_line, "\\u0000 is not allowed" WRITE_INSTEAD);
     }
     put_utf8(reader, rune);
     return true;
@@ -222,10 +227,13 @@ static bool split_entry(struct reader *reader, struct property *entry)
         !put_text(reader, value, end, &entry->value))
         return false;
     if (strlen(entry->key) > PROPERTY_KEY_LEN_MAX)
-        return refuse(reader, entry->line, "the key is longer than %d bytes", PROPERTY_KEY_LEN_MAX);
+        return refuse(
+            reader, entry->line,
+            "the key is longer than %d bytes; is this a properties file, a line KEY=VALUE?",
+            PROPERTY_KEY_LEN_MAX);
     if (strlen(entry->value) > PROPERTY_VALUE_LEN_MAX)
-        return refuse(reader, entry->line, "the value of %.64s is longer than %d bytes", entry->key,
-                      PROPERTY_VALUE_LEN_MAX);
+        return refuse(reader, entry->line, "the value of %.64s is longer than %d bytes; shorten it",
+                      entry->key, PROPERTY_VALUE_LEN_MAX);
     return true;
 }
 
@@ -253,9 +261,11 @@ bool properties_read(struct properties *properties, const char *data, size_t len
     struct reader reader = {.data = data, .len = len, .line = 1, .error = error};
     *properties = (struct properties){0};
     if (len > PROPERTIES_SIZE_BYTES_MAX)
-        return refuse(&reader, 0, "the file is larger than %d bytes", PROPERTIES_SIZE_BYTES_MAX);
+        return refuse(&reader, 0, "the file is larger than %d bytes; is it a properties file?",
+                      PROPERTIES_SIZE_BYTES_MAX);
     if (len > 0 && memchr(data, '\0', len) != NULL)
-        return refuse(&reader, 0, "the file holds NUL bytes: it is not a text file");
+        return refuse(&reader, 0,
+                      "the file holds NUL bytes: it is not a text file; name a properties file");
 
     /* An entry costs two NULs and at least one byte of the file, its line end included. */
     properties->text = mem_alloc(2 * len + 2);

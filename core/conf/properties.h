@@ -35,8 +35,8 @@ struct properties {
 };
 
 struct properties_error {
-    uint32_t line; /* 0: the file as a whole */
-    char text[160];
+    uint32_t line;  /* 0: the file as a whole */
+    char text[256]; /* what is wrong, and what to write instead */
 };
 
 /* False: *error says what is wrong, and there is nothing to fini. */

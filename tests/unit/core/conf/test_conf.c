@@ -268,8 +268,27 @@ static void test_order_of_sources(void **state)
     assert_int_equal(conf.broker.node_id, 5);
     check_line(CONF_DETAIL, "server.properties:2: millrace.memory=1G");
     check_line(CONF_DETAIL, "--override: num.partitions=4");
-    check_line(CONF_DETAIL, "command line: log.dirs=/c");
+    check_line(CONF_INFO, "--override: num.partitions=3 replaces 2 (server.properties:1)");
+    check_line(CONF_INFO, "--override: log.dirs=/b replaces /a (server.properties:3)");
+    check_line(CONF_INFO, "command line: log.dirs=/c replaces /b (--override)");
     check_line(CONF_INFO, "server.properties:4: broker.id=5: The older name of node.id");
+    conf_fini(&conf);
+}
+
+static void test_older_name_beside_the_newer(void **state)
+{
+    (void)state;
+    const char *file = "log.dir=/old\n";
+    const struct conf_assignment flag[] = {{"log.dirs", "/c"}};
+    struct conf_input input = {.file_name = "server.properties",
+                               .file = file,
+                               .file_len = strlen(file),
+                               .flag = flag,
+                               .flag_count = array_count(flag)};
+    assert_true(conf_load(&conf, &input));
+    assert_string_equal(conf.broker.log_dirs, "/c");
+    check_line(CONF_INFO,
+               "server.properties:1: log.dir=/old is not used: log.dirs=/c is set (command line)");
     conf_fini(&conf);
 }
 
@@ -304,6 +323,8 @@ static void test_mistakes(void **state)
     (void)state;
     check_refused("num.partitions=0", "f:1: num.partitions: \"0\" is not valid");
     check_refused("a=\\u12", "f:1: \\u must be followed");
+    check_refused("a=\\u12", "write \\\\ for a backslash");
+    check_refused("a=\\ud800", "write \\\\ for a backslash");
     check_refused("node.id=1\nbroker.id=2", "differently");
     check_refused("log.dirs=", "log.dirs is empty");
     check_refused("log.dirs=/a,/a", "names /a twice");
@@ -469,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_cores),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_order_of_sources),
+        cmocka_unit_test(test_older_name_beside_the_newer),
         cmocka_unit_test(test_twins_give_topic_defaults),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_harmless),
