@@ -28,5 +28,5 @@ struct log_error {
 /* Fills *error and returns false, so that a refusal is one line. */
 bool log_refuse(struct log_error *error, enum log_error_kind kind, const char *format, ...)
     printf_like(3, 4);
-/* The same for a failed system call: "cannot <verb> <path>: <reason>". */
+/* The same for a failed system call: "cannot <verb> <path>: <reason>; <next step>". */
 bool log_refuse_io(struct log_error *error, const char *verb, const char *path, int64_t result);

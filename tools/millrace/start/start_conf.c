@@ -78,23 +78,32 @@ static bool take_flags(struct start *st)
 
 /* ---- the file ---- */
 
+/* Says why the file cannot be read, and what to do; false. */
+static bool refuse_file(const struct start *st, int error)
+{
+    const char *next = error == ENOENT ? "name a file that is there, or none: the defaults will do"
+                       : error == EACCES ? "let the user who starts the broker read it"
+                       : error == EISDIR
+                           ? "name the file in it: server.properties"
+                           : "mend what keeps it from being read, or name another file";
+    complain(st->inv, "cannot read %s: %s; %s", st->file_name, strerror(error), next);
+    return false;
+}
+
 static bool read_file(struct start *st)
 {
     FILE *in = fopen(st->file_name, "rb");
-    if (!in) {
-        complain(st->inv, "cannot read %s: %s", st->file_name, strerror(errno));
-        return false;
-    }
+    if (!in)
+        return refuse_file(st, errno);
     st->file = mem_alloc(PROPERTIES_MAX + 1);
     st->file_len = fread(st->file, 1, PROPERTIES_MAX + 1, in);
     int error = ferror(in) ? errno : 0;
-    bool whole = error == 0 && st->file_len <= PROPERTIES_MAX;
     (void)fclose(in);
     if (error != 0)
-        complain(st->inv, "cannot read %s: %s", st->file_name, strerror(error));
-    else if (!whole)
+        return refuse_file(st, error);
+    if (st->file_len > PROPERTIES_MAX)
         complain(st->inv, "%s is larger than 1 MiB; is it a properties file?", st->file_name);
-    return whole;
+    return st->file_len <= PROPERTIES_MAX;
 }
 
 static void print_report(const struct start *st)
@@ -114,7 +123,7 @@ static int load_conf(struct start *st)
     if (!take_flags(st))
         return EXIT_USAGE;
     if (st->file_name && !read_file(st))
-        return EXIT_FAILED;
+        return EXIT_USAGE; /* a supervisor need not try again, as with what is written in it */
     if (gethostname(st->hostname, sizeof(st->hostname) - 1) < 0)
         snprintf(st->hostname, sizeof(st->hostname), "localhost");
     const struct conf_input input = {
@@ -143,8 +152,10 @@ static bool resolve_listeners(struct start *st)
         struct addrinfo *found;
         int error = getaddrinfo(bind->host, NULL, &hints, &found);
         if (error) {
-            complain(st->inv, "listeners: cannot look up '%s': %s", bind->host,
-                     gai_strerror(error));
+            complain(st->inv,
+                     "listeners: cannot look up '%s': %s; write an address of this machine, or add "
+                     "the name to /etc/hosts",
+                     bind->host, gai_strerror(error));
             return false;
         }
         bool v6 = found->ai_family == AF_INET6;
