@@ -51,15 +51,20 @@ static bool journal_walk_group(const struct journal_walk *walk, uint64_t at,
     return true;
 }
 
-/* Does any later group of this generation say that group `seq` was durable? */
-static bool journal_has_witness(const struct journal_walk *walk, uint64_t seq)
+/* What else this generation has written, from group `seq` on, at which the walk ended. True: a
+ * later group says that this one was durable. */
+static bool journal_has_witness(struct journal_walk *walk, uint64_t seq)
 {
+    bool witness = false;
     for (uint64_t at = JOURNAL_AREA; at + FS_BLOCK <= walk->size; at += FS_BLOCK) {
         struct journal_group_header group;
-        if (journal_header_at(walk, at, &group) && group.seq > seq && group.acked_seq >= seq)
-            return true;
+        if (!journal_header_at(walk, at, &group) || group.seq < seq)
+            continue;
+        walk->discarded_groups++;
+        walk->discarded_bytes += group.length;
+        witness = witness || (group.seq > seq && group.acked_seq >= seq);
     }
-    return false;
+    return witness;
 }
 
 bool journal_walk(struct journal_walk *walk, struct log_error *error)
@@ -83,6 +88,7 @@ bool journal_walk(struct journal_walk *walk, struct log_error *error)
         walk->group_bytes += group.length;
         at = place + round_up((uint64_t)JOURNAL_GROUP_HEADER + group.length, FS_BLOCK);
     }
+    walk->end = at;
     if (!walk->mistake_any_generation && journal_has_witness(walk, seq))
         return log_refuse(error, LOG_ERROR_DAMAGED,
                           "%s is damaged: group %llu (near offset %llu) was acknowledged and does "

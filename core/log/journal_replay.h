@@ -24,8 +24,9 @@ struct journal_file {
     uint8_t *bytes;               /* the whole file, until journal_forget() */
     uint64_t size;
     /* results of the walk */
-    uint64_t groups;
-    uint64_t group_bytes;
+    uint64_t end;
+    uint64_t discarded_groups;
+    uint64_t discarded_bytes;
 };
 
 /* The walk over the bytes of a file; pure. `on_record` gets each record's body (behind the record
@@ -45,6 +46,11 @@ struct journal_walk {
     /* results */
     uint64_t groups;
     uint64_t group_bytes;
+    uint64_t end; /* where a further group was looked for */
+    /* Groups of this generation that were written behind the end, torn or behind a torn one, and
+     * the bytes of their records: no acknowledgement covers them. */
+    uint64_t discarded_groups;
+    uint64_t discarded_bytes;
 };
 bool journal_walk(struct journal_walk *walk, struct log_error *error);
 

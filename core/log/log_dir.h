@@ -59,6 +59,8 @@ struct log_dir {
     bool was_clean; /* the last stop was clean: nothing had to be replayed */
     uint64_t replayed_bytes;
     uint64_t replayed_groups;
+    uint64_t replayed_records;
+    uint64_t discarded_bytes; /* at the ends of journals and logs: nobody was told of them */
 
     struct log_dir_private *priv;
 };

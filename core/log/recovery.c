@@ -228,6 +228,7 @@ static bool recovery_on_record(void *argument, const struct journal_record *reco
                           "cleanly first",
                           rc->path_now, record->kind, record->version,
                           (unsigned long long)position);
+    rc->dir->replayed_records++;
     struct recovery_log *log = recovery_log_of(rc, &record->id, record->incarnation);
     if (log->record_count == log->record_size) {
         log->record_size = log->record_size == 0 ? 8 : log->record_size * 2;
@@ -265,6 +266,9 @@ static bool recovery_walk(struct recovery *rc, struct journal_file *jf, int32_t 
     bool good = journal_walk(&walk, rc->error);
     dir->replayed_groups += walk.groups;
     dir->replayed_bytes += walk.group_bytes;
+    jf->end = walk.end;
+    jf->discarded_groups = walk.discarded_groups;
+    jf->discarded_bytes = walk.discarded_bytes;
     dir->was_clean = dir->was_clean && jf->sb.clean;
     return good;
 }
@@ -686,9 +690,11 @@ bool log_dir_recover(struct log_dir *dir, struct log_error *error)
     if (good)
         recovery_sort(&rc);
     good = good && recovery_each(&rc, rc.list.count, recovery_clear_directory) &&
-           recovery_bring_all_back(&rc) && recovery_write_start(&rc) &&
-           recovery_create_journals(&rc) && recovery_start_checkpoints(&rc) &&
-           recovery_start_journals(&rc);
+           recovery_bring_all_back(&rc);
+    if (good)
+        recovery_report(&rc);
+    good = good && recovery_write_start(&rc) && recovery_create_journals(&rc) &&
+           recovery_start_checkpoints(&rc) && recovery_start_journals(&rc);
     if (good)
         recovery_publish(&rc);
     recovery_fini(&rc);

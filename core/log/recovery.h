@@ -49,6 +49,7 @@ struct recovery_log {
     int64_t later_start;          /* what the log lets go of in the end: all below */
     bool files_changed;           /* how many files there are is not what the entry counted */
     struct log_anchors anchors;
+    uint64_t discarded_bytes; /* of appends from an extent on that was not whole */
     char *directory;
     struct recovered_segment *segments;
     uint32_t segment_count;
@@ -108,3 +109,6 @@ uint32_t recovery_record_limit(struct fs *fs, const struct recovery_log *log,
  * checked, cut and synced. */
 bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
                          struct recovery_log *log);
+
+/* core/log/recovery_report.c: log lines about what was found; sums it up in the directory. */
+void recovery_report(struct recovery *rc);

@@ -428,6 +428,15 @@ static bool apply_one(struct apply *ap, const struct recovery_record *record)
     return apply_damaged(ap, record, "a record that cannot stand here");
 }
 
+/* Of the log, that a record would have appended. */
+static uint32_t bytes_of(const struct recovery_record *record)
+{
+    struct bytes_in in = record->body;
+    struct journal_append append;
+    bool appends = record->kind == JOURNAL_APPEND || record->kind == JOURNAL_EXTENT;
+    return appends && journal_summary_decode(&append, &in) ? append.bytes : 0;
+}
+
 static int record_order(const void *a, const void *b)
 {
     const struct recovery_record *x = a;
@@ -506,6 +515,8 @@ static bool apply_records(struct apply *ap)
             good = apply_damaged(ap, record, "records before it are missing");
         else if (!ap->ended)
             good = apply_one(ap, record);
+        if (ap->ended)
+            log->discarded_bytes += bytes_of(record);
     }
     log->entry.change = max_u64(log->entry.change, next - 1);
     log->entry.anchor = log_anchor_of(&log->anchors, log->entry.end.position);

@@ -191,6 +191,9 @@ def journal_tail(run, folder):
     path, at = file_with(victim.data_dir, 'journal-', '', marker(RECORDS - 1))
     flip(path, at)
     victim.start()
+    said = victim.said()
+    says(said, rf'recovery.groups_discarded journal=journal-\d position={at // 4096 * 4096} groups=1 bytes=[1-9]',
+         r'recovery.done .* last_stop=unclean .* records=[1-9]\d+ .* discarded_bytes=[1-9]')
     count = read_count(victim)
     check(count == RECORDS - 1, f'{count} records are there')
     write(victim, range(count, RECORDS + 5))
@@ -198,7 +201,11 @@ def journal_tail(run, folder):
     victim.start()
     count = read_count(victim)
     check(count == RECORDS + 5, f'after the next restart {count} records are there')
+    victim.stop()
+    victim.start()
+    says(victim.said(), 'recovery.done .* last_stop=clean .* records=0 bytes=0 discarded_bytes=0')
     victim.kill()
+    return first_line(said)
 
 
 def journal_gone(run, folder):
