@@ -9,6 +9,8 @@
 #include "io/mem.h"
 
 uint32_t map_hash(const void *key, size_t len);
+/* For keys that somebody else chooses, who does not know the salt. */
+uint64_t map_hash_salted(const void *key, size_t len, uint64_t salt);
 
 #define HASH_FUNCTION(key, len, hash) ((hash) = map_hash(key, len))
 #define uthash_malloc(size)           mem_alloc(size)

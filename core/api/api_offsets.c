@@ -4,6 +4,7 @@
  * core/api/offset_lookup.c on their home shards.
  */
 #include "core/api/api.h"
+#include "core/api/named_twice.h"
 #include "core/api/offset_lookup.h"
 
 #include <string.h>
@@ -20,7 +21,8 @@ enum list_timestamp {
 #define ISOLATION_COMMITTED 1
 #define REPLICA_CONSUMER    (-1)
 
-#define ASK_ITEMS 8U /* per step */
+#define ASK_ITEMS  8U /* per step */
+#define NAME_ITEMS 64U
 
 struct list_offsets {
     struct api_work work;
@@ -31,7 +33,8 @@ struct list_offsets {
     struct api_cursor at;
     const struct topic_image *image; /* of the topic that is being asked about, or NULL */
     bool failed;
-    const uint8_t *counts; /* of the topic that is being asked about, or NULL */
+    struct named_twice names;
+    struct named_topic topic; /* that is being asked about */
 };
 
 struct list_part {
@@ -76,28 +79,6 @@ static enum err question_of(int64_t timestamp, int16_t version, enum offset_ques
         *question = OFFSET_OF_TIMESTAMP;
         return timestamp >= 0 ? ERR_NONE : ERR_UNSUPPORTED_VERSION;
     }
-}
-
-/* How often each partition of the topic is named: more than once is INVALID_REQUEST (L3). NULL when
- * there is nothing to count, or no memory. */
-static uint8_t *count_names(struct list_offsets *op, const struct topic_image *topic,
-                            const struct list_offsets_request_topic *in)
-{
-    uint8_t *counts = topic ? arena_alloc(&op->q->arena, topic->partition_count) : NULL;
-    if (!counts)
-        return NULL;
-    memset(counts, 0, topic->partition_count);
-    for (int32_t i = 0; i < in->partitions_count; i++) {
-        int32_t partition = in->partitions[i].partition_index;
-        if (image_partition(topic, partition) && counts[partition] < 2)
-            counts[partition]++;
-    }
-    return counts;
-}
-
-static bool named_twice(const uint8_t *counts, const struct topic_image *topic, int32_t partition)
-{
-    return counts && image_partition(topic, partition) && counts[partition] > 1;
 }
 
 static void list_partition(struct list_offsets *op, const struct topic_image *topic,
@@ -146,7 +127,7 @@ static void list_topic(struct list_offsets *op)
     out->name = in->name;
     out->partitions =
         arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    op->counts = count_names(op, op->image, in);
+    op->topic = named_topic_of(&op->names, in->name);
     op->failed = !out->partitions;
 }
 
@@ -159,7 +140,7 @@ static void list_one(struct list_offsets *op)
     struct list_offsets_response_partition *answer = &out->partitions[out->partitions_count++];
     init_list_offsets_response_partition(answer);
     answer->partition_index = asked->partition_index;
-    if (named_twice(op->counts, op->image, asked->partition_index))
+    if (named_twice(&op->names, &op->topic, asked->partition_index))
         answer->error_code = ERR_INVALID_REQUEST;
     else
         list_partition(op, op->image, asked, answer);
@@ -197,6 +178,41 @@ static void list_asked(struct api_work *work)
     list_one_less(container_of(work, struct list_offsets, work));
 }
 
+/* Before anything is asked: which partitions are named more than once (L3)? */
+static bool name_step(struct api_work *work)
+{
+    struct list_offsets *op = container_of(work, struct list_offsets, work);
+    struct api_cursor *at = &op->at;
+    const struct list_offsets_request_topic *topics = op->request.topics;
+    enum api_place place = API_TOPIC;
+    for (unsigned i = 0; place != API_END && i < NAME_ITEMS; i++) {
+        place = api_cursor_next(at, op->request.topics_count,
+                                at->begun ? topics[at->topic].partitions_count : 0);
+        if (place == API_TOPIC)
+            op->topic = named_topic_of(&op->names, topics[at->topic].name);
+        else if (place == API_PARTITION)
+            named_twice_add(&op->names, &op->topic,
+                            topics[at->topic].partitions[at->partition].partition_index);
+    }
+    return place != API_END;
+}
+
+static void names_known(struct api_work *work)
+{
+    struct list_offsets *op = container_of(work, struct list_offsets, work);
+    op->at = (struct api_cursor){0};
+    api_work_go(work, list_step, list_asked);
+}
+
+static bool names_init(struct list_offsets *op)
+{
+    const struct broker *broker = api_shard(op->q)->broker;
+    size_t count = 0;
+    for (int32_t i = 0; i < op->request.topics_count; i++)
+        count += (size_t)max_i64(op->request.topics[i].partitions_count, 0);
+    return named_twice_init(&op->names, &op->q->arena, count, broker->options.seed[0]);
+}
+
 void api_list_offsets(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
@@ -212,14 +228,15 @@ void api_list_offsets(struct broker_shard *bs, struct request *q)
     struct rd rd;
     rd_init(&rd, q->body);
     init_list_offsets_response(&op->response);
-    if (!read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+    if (!read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
+        !names_init(op)) {
         api_malformed(q);
         return;
     }
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
     op->failed = !op->response.topics;
-    api_work_go(&op->work, list_step, list_asked);
+    api_work_go(&op->work, name_step, names_known);
 }
 
 /* ---- OffsetForLeaderEpoch ---- */

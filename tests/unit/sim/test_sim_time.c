@@ -336,32 +336,53 @@ static void l2_the_first_record_at_or_after_a_time(void **state)
     desk_end(&desk);
 }
 
+/* Whether in one entry of the list or in two, of a topic that is there or not. */
 static void l3_a_partition_that_is_named_twice(void **state)
 {
     struct desk desk;
     struct list_offsets_request request;
-    struct list_offsets_request_topic topic;
+    struct list_offsets_request_topic topics[5];
     struct list_offsets_request_partition parts[2];
     struct list_offsets_response response;
     (void)state;
     begin(&desk, 9);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "twice", ANY_AGE);
+    TOPIC(&desk, "once", ANY_AGE);
     init_list_offsets_request(&request);
-    init_list_offsets_request_topic(&topic);
     for (unsigned i = 0; i < 2; i++) {
         init_list_offsets_request_partition(&parts[i]);
         parts[i].timestamp = LATEST;
     }
+    static const struct {
+        const char *name;
+        int32_t times;
+        int16_t error;
+    } lists[2][5] = {
+        {{"twice", 2, ERR_INVALID_REQUEST}, {"once", 1, ERR_NONE}},
+        {{"twice", 1, ERR_INVALID_REQUEST},
+         {"nowhere", 1, ERR_INVALID_REQUEST},
+         {"once", 1, ERR_NONE},
+         {"nowhere", 1, ERR_INVALID_REQUEST},
+         {"twice", 1, ERR_INVALID_REQUEST}},
+    };
     request.replica_id = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    topic.name = str_of("twice");
-    topic.partitions = parts;
-    topic.partitions_count = 2;
-    desk_ask(&desk, 0, KEY_LIST_OFFSETS, 5, &request, &response);
-    for (int32_t i = 0; i < response.topics[0].partitions_count; i++)
-        assert_int_equal(response.topics[0].partitions[i].error_code, ERR_INVALID_REQUEST);
+    request.topics = topics;
+    for (unsigned list = 0; list < 2; list++) {
+        request.topics_count = 0;
+        for (unsigned i = 0; i < 5 && lists[list][i].name; i++) {
+            init_list_offsets_request_topic(&topics[i]);
+            topics[i].name = str_of(lists[list][i].name);
+            topics[i].partitions = parts;
+            topics[i].partitions_count = lists[list][i].times;
+            request.topics_count++;
+        }
+        desk_ask(&desk, 0, KEY_LIST_OFFSETS, 5, &request, &response);
+        assert_int_equal(response.topics_count, request.topics_count);
+        for (int32_t i = 0; i < response.topics_count; i++)
+            for (int32_t n = 0; n < lists[list][i].times; n++)
+                assert_int_equal(response.topics[i].partitions[n].error_code, lists[list][i].error);
+    }
     desk_end(&desk);
 }
 
