@@ -410,18 +410,22 @@ static void join_again(struct group *g, struct group_member *member, struct grou
     group_join_fail(join, ERR_UNKNOWN_MEMBER_ID, join->member_id);
 }
 
-/* group.max.size, as many as are wanted at a time (G13), and our own bounds of memory: what is
- * given away and does not come back (pending ids) counts there. */
+static size_t join_bytes(const struct group_join *join)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < join->protocol_count; i++)
+        bytes += (size_t)max_i64(join->protocols[i].metadata.len, 0);
+    return bytes;
+}
+
+/* group.max.size, as many as are wanted at a time (G13), and a bound of our own for what one
+ * group's members say of themselves: either way this group is full. */
 static bool has_room(const struct group *g, const struct group_join *join)
 {
     const struct group_host *host = g->host;
     const struct group_member *member = group_find_member(g, join->member_id);
     bool known = member || group_find_static(g, join->instance_id);
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < join->protocol_count; i++)
-        bytes += (size_t)max_i64(join->protocols[i].metadata.len, 0);
-    if (g->bytes + bytes > host->group_bytes_max ||
-        host->member_bytes + bytes > host->member_bytes_max)
+    if (g->bytes + join_bytes(join) > host->group_bytes_max)
         return false;
     switch (g->state) {
     case GROUP_PREPARING_REBALANCE:
@@ -449,6 +453,20 @@ static enum err check_join(const struct group *g, const struct group_join *join)
     return ERR_NONE;
 }
 
+/* The memory plan is used up by all groups together (what is given away and does not come back,
+ * pending ids, counts, too): that passes, so the answer is one on which clients look for their
+ * coordinator again and come back, Java's and librdkafka's without a word to the application.
+ * GROUP_MAX_SIZE_REACHED ends a Java consumer. */
+static enum err check_room(const struct group *g, const struct group_join *join)
+{
+    const struct group_host *host = g->host;
+    if (!has_room(g, join))
+        return ERR_GROUP_MAX_SIZE_REACHED;
+    if (host->member_bytes + join_bytes(join) > host->member_bytes_max)
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    return ERR_NONE;
+}
+
 void group_join(struct group *g, struct group_join *join)
 {
     join->group = NULL;
@@ -460,8 +478,9 @@ void group_join(struct group *g, struct group_join *join)
         group_join_fail(join, error, join->member_id);
         return;
     }
-    if (!has_room(g, join)) {
-        group_join_fail(join, ERR_GROUP_MAX_SIZE_REACHED, str_of(""));
+    error = check_room(g, join);
+    if (error != ERR_NONE) {
+        group_join_fail(join, error, str_of(""));
         return;
     }
     struct group_pending *pending = group_pending_find(g, join->member_id);

@@ -1014,6 +1014,21 @@ static void a_group_has_a_bound_of_memory(void **state)
     end(&w);
 }
 
+/* That of all groups together: it passes, so it ends nobody. */
+static void all_groups_have_a_bound_of_memory(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w);
+    struct client a = client_of(&w);
+    struct client b = client_of(&w);
+    join(&a, "range:0123456789");
+    w.host.member_bytes_max = w.host.member_bytes;
+    join(&b, "range:0123456789");
+    assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    end(&w);
+}
+
 static void a_connection_that_goes_leaves_its_member_joined(void **state)
 {
     (void)state;
@@ -1148,6 +1163,7 @@ int main(void)
         cmocka_unit_test(g12_an_id_that_cannot_be_stored_is_not_told),
         cmocka_unit_test(g13_a_full_group_refuses),
         cmocka_unit_test(a_group_has_a_bound_of_memory),
+        cmocka_unit_test(all_groups_have_a_bound_of_memory),
         cmocka_unit_test(a_connection_that_goes_leaves_its_member_joined),
         cmocka_unit_test(o1_who_may_commit),
         cmocka_unit_test(g14_subscriptions_of_consumers_are_known),
