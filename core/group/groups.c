@@ -388,10 +388,21 @@ static void on_call(struct shard *here, struct mail *mail)
     arrive(broker_shard_of(here)->groups, container_of(mail, struct group_call, mail));
 }
 
+bool group_call_place(const struct broker_shard *from, struct group_call *call)
+{
+    return place_of(from, call->group_id, &call->partition, &call->home);
+}
+
+void group_call_run(struct broker_shard *home, struct group_call *call)
+{
+    call->from = home;
+    arrive(home->groups, call);
+}
+
 void group_call_start(struct broker_shard *from, struct group_call *call)
 {
     call->from = from;
-    if (!place_of(from, call->group_id, &call->partition, &call->home)) {
+    if (!group_call_place(from, call)) {
         call->error = ERR_NOT_COORDINATOR;
         call->done(call);
     } else if (call->home == from->sh->id) {

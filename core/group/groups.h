@@ -60,6 +60,10 @@ struct group_call {
 };
 
 void group_call_start(struct broker_shard *from, struct group_call *call);
+/* The same in two parts, for who brings the call there: where to (call->home; false: nobody knows),
+ * and, on that shard, the rest; done() on that shard, too. */
+bool group_call_place(const struct broker_shard *from, struct group_call *call);
+void group_call_run(struct broker_shard *home, struct group_call *call);
 /* On the home shard, once, in run() or later: the call goes back. */
 void group_call_end(struct group_call *call, enum err error);
 
