@@ -28,10 +28,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OPEN_FILES_PER_SHARD 4096U
-#define DISK_RESERVE_BYTES   (64ULL << 20)
-#define DECADES_MS           (1LL << 40)   /* longer than anything runs */
-#define DRAIN_NS             5000000000ULL /* a reader that does not read is not waited for */
+#define DISK_RESERVE_BYTES (64ULL << 20)
+#define DECADES_MS         (1LL << 40)   /* longer than anything runs */
+#define DRAIN_NS           5000000000ULL /* a reader that does not read is not waited for */
 
 static void fail(struct broker *broker, const char *sentence)
 {
@@ -59,7 +58,7 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
         .tail_bytes = options->plan.tail_bytes,
         .cold_bytes = options->plan.cold_bytes,
         .reserve_bytes = DISK_RESERVE_BYTES,
-        .open_files_max = options->open_files_max ? options->open_files_max : OPEN_FILES_PER_SHARD,
+        .open_files_max = options->open_files_max ? options->open_files_max : PLAN_SEGMENTS_MAX,
         .journal_bytes = options->journal_bytes,
         .bypass_bytes = options->bypass_bytes,
         .on_progress = options->on_progress,
@@ -254,8 +253,10 @@ static void listen_begin(struct broker_shard *bs)
 {
     struct broker *broker = bs->broker;
     const struct broker_conf *conf = &broker->conf->broker;
+    const uint32_t connections = (uint32_t)conf->max_connections;
+    const uint32_t other = broker->options.connections_max;
     const struct listen_limits limits = {
-        .connections_max = (uint32_t)conf->max_connections,
+        .connections_max = other ? (uint32_t)min_u64(connections, other) : connections,
         .per_ip_max = (uint32_t)conf->max_connections_per_ip,
         .per_ip_override = per_ip_override,
         .user = conf->max_connections_per_ip_overrides,

@@ -65,6 +65,7 @@ struct broker_options {
     uint64_t journal_bytes;   /* first length of a journal; 0: the default */
     uint32_t bypass_bytes;    /* appends of so much bypass the journal; 0: the default */
     uint32_t open_files_max;  /* segment files open at a time, per shard; 0: the default */
+    uint32_t connections_max; /* at a time, beside max.connections; 0: no other limit */
     const char *store_url;    /* of the metadata; NULL: as the configuration says */
     store_body_fn *zookeeper; /* core/metadata/store_zookeeper.h, of a program that has it */
     struct store_sim *sim;    /* of a simulated cluster, for the URL sim: */

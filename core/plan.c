@@ -44,3 +44,31 @@ uint64_t plan_default_bytes(uint64_t machine_bytes)
     uint64_t quarter = machine_bytes / 4;
     return max_u64(DEFAULT_BYTES_MIN, min_u64(quarter, DEFAULT_BYTES_MAX));
 }
+
+/* An idle broker has 10 and 4 for each shard; the rest is for what comes and goes (files that are
+ * made, read back or compacted). */
+#define OWN_FILES       48U
+#define OWN_FILES_SHARD 16U
+
+static uint32_t own_files(uint16_t shards)
+{
+    return OWN_FILES + OWN_FILES_SHARD * shards;
+}
+
+uint64_t plan_files_min(uint16_t shards)
+{
+    return own_files(shards) + (uint64_t)shards * PLAN_SEGMENTS_MIN + PLAN_CONNECTIONS_MIN;
+}
+
+struct plan_files plan_files_make(uint64_t limit, uint16_t shards)
+{
+    must(shards > 0);
+    struct plan_files files = {.limit = max_u64(limit, plan_files_min(shards)),
+                               .own = own_files(shards)};
+    uint64_t rest = files.limit - files.own;
+    uint64_t half = max_u64(rest / 2 / shards, PLAN_SEGMENTS_MIN);
+    files.segments = (uint32_t)min_u64(half, PLAN_SEGMENTS_MAX);
+    files.connections = (uint32_t)min_u64(rest - (uint64_t)files.segments * shards, INT32_MAX);
+    files.short_of = files.segments < PLAN_SEGMENTS_MAX;
+    return files;
+}

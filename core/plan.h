@@ -33,3 +33,21 @@ uint64_t plan_bytes_min(uint16_t shards);
 struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards);
 /* The default: a quarter of what the machine or its control group gives, 256 MiB to 8 GiB. */
 uint64_t plan_default_bytes(uint64_t machine_bytes);
+
+/* Descriptors: what the process may have open, divided likewise. Segments of logs are opened as
+ * they are needed and closed again beyond their number; connections beyond theirs are refused. */
+struct plan_files {
+    uint64_t limit;
+    uint32_t own;         /* rings, journals, checkpoints, listeners, helpers */
+    uint32_t segments;    /* open at a time, per shard */
+    uint32_t connections; /* at a time, in all */
+    bool short_of;        /* more would be used if there were more */
+};
+
+#define PLAN_SEGMENTS_MAX    4096U
+#define PLAN_SEGMENTS_MIN    32U
+#define PLAN_CONNECTIONS_MIN 32U
+
+/* The least that can be divided. */
+uint64_t plan_files_min(uint16_t shards);
+struct plan_files plan_files_make(uint64_t limit, uint16_t shards);

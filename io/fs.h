@@ -77,6 +77,7 @@ uint32_t fs_each(struct fs *fs, uint32_t count, fs_each_fn *fn, void *argument);
 /* What this directory's file system can do; probed with a small file that is removed again. */
 struct fs_probe {
     char type[16];     /* "ext4", "xfs", "tmpfs", ... or the number in hex */
+    bool in_memory;    /* tmpfs, ramfs: nothing here survives a loss of power */
     bool direct;       /* O_DIRECT reads and writes of FS_BLOCK work */
     bool shared_flush; /* one flush covers earlier direct overwrites of other files (ext4, xfs on a
                           block device) */

@@ -331,6 +331,7 @@ int fs_probe(struct fs *fs, const char *path, struct fs_probe *probe)
         return -errno;
     *probe = (struct fs_probe){0};
     type_name((unsigned long)sf.f_type & 0xffffffffUL, probe->type);
+    probe->in_memory = sf.f_type == TMPFS_MAGIC || sf.f_type == RAMFS_MAGIC;
 
     char name[4096];
     int len = snprintf(name, sizeof(name), "%s/.probe-%ld", path, (long)getpid());

@@ -43,11 +43,32 @@ static void large_budget_of_one_shard(void **state)
     assert_true(plan.tail_bytes > plan.total_bytes / 100 * 45);
 }
 
+static void files_add_up(void **state)
+{
+    (void)state;
+    const uint64_t limits[] = {0, 30, 300, 1024, 4096, 65536, 1U << 20, 1U << 30, UINT64_MAX};
+    const uint16_t shards[] = {1, 2, 7, 64, 256};
+    for (size_t l = 0; l < array_count(limits); l++) {
+        for (size_t s = 0; s < array_count(shards); s++) {
+            struct plan_files files = plan_files_make(limits[l], shards[s]);
+            uint64_t segments = (uint64_t)files.segments * shards[s];
+            assert_true(files.own + segments + files.connections <= files.limit);
+            assert_int_equal(files.limit, max_u64(limits[l], plan_files_min(shards[s])));
+            assert_in_range(files.segments, PLAN_SEGMENTS_MIN, PLAN_SEGMENTS_MAX);
+            assert_in_range(files.connections, PLAN_CONNECTIONS_MIN, INT32_MAX);
+            assert_int_equal(files.short_of, files.segments < PLAN_SEGMENTS_MAX);
+        }
+    }
+    assert_true(plan_files_make(1024, 2).short_of);
+    assert_false(plan_files_make(1U << 20, 2).short_of);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(large_budget_of_one_shard),
+        cmocka_unit_test(files_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

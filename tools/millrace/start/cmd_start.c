@@ -45,6 +45,17 @@ static void end(struct start *st, int code)
         st->exit_code = code;
 }
 
+/* What is synced there survives kill -9 and nothing more, whatever the acknowledgement says. */
+static void warn_of_memory(const struct start *st)
+{
+    const struct fs_probe *disk = &st->broker->dir->probe;
+    if (disk->in_memory)
+        (void)fprintf(stderr,
+                      "warning: %s is on %s, which is memory: a loss of power or a restart of the "
+                      "machine takes every record; choose a directory on a disk with --data-dir\n",
+                      st->broker->dir->path, disk->type);
+}
+
 static void on_ready(void *user)
 {
     struct start *st = user;
@@ -55,8 +66,10 @@ static void on_ready(void *user)
         snprintf(text + used, sizeof(text) - used, " %s",
                  address_print(&st->broker->listeners.listener[i].bind, one));
     }
-    printf("ready in %lu ms  kafka%s  data %s  durability durable%s%s\n",
+    const struct fs_probe *disk = &st->broker->dir->probe;
+    printf("ready in %lu ms  kafka%s  data %s  durability %s%s%s\n",
            (unsigned long)((now_ns() - st->began_ns) / 1000000U), text, st->broker->dir->path,
+           disk->in_memory ? "until-power-loss" : "durable",
            st->admin.server ? "  admin http://" : "", st->admin.address);
     (void)fflush(stdout);
 }
@@ -69,8 +82,7 @@ static void on_progress(void *user, uint32_t done, uint32_t count)
     if (at_ns - max_u64(st->began_ns, st->told_ns) < PROGRESS_NS)
         return;
     st->told_ns = at_ns;
-    printf("checking logs: %u of %u\n", done, count);
-    (void)fflush(stdout);
+    (void)fprintf(stderr, "checking logs: %u of %u\n", done, count);
 }
 
 /* The broker knows that a port is taken, /proc by whom. */
@@ -194,6 +206,8 @@ static int open_broker(struct start *st)
         .plan = st->plan,
         .shard_count = st->shard_count,
         .pid = (uint32_t)getpid(),
+        .open_files_max = st->files.segments,
+        .connections_max = st->files.connections,
         .zookeeper = store_zookeeper_open,
         .on_progress = on_progress,
         .on_ready = on_ready,
@@ -205,8 +219,10 @@ static int open_broker(struct start *st)
         return EXIT_FAILED;
     st->group = shard_group_new(st->shard_count, SHARD_CREDITS);
     st->broker = broker_open(&options, st->group, &error);
-    if (st->broker)
+    if (st->broker) {
+        warn_of_memory(st);
         return EXIT_OK;
+    }
     shard_group_free(st->group);
     complain(st->inv, "%s", error.text);
     return EXIT_REFUSED_DATA;

@@ -35,6 +35,7 @@ struct start {
     struct shard_group *group;
     struct broker *broker;
     struct plan plan;
+    struct plan_files files;
     struct admin admin;
     int stop_file; /* eventfd: written by the signal thread, read by shard 0 */
     struct io_op stop_op;

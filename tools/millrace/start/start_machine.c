@@ -70,12 +70,40 @@ static bool make_plan(struct start *st)
     return true;
 }
 
+/* Too few descriptors are refused; few are shared out, so that connections cannot take those that
+ * the logs need. */
+static bool plan_descriptors(struct start *st, uint64_t limit)
+{
+    unsigned long long least = plan_files_min(st->shard_count);
+    if (limit < least) {
+        struct plan_files files = plan_files_make(least, st->shard_count);
+        complain(st->inv,
+                 "this process may open %llu files, and %u cores need at least %llu: %u of the "
+                 "broker's own, %u segments each, %u connections; raise the limit (ulimit -Hn, "
+                 "LimitNOFILE=) or start with fewer --cores",
+                 (unsigned long long)limit, st->shard_count, least, files.own, files.segments,
+                 files.connections);
+        return false;
+    }
+    st->files = plan_files_make(limit, st->shard_count);
+    if (st->files.short_of)
+        fprintf(stderr,
+                "warning: this process may open %llu files: %u of the broker's own, %u segments "
+                "on each of %u cores, and %u connections; more connections are refused; raise the "
+                "limit (ulimit -Hn, LimitNOFILE=)\n",
+                (unsigned long long)limit, st->files.own, st->files.segments, st->shard_count,
+                st->files.connections);
+    return true;
+}
+
 int start_machine(struct start *st)
 {
     machine_read(&st->machine, "");
-    threads_raise_nofile();
+    uint64_t descriptors = threads_raise_nofile();
     if (!choose_cores(st))
         return EXIT_USAGE;
+    if (!plan_descriptors(st, descriptors))
+        return EXIT_FAILED;
     if (!probe_io(st))
         return EXIT_REFUSED_IO;
     return make_plan(st) ? EXIT_OK : EXIT_USAGE;
