@@ -25,8 +25,8 @@ bool named_twice_init(struct named_twice *nt, struct arena *arena, size_t count,
 
 struct named_topic named_topic_of(const struct named_twice *nt, struct str name)
 {
-    return (struct named_topic){
-        name, map_hash_salted(name.data, (size_t)max_i64(name.len, 0), nt->salt)};
+    return (struct named_topic){name,
+                                map_hash_salted(name.data, (size_t)max_i64(name.len, 0), nt->salt)};
 }
 
 /* Where it is, or the free slot where it would be: the table is never more than half full. */
