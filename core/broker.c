@@ -412,6 +412,8 @@ void broker_stop(struct broker *broker)
     if (broker->stopping)
         return;
     broker->stopping = true;
+    if (broker->controller)
+        controller_drain(broker->controller);
     listen_stop(&broker->listen, on_listen_stopped, broker);
 }
 

@@ -267,13 +267,19 @@ static void on_work(struct shard *sh, struct task *task)
         shard_ready(c->sh, &c->work);
 }
 
+/* The broker stops and the store is away: nobody waits for its return. */
+static bool lets_go(const struct controller *c)
+{
+    return c->draining && c->suspended;
+}
+
 static void on_op(struct shard *here, struct mail *mail)
 {
     struct control_op *op = container_of(mail, struct control_op, mail);
     struct controller *c = broker_shard_of(here)->broker->controller;
     op->next_item = 0;
     op->error = ERR_NONE;
-    if (!c || c->state != CONTROL_SERVING || !c->in_office) {
+    if (!c || c->state != CONTROL_SERVING || !c->in_office || lets_go(c)) {
         op->error = ERR_NOT_CONTROLLER;
         shard_answer(here, mail, on_answer);
         return;
@@ -354,9 +360,12 @@ static void on_end(struct shard *sh, struct task *task)
     on_store_closed(container_of(task, struct controller, work));
 }
 
+/* A write has its end before the store is closed, unless that would wait for the store's return:
+ * then the closing ends it, and nobody knows whether it happened. */
 void controller_try_to_end(struct controller *c)
 {
-    if (c->state != CONTROL_STOPPING || c->closing || c->appending || c->snapshotting ||
+    bool writing = c->appending || c->snapshotting;
+    if (c->state != CONTROL_STOPPING || c->closing || (writing && !c->suspended) ||
         c->identity_busy || c->applying > 0 || c->reopening)
         return;
     c->closing = true;
@@ -368,6 +377,19 @@ void controller_try_to_end(struct controller *c)
         c->work.fn = on_end;
         shard_ready(c->sh, &c->work);
     }
+}
+
+void controller_let_go(struct controller *c)
+{
+    if (lets_go(c))
+        controller_answer_undecided(c, ERR_NOT_CONTROLLER);
+}
+
+void controller_drain(struct controller *c)
+{
+    must(shard_here() == c->sh);
+    c->draining = true;
+    controller_let_go(c);
 }
 
 void controller_stop(struct controller *c, void (*done)(void *user), void *user)

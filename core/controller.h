@@ -133,5 +133,9 @@ struct controller_options {
  * broker, takes office or stands by, and publishes the first image that this broker is in. */
 struct controller *controller_start(struct broker_shard *bs,
                                     const struct controller_options *options);
-/* What is being written ends; then done(user), and the controller is gone. */
+/* The broker stops, and answers what it was asked first: a change that waits for a store that is
+ * away is answered NOT_CONTROLLER; it may happen all the same. */
+void controller_drain(struct controller *controller);
+/* What is being written ends, unless the store is away; then done(user), and the controller is
+ * gone. */
 void controller_stop(struct controller *controller, void (*done)(void *user), void *user);

@@ -390,6 +390,7 @@ static void on_connected(struct controller *c)
         open_tree(c);
         return;
     }
+    c->suspended = false;
     diag_info(c->sh, "metadata.store_connected", "node=%d", c->bs->broker->node_id);
     if (c->following && !c->in_office)
         metadata_log_read(&c->log, c->log.tailing, c->log.read_done, c);
@@ -413,6 +414,7 @@ static void on_expired(struct controller *c)
     diag_warn(c->sh, "metadata.session_expired", "node=%d", c->bs->broker->node_id);
     struct store *store = c->store;
     c->connected = false;
+    c->suspended = false;
     c->following = false;
     c->reopening = true;
     c->store = NULL;
@@ -446,7 +448,10 @@ static void on_event(void *user, const struct store_event *event)
         on_connected(c);
         return;
     case STORE_SUSPENDED:
+        c->suspended = true;
         diag_warn(c->sh, "metadata.store_suspended", "node=%d", c->bs->broker->node_id);
+        controller_let_go(c);
+        controller_try_to_end(c);
         return;
     case STORE_SESSION_EXPIRED:
         on_expired(c);

@@ -32,6 +32,7 @@ struct controller {
     /* core/controller_office.c */
     struct store *store;
     bool connected;
+    bool suspended; /* and without a connection: what is written waits */
     bool reopening; /* a session has ended, and its store is being closed */
     bool electing;
     struct membership membership;
@@ -64,6 +65,7 @@ struct controller {
     uint16_t applying;        /* shards that have not answered */
     uint64_t applied;         /* the last batch that every shard has applied */
 
+    bool draining;
     bool closing;
     void (*stopped)(void *user);
     void *stopped_user;
@@ -74,6 +76,8 @@ struct controller {
 void controller_fail(struct controller *c, const char *format, ...) printf_like(2, 3);
 /* What waits for a decision, or for its batch, hears this error. */
 void controller_answer_undecided(struct controller *c, int16_t error);
+/* After the store has gone away: who waits for a decision does not while the broker stops. */
+void controller_let_go(struct controller *c);
 void controller_set_tip(struct controller *c, struct image *image);
 void controller_publish(struct controller *c);
 void controller_try_to_end(struct controller *c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/metadata/store_sim.h"
 
+#include "core/metadata/store_question.h"
 #include "core/metadata/store_queue.h"
 #include "io/mem.h"
 
@@ -24,6 +25,19 @@ struct store_sim {
     TAILQ_HEAD(, sim_session) sessions;
     uint64_t last_session;
     uint64_t lost;
+    bool away;
+};
+
+/* Asked while it was away; in the memory of the process. */
+struct sim_held {
+    STAILQ_ENTRY(sim_held) link;
+    struct store_question *question;
+    union {
+        store_multi_fn *multi;
+        store_get_fn *get;
+        store_children_fn *children;
+    } done;
+    void *user;
 };
 
 /* The client's half, in the memory of its process. */
@@ -34,7 +48,9 @@ struct store_sim_client {
     struct shard *sh;
     struct timer look;
     bool connected;
+    bool suspended;
     bool closing;
+    STAILQ_HEAD(, sim_held) held;
     void (*on_event)(void *user, const struct store_event *event);
     void *user;
     void (*closed)(void *user);
@@ -113,7 +129,7 @@ static void expire_silent(struct store_sim *sim)
     uint64_t now_ns = sim->options.now_ns(sim->options.user);
     struct sim_session *session;
     TAILQ_FOREACH (session, &sim->sessions, link) {
-        if (now_ns > session->seen_ns + session->timeout_ns)
+        if (!sim->away && now_ns > session->seen_ns + session->timeout_ns)
             expire(sim, session);
     }
 }
@@ -155,6 +171,14 @@ void store_sim_expire(struct store_sim *sim)
         expire(sim, session);
 }
 
+void store_sim_away(struct store_sim *sim, bool away)
+{
+    struct sim_session *session;
+    sim->away = away;
+    TAILQ_FOREACH (session, &sim->sessions, link)
+        session->seen_ns = sim->options.now_ns(sim->options.user);
+}
+
 uint64_t store_sim_lost(const struct store_sim *sim)
 {
     return sim->lost;
@@ -178,7 +202,7 @@ static enum store_result execute(struct store_sim *sim, struct sim_session *sess
         return STORE_EXPIRED;
     if (count > STORE_OPS_MAX || store_ops_bytes(ops, count) > STORE_REQUEST_BYTES_MAX)
         return STORE_TOO_BIG;
-    if (happens(sim, sim->options.lost_before_one_in)) {
+    if (sim->away || happens(sim, sim->options.lost_before_one_in)) {
         sim->lost++;
         return STORE_UNKNOWN;
     }
@@ -191,11 +215,31 @@ static enum store_result execute(struct store_sim *sim, struct sim_session *sess
     return STORE_UNKNOWN;
 }
 
+/* NULL: it may be asked now. */
+static struct sim_held *hold(struct store_sim_client *client, const struct store_question *question,
+                             void *user)
+{
+    if (!client->suspended || client->closing)
+        return NULL;
+    struct sim_held *held = mem_zalloc(sizeof(*held));
+    held->question = store_question_copy(question);
+    held->user = user;
+    STAILQ_INSERT_TAIL(&client->held, held, link);
+    return held;
+}
+
 static void sim_multi(struct store *store, const struct store_op *ops, uint32_t count,
                       store_multi_fn *done, void *user)
 {
     struct store_sim_client *client = client_of(store);
     struct store_sim *sim = client->sim;
+    struct sim_held *held =
+        hold(client, &(struct store_question){.kind = STORE_ASK_MULTI, .ops = ops, .count = count},
+             user);
+    if (held) {
+        held->done.multi = done;
+        return;
+    }
     void *before = enter(sim);
     expire_silent(sim);
     uint32_t bad_op = 0;
@@ -210,13 +254,24 @@ static enum store_result readable(const struct store_sim_client *client)
 {
     if (client->closing)
         return STORE_CLOSED;
-    return client->session->expired ? STORE_EXPIRED : STORE_OK;
+    if (client->session->expired)
+        return STORE_EXPIRED;
+    return client->sim->away ? STORE_UNKNOWN : STORE_OK;
 }
 
 static void read_node(struct store_sim_client *client, const char *path, bool watch, bool with_data,
                       store_get_fn *done, void *user)
 {
     struct store_sim *sim = client->sim;
+    struct sim_held *held = hold(
+        client,
+        &(struct store_question){
+            .kind = with_data ? STORE_ASK_GET : STORE_ASK_EXISTS, .watch = watch, .path = path},
+        user);
+    if (held) {
+        held->done.get = done;
+        return;
+    }
     void *before = enter(sim);
     expire_silent(sim);
     enum store_result result = readable(client);
@@ -247,6 +302,13 @@ static void sim_children(struct store *store, const char *path, bool watch, stor
 {
     struct store_sim_client *client = client_of(store);
     struct store_sim *sim = client->sim;
+    struct sim_held *held = hold(
+        client, &(struct store_question){.kind = STORE_ASK_CHILDREN, .watch = watch, .path = path},
+        user);
+    if (held) {
+        held->done.children = done;
+        return;
+    }
     void *before = enter(sim);
     expire_silent(sim);
     enum store_result result = readable(client);
@@ -261,6 +323,45 @@ static void sim_children(struct store *store, const char *path, bool watch, stor
 }
 
 /* ---- the client's side ---- */
+
+/* What waited is asked, in its order. */
+static void ask_held(struct store_sim_client *client)
+{
+    struct sim_held *held;
+    while ((held = STAILQ_FIRST(&client->held)) != NULL) {
+        const struct store_question *question = held->question;
+        STAILQ_REMOVE_HEAD(&client->held, link);
+        if (question->kind == STORE_ASK_MULTI)
+            sim_multi(&client->store, question->ops, question->count, held->done.multi, held->user);
+        else if (question->kind == STORE_ASK_CHILDREN)
+            sim_children(&client->store, question->path, question->watch, held->done.children,
+                         held->user);
+        else
+            read_node(client, question->path, question->watch, question->kind == STORE_ASK_GET,
+                      held->done.get, held->user);
+        store_question_free(held->question);
+        mem_free(held);
+    }
+}
+
+/* Answers that are on their way do not arrive. */
+static void suspend(struct store_sim_client *client)
+{
+    struct store_entry *entry;
+    client->suspended = true;
+    STAILQ_FOREACH (entry, &client->session->queue, link) {
+        if (entry->kind != STORE_ENTRY_EVENT)
+            entry->result = STORE_UNKNOWN;
+    }
+    client->on_event(client->user, &(struct store_event){.kind = STORE_SUSPENDED});
+}
+
+static void go_on(struct store_sim_client *client)
+{
+    client->suspended = false;
+    ask_held(client);
+    client->on_event(client->user, &(struct store_event){.kind = STORE_CONNECTED});
+}
 
 static void client_end(struct store_sim_client *client)
 {
@@ -296,9 +397,14 @@ static void on_look(struct shard *sh, struct timer *timer)
     expire_silent(sim);
     client->session->seen_ns = sim->options.now_ns(sim->options.user);
     leave(sim, before);
-    if (!client->connected) {
+    if (!client->connected && !sim->away) {
         client->connected = true;
         client->on_event(client->user, &(struct store_event){.kind = STORE_CONNECTED});
+    } else if (client->connected && !client->closing && sim->away != client->suspended) {
+        if (sim->away)
+            suspend(client);
+        else
+            go_on(client);
     }
     while (tell_first(client))
         continue;
@@ -314,6 +420,7 @@ static void sim_close(struct store *store, void (*done)(void *user), void *user)
     must(!client->closing);
     client->closing = true;
     client->connected = true; /* nobody wants to hear of it any more */
+    ask_held(client);         /* and hears that it is closed */
     client->closed = done;
     client->closed_user = user;
     void *before = enter(client->sim);
@@ -340,6 +447,7 @@ struct store *store_sim_open(struct shard *sh, const struct store_options *optio
     client->on_event = options->on_event;
     client->user = options->user;
     client->look = (struct timer){.fn = on_look, .name = "store.look"};
+    STAILQ_INIT(&client->held);
     void *before = enter(sim);
     struct sim_session *session = mem_zalloc(sizeof(*session));
     session->id = ++sim->last_session;

@@ -2,7 +2,7 @@
  *
  * A metadata store for the simulated world: one tree, shared by all machines, that never crashes
  * and may do to its clients what a store across a network does: answer late, lose an answer (the
- * multi happened, or it did not), and end a session that was silent for too long.
+ * multi happened, or it did not), be away, and end a session that was silent for too long.
  *
  * The store is made by the scenario, outside of every simulated process, and given to the brokers
  * as store_options.sim. Its own memory is nobody's: each call into it is made between memory_enter
@@ -30,6 +30,8 @@ struct store_sim *store_sim_new(const struct store_sim_options *options);
 void store_sim_free(struct store_sim *sim);
 /* Ends every session now, as if all had been silent for longer than their timeout. */
 void store_sim_expire(struct store_sim *sim);
+/* Away: nobody reaches it, clients are suspended, and no session ends; or back again. */
+void store_sim_away(struct store_sim *sim, bool away);
 uint64_t store_sim_lost(const struct store_sim *sim); /* answers that were lost so far */
 
 /* For core/metadata/store.c. */

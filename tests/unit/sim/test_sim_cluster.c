@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Several controllers on one metadata store: three machines ask for changes, wherever they are; are
- * killed, lose power, lose their sessions, and come back. A model outside of them knows what was
- * answered.
+ * killed, lose power, lose their sessions or the store for a while, and come back. A model outside
+ * of them knows what was answered.
  *
  *   one past     whoever shows an image of batch N shows the same one, and its batches go up
  *   kept         a change that was answered is in the image that everybody has in the end
@@ -57,6 +57,7 @@ struct model {
     uint64_t digests[BATCHES_MAX]; /* 0: nobody has shown it */
     uint64_t answers, refusals, elections;
     int32_t last_epoch;
+    bool away; /* the store */
     bool quiet;
     uint32_t violations;
     char first[512];
@@ -386,6 +387,7 @@ static void check_topics(struct model *model, const struct image *image)
 
 static void end_in_peace(struct model *model)
 {
+    store_sim_away(model->sim, false);
     for (uint32_t i = 0; i < MACHINES; i++) {
         if (!model->nodes[i])
             start(model, i);
@@ -421,9 +423,18 @@ static void model_init(struct model *model, uint64_t seed, const char *mutation)
 static void disturb(struct model *model, uint64_t draw)
 {
     uint32_t index = (uint32_t)(draw % MACHINES);
+    if (model->away) { /* it was, since the last time */
+        model->away = false;
+        store_sim_away(model->sim, false);
+        return;
+    }
     switch (draw / 8 % 8) {
     case 0:
         store_sim_expire(model->sim);
+        return;
+    case 4:
+        model->away = true;
+        store_sim_away(model->sim, true);
         return;
     case 1:
     case 2:

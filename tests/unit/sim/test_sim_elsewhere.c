@@ -2,7 +2,7 @@
  *
  * Two brokers on one metadata store, and a client that asks one of them for what the other leads:
  * NOT_LEADER_OR_FOLLOWER makes it look for the leader, where UNKNOWN_TOPIC_OR_PARTITION would tell
- * it that its topic is gone.
+ * it that its topic is gone. And their store goes away: records do not wait for it, changes do.
  */
 #include "tests/unit/sim/desk_topics.h"
 #include "tests/unit/sim/world_store.h"
@@ -107,10 +107,81 @@ static void other_brokers_partitions_are_not_unknown(void **state)
     end();
 }
 
+static const char *own_topic(void)
+{
+    TOPIC(&desk, "a", SET("retention.ms", "-1"));
+    TOPIC(&desk, "b", SET("retention.ms", "-1"));
+    return leader_of("a") == 1 ? "a" : "b";
+}
+
+static void ask_for_a_change(struct question *question)
+{
+    struct create_topics_request request;
+    struct create_topics_request_topic topic;
+    init_create_topics_request(&request);
+    init_create_topics_request_topic(&topic);
+    topic.name = str_of("waits");
+    topic.num_partitions = 1;
+    topic.replication_factor = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    request.timeout_ms = 600000;
+    desk_send(&desk, question, 2, KEY_CREATE_TOPICS, 5, &request);
+}
+
+static void records_do_not_wait_for_the_store(void **state)
+{
+    (void)state;
+    struct question change;
+    struct create_topics_response response;
+    begin(2);
+    const char *own = own_topic();
+    store_sim_away(store, true);
+    desk_pass(&desk, 10);
+    ask_for_a_change(&change);
+    for (unsigned second_of = 0; second_of < 60; second_of++) {
+        uint64_t began_ns = world_now_ns(desk.world);
+        all_answer(own, ERR_NONE);
+        assert_true(world_now_ns(desk.world) - began_ns < 100 * DESK_MS);
+        desk_pass(&desk, 1000);
+    }
+    assert_false(change.done);
+    store_sim_away(store, false);
+    assert_true(desk_answer(&change, &response));
+    assert_int_equal(response.topics[0].error_code, ERR_NONE);
+    (void)leader_of("waits");
+    end();
+}
+
+/* It may have happened or not; nobody waits for the store's return to stop. */
+static void a_stop_does_not_wait_for_the_store(void **state)
+{
+    (void)state;
+    struct question change;
+    begin(2);
+    store_sim_away(store, true);
+    desk_pass(&desk, 10);
+    ask_for_a_change(&change);
+    desk_pass(&desk, 1000);
+    assert_false(change.done);
+    uint64_t began_ns = world_now_ns(desk.world);
+    node_stop(&second);
+    desk_until(&desk, second_is_gone, NULL);
+    desk_broker_stop(&desk);
+    assert_true(world_now_ns(desk.world) - began_ns < 2 * DESK_S);
+    assert_true(change.done);
+    free(change.answer);
+    world_free(desk.world);
+    arena_fini(&desk.arena);
+    store_sim_free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(other_brokers_partitions_are_not_unknown),
+        cmocka_unit_test(records_do_not_wait_for_the_store),
+        cmocka_unit_test(a_stop_does_not_wait_for_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
