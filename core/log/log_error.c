@@ -39,7 +39,7 @@ static const char *next_step(int number)
     case EIO:
         return "the disk does not work as it should: see the kernel's log (dmesg)";
     default:
-        return "put that right and start again";
+        return "put that right, or choose another directory (log.dirs, --data-dir)";
     }
 }
 
