@@ -147,6 +147,8 @@ int cmd_bench_ping(struct invocation *inv);
 int cmd_bench_produce(struct invocation *inv);
 int cmd_bench_report(struct invocation *inv);
 int cmd_bench_verify(struct invocation *inv);
+int cmd_cluster_brokers(struct invocation *inv);
+int cmd_cluster_health(struct invocation *inv);
 int cmd_config_explain(struct invocation *inv);
 int cmd_config_list(struct invocation *inv);
 int cmd_consume(struct invocation *inv);

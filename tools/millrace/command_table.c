@@ -179,6 +179,12 @@ static const struct command_option status_options[] = {
     {0, "interval", "MS", NULL, "over how long rates are measured (default: 500)", NULL},
 };
 
+static const struct command_option health_options[] = {
+    {0, "brokers", "N", NULL, "how many brokers there must be at least (default: 1)", NULL},
+    {'w', "watch", NULL, NULL, "look again every second", NULL},
+    {0, "exit-when-healthy", NULL, NULL, "look every second until it is healthy", NULL},
+};
+
 static const struct command_option config_list_options[] = {
     {'a', "all", NULL, NULL, "Kafka's keys that have no effect too", NULL},
     {0, "scope", "SCOPE", NULL, "broker or topic", "broker|topic"},
@@ -210,6 +216,28 @@ const struct command commands[] = {
         COUNT(start_options),
         .operands_max = 1,
         .run = cmd_start,
+    },
+    {
+        .name = "cluster brokers",
+        .summary = "the brokers that live",
+        .about = "The brokers that live, with what each leads and holds.",
+        .examples = "millrace cluster brokers\n"
+                    "millrace cluster brokers --format json | jq '.items[].host'",
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_brokers,
+    },
+    {
+        .name = "cluster health",
+        .summary = "is everything served?",
+        .about = "Healthy is a cluster with a controller, a leader of every partition, and every "
+                 "replica in sync. Exit code 10 when it is not.",
+        .examples = "millrace cluster health\n"
+                    "millrace cluster health --brokers 3 --exit-when-healthy",
+        COUNT(health_options),
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_health,
     },
     {
         .name = "topic create",
