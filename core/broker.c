@@ -15,11 +15,14 @@
 #include "core/api/api.h"
 #include "core/api/fetch.h"
 #include "core/api/fetch_session.h"
+#include "core/broker_address.h"
 #include "core/cleaner.h"
 #include "core/controller.h"
+#include "core/controller_link.h"
 #include "core/group/groups.h"
 #include "core/producer_ids.h"
 #include "core/record/batch_check.h"
+#include "core/replica_fetcher.h"
 #include "core/retention.h"
 #include "io/diag.h"
 #include "io/mem.h"
@@ -84,23 +87,6 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
     return broker;
 }
 
-static void address_to_io(const struct address *from, bool v6, struct io_address *to)
-{
-    memset(to, 0, sizeof(*to));
-    to->port = from->port;
-    to->v6 = v6;
-    if (!v6) {
-        to->ip[10] = 0xff;
-        to->ip[11] = 0xff;
-    }
-    if (address_is_wildcard(from))
-        return;
-    if (v6)
-        memcpy(to->ip, from->ip, 16);
-    else
-        memcpy(&to->ip[12], from->ip, 4);
-}
-
 static int listen_one(struct broker *broker, uint32_t index, bool v6)
 {
     const struct broker_conf *conf = &broker->conf->broker;
@@ -110,7 +96,7 @@ static int listen_one(struct broker *broker, uint32_t index, bool v6)
         .send_buffer_bytes = (uint32_t)max_i64(conf->socket_send_buffer_bytes, 0),
     };
     struct io_address address;
-    address_to_io(&listener->bind, v6, &address);
+    broker_address_to_io(&listener->bind, v6, &address);
     uint32_t at = broker->listen.socket_count;
     int error = listen_add(&broker->listen, &address, index, &options);
     if (error == 0)
@@ -240,7 +226,7 @@ static bool per_ip_override(const struct io_address *peer, const void *user, uin
     int32_t count;
     while (list && conf_ip_limit_next(&list, &address, &count)) {
         struct io_address one;
-        address_to_io(&address, address.kind == ADDRESS_IPV6, &one);
+        broker_address_to_io(&address, address.kind == ADDRESS_IPV6, &one);
         if (memcmp(one.ip, peer->ip, sizeof(one.ip)) == 0) {
             *limit = (uint32_t)count;
             return true;
@@ -292,10 +278,13 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
+    bs->fetchers = replica_fetchers_new(bs);
+    partitions_watch_lag(bs);
     bs->retention = retention_start(bs);
     bs->cleaner = cleaner_start(bs);
     if (sh->id == CONTROL_SHARD) {
         broker->began_ns = io_now_ns(sh->io);
+        broker->link = controller_link_new(bs);
         listen_begin(bs);
     }
     shard_post(sh, CONTROL_SHARD, &bs->mail, on_begun);
@@ -310,16 +299,22 @@ static void on_controller_stopped(void *user)
     broker->options.on_stopped(broker->options.user);
 }
 
+static void on_link_stopped(void *user)
+{
+    struct broker *broker = user;
+    if (broker->controller)
+        controller_stop(broker->controller, on_controller_stopped, broker);
+    else
+        on_controller_stopped(broker);
+}
+
 static void on_shard_stopped(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct broker *broker = broker_shard_of(here)->broker;
     if (++broker->stopped < broker->shard_count)
         return;
-    if (broker->controller)
-        controller_stop(broker->controller, on_controller_stopped, broker);
-    else
-        on_controller_stopped(broker);
+    controller_link_stop(broker->link, on_link_stopped, broker);
 }
 
 static void on_logs_stopped(void *user)
@@ -352,12 +347,20 @@ static void on_groups_stopped(void *user)
     retention_stop(bs->retention, on_retention_stopped, bs);
 }
 
+static void on_fetchers_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    log_shard_hurry(bs->logs);
+    groups_stop(bs->groups, on_groups_stopped, bs);
+}
+
 static void on_all_drained(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct broker_shard *bs = broker_shard_of(here);
-    log_shard_hurry(bs->logs);
-    groups_stop(bs->groups, on_groups_stopped, bs);
+    timer_cancel(here, &bs->drain);
+    partitions_end_roles(bs);
+    replica_fetchers_stop(bs->fetchers, on_fetchers_stopped, bs);
 }
 
 /* The logs of a shard serve until no shard has a connection left: what those still have to answer
@@ -377,12 +380,12 @@ static void on_drain_over(struct shard *sh, struct timer *timer)
     (void)sh;
     struct broker_shard *bs = container_of(timer, struct broker_shard, drain);
     net_shard_close_all(&bs->net, CLOSE_SHUTDOWN);
+    partitions_abandon_appends(bs); /* others may wait for them, on other shards */
 }
 
 static void on_net_empty(void *user)
 {
     struct broker_shard *bs = user;
-    timer_cancel(bs->sh, &bs->drain);
     shard_post(bs->sh, CONTROL_SHARD, &bs->mail, on_drained);
 }
 
@@ -427,12 +430,14 @@ void broker_close(struct broker *broker)
         deflater_fini(&bs->deflater);
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
+        replica_fetchers_free(bs->fetchers);
         retention_free(bs->retention);
         cleaner_free(bs->cleaner);
         partition_table_fini(&bs->partitions);
         log_shard_free(bs->logs);
         net_shard_fini(&bs->net);
     }
+    controller_link_free(broker->link);
     listen_fini(&broker->listen);
     log_dir_close(broker->dir);
     mem_free(broker->shards);

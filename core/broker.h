@@ -17,8 +17,10 @@
 
 struct cleaner;
 struct controller;
+struct controller_link;
 struct fetch_sessions;
 struct groups;
+struct replica_fetchers;
 struct retention;
 
 /* What one shard has. home: that shard; found by broker_shard_of(sh). */
@@ -32,6 +34,8 @@ struct broker_shard {
     uint32_t
         image_holds[2];    /* readers of the newest and of the one before, by its number's parity */
     uint64_t yields;       /* requests that went on in a later turn */
+    uint32_t proposals;    /* of commit sets, on their way to the controller and back */
+    bool roles_ended;      /* the broker stops: nobody leads or follows any more */
     uint32_t deletions;    /* logs on their way out */
     uint32_t auto_creates; /* topics on their way in because they were asked for */
     void (*applied)(void *user); /* the image, once they are gone */
@@ -48,6 +52,8 @@ struct broker_shard {
     struct log_shard *logs;
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */
+    struct replica_fetchers *fetchers;
+    struct timer lag; /* when the followers are looked at next */
     struct retention *retention;
     struct cleaner *cleaner;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
@@ -91,6 +97,7 @@ struct broker {
 
     /* home: shard 0 */
     struct controller *controller;
+    struct controller_link *link; /* to the controller, when that is another broker */
     struct listen listen;
     char *store_url;
     uint64_t began_ns;

@@ -17,6 +17,7 @@
  */
 #include "core/controller_private.h"
 
+#include "core/controller_link.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
@@ -31,6 +32,11 @@ static void on_answer(struct shard *here, struct mail *mail)
     (void)here;
     struct control_op *op = container_of(mail, struct control_op, mail);
     op->done(op);
+}
+
+void control_op_answer(struct shard *here, struct control_op *op)
+{
+    shard_answer(here, &op->mail, on_answer);
 }
 
 static void answer_all(struct controller *c, struct op_queue *queue, int16_t error)
@@ -160,7 +166,9 @@ static void begin_batch(struct controller *c)
     c->step.user = c;
     c->step.mutate_deletion = io_mutation(c->sh->io, "metadata.deletion_forgotten");
     c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
-    c->step.replicas_max = 1; /* nobody fetches for replicas yet */
+    c->step.mutate_shrink = io_mutation(c->sh->io, "controller.shrinks_below_min");
+    c->step.mutate_epochs = io_mutation(c->sh->io, "controller.broker_epoch_ignored");
+    c->step.base = c->tip;
     c->step.edit = image_edit_begin(c->tip);
 }
 
@@ -280,6 +288,11 @@ static void on_op(struct shard *here, struct mail *mail)
     op->next_item = 0;
     op->error = ERR_NONE;
     if (!c || c->state != CONTROL_SERVING || !c->in_office || lets_go(c)) {
+        const struct broker_shard *bs = broker_shard_of(here);
+        if (!op->not_passed_on && bs->image && bs->image->controller_id != bs->broker->node_id) {
+            controller_link_submit(bs->broker->link, op);
+            return;
+        }
         op->error = ERR_NOT_CONTROLLER;
         shard_answer(here, mail, on_answer);
         return;
@@ -316,6 +329,12 @@ void controller_submit(struct broker_shard *from, struct control_op *op)
 {
     must(shard_here() == from->sh);
     shard_post(from->sh, CONTROL_SHARD, &op->mail, on_op);
+}
+
+void controller_submit_here(struct broker_shard *from, struct control_op *op)
+{
+    op->not_passed_on = true;
+    controller_submit(from, op);
 }
 
 /* ---- start ---- */

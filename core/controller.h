@@ -18,6 +18,7 @@
 
 #include "core/metadata/image.h"
 #include "core/metadata/store.h"
+#include "core/metadata/metadata_record.h"
 #include "io/arena.h"
 #include "io/shard.h"
 #include "net/wire.h"
@@ -33,6 +34,23 @@ enum control_kind {
     CONTROL_ALTER_CONFIGS, /* replaces all overrides of a resource */
     CONTROL_INCREMENTAL_ALTER_CONFIGS,
     CONTROL_ALLOCATE_PRODUCER_IDS,
+    CONTROL_ALTER_PARTITION,
+};
+
+/* CONTROL_ALTER_PARTITION: the leader of a partition wants another commit set (KIP-497). A request
+ * is made once and may be sent several times: nothing in it changes. */
+struct control_alter {
+    struct uuid topic_id;
+    int32_t partition;
+    int32_t leader; /* who asks, under which broker epoch */
+    int64_t broker_epoch;
+    int32_t leader_epoch;
+    int32_t partition_epoch; /* of the state that it would change */
+    uint32_t member_count;
+    struct control_member {
+        int32_t id;
+        int64_t broker_epoch; /* under which it was found eligible; of new members (KIP-903) */
+    } members[METADATA_REPLICAS_MAX];
 };
 
 struct control_config {
@@ -78,9 +96,12 @@ struct control_op {
     struct control_item *items;
     int32_t item_count;
     bool validate_only;
+    bool not_passed_on;                  /* another broker asks: it wants this one's decision */
     bool from_auto_create;               /* a topic that exists already is no error then */
     void (*done)(struct control_op *op); /* on the sender's shard */
     void *user;
+
+    const struct control_alter *alter; /* CONTROL_ALTER_PARTITION: in */
 
     /* CONTROL_ALLOCATE_PRODUCER_IDS: out */
     int64_t producer_id_first;
@@ -113,8 +134,13 @@ static inline int16_t control_item_error(const struct control_op *op,
     return item->error ? item->error : op->error;
 }
 
-/* From any shard of this broker. */
+/* From any shard of this broker. When another broker is the controller, it is asked
+ * (core/controller_link.h), or the op ends with NOT_CONTROLLER. */
 void controller_submit(struct broker_shard *from, struct control_op *op);
+/* The same for what another broker asks: it is not passed on. */
+void controller_submit_here(struct broker_shard *from, struct control_op *op);
+/* On the control shard: the op goes back to who sent it. */
+void control_op_answer(struct shard *here, struct control_op *op);
 
 /* ---- life, on the control shard, when every shard of this broker has begun ---- */
 

@@ -159,15 +159,26 @@ static const struct member *find_member(const struct controller *c, int32_t id)
     return NULL;
 }
 
-static void record_down(struct controller *c, const struct broker_image *broker)
+/* False: the batch is full, and it goes on in the next one. */
+static bool change_go(struct controller *c)
 {
-    diag_info(c->sh, "cluster.broker_down", "node=%d", broker->id);
-    controller_record(
-        c, &(struct metadata_record){.kind = METADATA_BROKER_DOWN,
-                                     .broker_down = {.id = broker->id, .epoch = broker->epoch}});
+    struct member_change *change = &c->change;
+    bool done = change->up ? controller_broker_up(&c->step, &change->pass, &change->broker_up)
+                           : controller_broker_down(&c->step, &change->pass, &change->broker_down);
+    change->under_way = !done;
+    return done;
 }
 
-static void record_up(struct controller *c, const struct member *member)
+static bool broker_goes(struct controller *c, const struct broker_image *broker, bool bounced)
+{
+    diag_info(c->sh, "cluster.broker_down", "node=%d", broker->id);
+    c->change = (struct member_change){.under_way = true,
+                                       .broker_down = {.id = broker->id, .epoch = broker->epoch},
+                                       .pass = {.bounced = bounced}};
+    return change_go(c);
+}
+
+static bool broker_comes(struct controller *c, const struct member *member)
 {
     struct metadata_endpoint endpoints[LISTENER_COUNT_MAX];
     static_assert(LISTENER_COUNT_MAX <= METADATA_ENDPOINTS_MAX, "every listener has its place");
@@ -178,27 +189,63 @@ static void record_up(struct controller *c, const struct member *member)
             .port = member->endpoints[i].port,
         };
     diag_info(c->sh, "cluster.broker_up", "node=%d epoch=%" PRId64, member->id, member->epoch);
-    controller_record(c, &(struct metadata_record){.kind = METADATA_BROKER_UP,
-                                                   .broker_up = {
-                                                       .id = member->id,
-                                                       .epoch = member->epoch,
-                                                       .directory = member->directory,
-                                                       .rack = str_of(member->rack),
-                                                       .version = str_of(member->version),
-                                                       .endpoints = endpoints,
-                                                       .endpoint_count = member->endpoint_count,
-                                                   }});
+    c->change = (struct member_change){.under_way = true,
+                                       .up = true,
+                                       .broker_up = {
+                                           .id = member->id,
+                                           .epoch = member->epoch,
+                                           .directory = member->directory,
+                                           .rack = str_of(member->rack),
+                                           .version = str_of(member->version),
+                                           .endpoints = endpoints,
+                                           .endpoint_count = member->endpoint_count,
+                                       }};
+    bool done = change_go(c);
+    c->change.broker_up.endpoint_count = 0;
+    return done;
 }
 
-static void decide_member(struct controller *c, const struct member *member)
+static bool all_gone(struct controller *c)
 {
-    const struct broker_image *known = image_broker(image_edit_peek(c->step.edit), member->id);
-    if (known && known->live && known->epoch == member->epoch)
-        return;
-    if (known && !uuid_equal(&known->directory, &member->directory))
-        diag_warn(c->sh, "cluster.foreign_directory", "node=%d", member->id);
-    else
-        record_up(c, member);
+    for (uint32_t i = 0; i < image_edit_peek(c->step.edit)->broker_count; i++) {
+        const struct broker_image *broker = &image_edit_peek(c->step.edit)->brokers[i];
+        const struct member *member = find_member(c, broker->id);
+        if (broker->live && (!member || member->epoch != broker->epoch) &&
+            !broker_goes(c, broker, member != NULL))
+            return false;
+    }
+    return true;
+}
+
+static bool all_come(struct controller *c)
+{
+    for (uint32_t i = 0; i < c->membership.member_count; i++) {
+        const struct member *member = &c->membership.members[i];
+        const struct broker_image *known = image_broker(image_edit_peek(c->step.edit), member->id);
+        if (known && known->live && known->epoch == member->epoch)
+            continue;
+        if (known && !uuid_equal(&known->directory, &member->directory))
+            diag_warn(c->sh, "cluster.foreign_directory", "node=%d", member->id);
+        else if (!broker_comes(c, member))
+            return false;
+    }
+    return true;
+}
+
+/* A former controller may have died in the middle of a broker's partitions. */
+static bool all_rechecked(struct controller *c)
+{
+    while (c->recheck < image_edit_peek(c->step.edit)->broker_count) {
+        const struct broker_image *broker = &image_edit_peek(c->step.edit)->brokers[c->recheck++];
+        c->change = (struct member_change){.under_way = true,
+                                           .up = broker->live,
+                                           .broker_up = {.id = broker->id},
+                                           .broker_down = {.id = broker->id},
+                                           .pass = {.begun = true}};
+        if (!change_go(c))
+            return false;
+    }
+    return true;
 }
 
 void controller_decide_members(struct controller *c)
@@ -213,14 +260,9 @@ void controller_decide_members(struct controller *c)
         controller_record(c, &(struct metadata_record){.kind = METADATA_FEATURE,
                                                        .feature = {.name = str_of(FEATURE_NAME),
                                                                    .level = FEATURE_LEVEL}});
-    for (uint32_t i = 0; i < c->tip->broker_count; i++) {
-        const struct broker_image *broker = &c->tip->brokers[i];
-        const struct member *member = find_member(c, broker->id);
-        if (broker->live && (!member || member->epoch != broker->epoch))
-            record_down(c, broker);
-    }
-    for (uint32_t i = 0; i < c->membership.member_count; i++)
-        decide_member(c, &c->membership.members[i]);
+    bool all = !c->change.under_way || change_go(c);
+    all = all && all_gone(c) && all_come(c) && all_rechecked(c);
+    c->members_known = !all; /* the rest in the next batch */
 }
 
 static void on_members(void *user)
@@ -247,6 +289,8 @@ static void on_caught_up(void *user)
                        c->membership.controller_epoch_version);
     c->in_office = true;
     c->taking_over = true;
+    c->change.under_way = false;
+    c->recheck = 0;
     diag_info(c->sh, "controller.elected", "node=%d epoch=%d", c->bs->broker->node_id,
               c->membership.controller_epoch);
     list_members(c);

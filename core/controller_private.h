@@ -7,7 +7,7 @@
 #pragma once
 
 #include "core/broker.h"
-#include "core/controller_step.h"
+#include "core/controller_replicas.h"
 #include "core/metadata/membership.h"
 #include "core/metadata/metadata_log.h"
 
@@ -22,6 +22,15 @@ struct image_mail {
 };
 
 STAILQ_HEAD(op_queue, control_op);
+
+/* One broker's coming or going, over as many batches as its partitions take. */
+struct member_change {
+    bool under_way;
+    bool up;
+    struct metadata_broker_up broker_up; /* its endpoints only in the first of them */
+    struct metadata_broker_down broker_down;
+    struct controller_pass pass;
+};
 
 struct controller {
     struct broker_shard *bs;
@@ -48,6 +57,8 @@ struct controller {
     bool in_office;
     bool leaving;       /* as soon as what is being written has ended */
     bool taking_over;   /* in office, and the first batch is not written */
+    struct member_change change;
+    uint32_t recheck;   /* brokers whose end a former controller may not have come to */
     bool members_known; /* and the image is to agree with them */
 
     struct op_queue queue;    /* not decided */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/controller_step.h"
 
+#include "core/controller_replicas.h"
 #include "io/mem.h"
 #include "net/err.h"
 
@@ -34,7 +35,7 @@ static printf_like(4, 5) bool refuse(struct control_op *op, struct control_item 
     return false;
 }
 
-static void record(struct controller_step *step, const struct metadata_record *record)
+void controller_step_record(struct controller_step *step, const struct metadata_record *record)
 {
     char sentence[256];
     metadata_records_add(&step->records, record);
@@ -277,14 +278,15 @@ static bool place_by_counts(struct controller_step *step, struct control_op *op,
 static void record_partitions(struct controller_step *step, const struct uuid *topic_id,
                               uint32_t first, const struct placement *placement)
 {
-    record(step, &(struct metadata_record){.kind = METADATA_PARTITIONS,
-                                           .partitions = {
-                                               .topic_id = *topic_id,
-                                               .first = (int32_t)first,
-                                               .count = placement->count,
-                                               .replica_count = placement->replica_count,
-                                               .replicas = placement->replicas,
-                                           }});
+    controller_step_record(step,
+                           &(struct metadata_record){.kind = METADATA_PARTITIONS,
+                                                     .partitions = {
+                                                         .topic_id = *topic_id,
+                                                         .first = (int32_t)first,
+                                                         .count = placement->count,
+                                                         .replica_count = placement->replica_count,
+                                                         .replicas = placement->replicas,
+                                                     }});
 }
 
 /* ---- settings ---- */
@@ -351,7 +353,7 @@ static bool record_overrides(struct controller_step *step, struct control_op *op
         refuse(op, item, ERR_INVALID_CONFIG, "the settings take more than %u bytes together",
                RECORD_BYTES_MAX);
     else if (!op->validate_only)
-        record(step, &wanted);
+        controller_step_record(step, &wanted);
     mem_free(settings);
     return good;
 }
@@ -363,8 +365,9 @@ static void record_topic(struct controller_step *step, struct control_op *op,
                          const struct overrides *overrides)
 {
     const struct uuid id = uuid_of_random(step->random(step->user), step->random(step->user));
-    record(step, &(struct metadata_record){.kind = METADATA_TOPIC_CREATE,
-                                           .topic_create = {.id = id, .name = item->name}});
+    controller_step_record(
+        step, &(struct metadata_record){.kind = METADATA_TOPIC_CREATE,
+                                        .topic_create = {.id = id, .name = item->name}});
     record_partitions(step, &id, 0, placement);
     if (overrides->count > 0)
         (void)record_overrides(step, op, item, overrides,
@@ -430,8 +433,8 @@ static void delete_topic(struct controller_step *step, struct control_op *op,
     const struct uuid id = topic->id;
     if (step->mutate_deletion)
         return;
-    record(step,
-           &(struct metadata_record){.kind = METADATA_TOPIC_DELETE, .topic_delete = {.id = id}});
+    controller_step_record(
+        step, &(struct metadata_record){.kind = METADATA_TOPIC_DELETE, .topic_delete = {.id = id}});
 }
 
 static void create_partitions(struct controller_step *step, struct control_op *op,
@@ -584,13 +587,14 @@ static void allocate_producer_ids(struct controller_step *step, struct control_o
     op->producer_id_count = CONTROL_PRODUCER_IDS;
     if (step->mutate_producer_ids)
         return;
-    record(step, &(struct metadata_record){.kind = METADATA_PRODUCER_IDS,
-                                           .producer_ids = {
-                                               .broker_id = step->node_id,
-                                               .broker_epoch = broker ? broker->epoch : -1,
-                                               .first = op->producer_id_first,
-                                               .count = CONTROL_PRODUCER_IDS,
-                                           }});
+    controller_step_record(
+        step, &(struct metadata_record){.kind = METADATA_PRODUCER_IDS,
+                                        .producer_ids = {
+                                            .broker_id = step->node_id,
+                                            .broker_epoch = broker ? broker->epoch : -1,
+                                            .first = op->producer_id_first,
+                                            .count = CONTROL_PRODUCER_IDS,
+                                        }});
 }
 
 static void decide(struct controller_step *step, struct control_op *op, struct control_item *item)
@@ -614,6 +618,7 @@ static void decide(struct controller_step *step, struct control_op *op, struct c
         alter_configs(step, op, item);
         return;
     case CONTROL_ALLOCATE_PRODUCER_IDS:
+    case CONTROL_ALTER_PARTITION:
         return;
     }
 }
@@ -623,6 +628,10 @@ bool controller_step(struct controller_step *step, struct control_op *op)
     op->error = ERR_NONE;
     if (op->kind == CONTROL_ALLOCATE_PRODUCER_IDS) {
         allocate_producer_ids(step, op);
+        return true;
+    }
+    if (op->kind == CONTROL_ALTER_PARTITION) {
+        controller_alter_partition(step, op);
         return true;
     }
     while (op->next_item < op->item_count) {

@@ -23,11 +23,17 @@ struct controller_step {
     uint64_t (*random)(void *user);
     void *user;
     uint32_t replicas_max;           /* of a partition; 0: any number */
+    const struct image *base;        /* what the edit began with */
     struct image_edit *edit;         /* the image so far, and what was decided */
     struct metadata_records records; /* what was decided */
     /* deliberate mistakes: the answer is given and nothing was decided */
     bool mutate_deletion, mutate_producer_ids;
+    /* deliberate mistakes: a set may shrink below its least; broker epochs are not looked at */
+    bool mutate_shrink, mutate_epochs;
 };
+
+/* For the files that decide: it is decided, and what comes after sees it. */
+void controller_step_record(struct controller_step *step, const struct metadata_record *record);
 
 /* Decides the items of `op` from op->next_item on. True when all are decided; false when the batch
  * is full and must be written first. */

@@ -10,6 +10,7 @@
 #include "core/group/groups.h"
 #include "core/internal_topic.h"
 #include "core/partition_private.h"
+#include "core/partition_replicas.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
@@ -93,10 +94,12 @@ static void wake(struct partition_watch *watch)
 
 static int64_t visible_to(const struct partition *pt, const struct partition_watch *watch)
 {
+    if (watch->replica)
+        return pt->log->durable_offset;
     return watch->committed_only ? partition_last_stable_offset(pt) : pt->high_watermark;
 }
 
-static void wake_watches(struct partition *pt, bool all)
+void partition_wake(struct partition *pt, bool all)
 {
     struct partition_watch *watch;
     struct partition_watch *next;
@@ -109,7 +112,7 @@ static void wake_watches(struct partition *pt, bool all)
 
 void partition_start_moved(struct partition *pt)
 {
-    wake_watches(pt, false);
+    partition_wake(pt, false);
 }
 
 void partition_watch_add(struct partition *pt, struct partition_watch *watch)
@@ -145,13 +148,58 @@ enum err partition_check_leader(const struct partition *pt, int32_t current_lead
                                                    : ERR_UNKNOWN_LEADER_EPOCH;
 }
 
+bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epoch,
+                         int64_t *end_offset)
+{
+    if (asked == pt->leader_epoch) {
+        *epoch = asked;
+        *end_offset = pt->log->end_offset;
+        return true;
+    }
+    if (log_epoch_end(pt->log, asked, epoch, end_offset))
+        return true;
+    if (asked < 0 || asked > pt->leader_epoch)
+        return false;
+    /* Newer than all there are records of, older than ours: it left none here. */
+    *epoch = pt->log->leader_epoch < 0 ? 0 : pt->log->leader_epoch;
+    *end_offset = pt->log->end_offset;
+    return true;
+}
+
+/* ---- the high watermark ---- */
+
+bool partition_watermark_known(const struct partition *pt)
+{
+    return !pt->replicas || pt->high_watermark >= pt->replicas->epoch_start;
+}
+
+/* Whoever leads a partition of __consumer_offsets coordinates the groups that are in it. */
+static void coordinate(struct partition *pt)
+{
+    if (pt->coordinates && pt->leading && partition_watermark_known(pt))
+        groups_partition_led(pt->bs->groups, pt);
+}
+
+void partition_advance(struct partition *pt)
+{
+    if (!pt->leading)
+        return;
+    int64_t least = pt->replicas ? partition_replicas_least(pt->replicas) : pt->log->durable_offset;
+    must(pt->replicas || least >= pt->high_watermark);
+    bool was_known = pt->watermark_was_known;
+    if (least > pt->high_watermark)
+        pt->high_watermark = least;
+    pt->watermark_was_known = partition_watermark_known(pt);
+    partition_appends_committed(pt);
+    if (!io_mutation(pt->bs->sh->io, "partition.watch_not_woken"))
+        partition_wake(pt, false);
+    if (pt->watermark_was_known && !was_known)
+        coordinate(pt);
+}
+
 static void on_durable(struct log *lg)
 {
-    struct partition *pt = lg->user;
-    must(lg->durable_offset >= pt->high_watermark);
-    pt->high_watermark = lg->durable_offset;
-    if (!io_mutation(pt->bs->sh->io, "partition.watch_not_woken"))
-        wake_watches(pt, false);
+    partition_advance(lg->user);
 }
 
 /* ---- opening and closing ---- */
@@ -204,8 +252,11 @@ static struct partition *partition_new(struct broker_shard *bs, const struct par
     pt->bs = bs;
     pt->key = *key;
     pt->log = log;
-    pt->high_watermark = log->durable_offset;
+    pt->leader = -1;
+    pt->leader_epoch = -1;
+    pt->high_watermark = log->start_offset;
     TAILQ_INIT(&pt->appends);
+    TAILQ_INIT(&pt->committing);
     TAILQ_INIT(&pt->watches);
     pt->step = (struct task){.fn = partition_appends_step, .name = "partition.append"};
     log->user = pt;
@@ -215,6 +266,8 @@ static struct partition *partition_new(struct broker_shard *bs, const struct par
 
 static void partition_free(struct partition *pt)
 {
+    if (pt->replicas)
+        partition_replicas_free(pt->replicas);
     log_free(pt->log);
     mem_free(pt);
 }
@@ -225,10 +278,11 @@ static void partition_configure(struct partition *pt, const struct topic_image *
     struct broker_shard *bs = pt->bs;
     pt->conf = topic->conf;
     pt->internal = topic->internal;
-    pt->leading = image->leader == bs->broker->node_id;
-    pt->leader_epoch = image->leader_epoch;
+    pt->coordinates =
+        topic->internal && str_equal(str_of(topic->name), str_of(INTERNAL_TOPIC_OFFSETS));
     struct log_config config = log_config_of(&topic->conf, &bs->broker->conf->broker);
     log_configure(pt->log, &config);
+    partition_role_set(pt, image);
 }
 
 static struct partition *partition_open(struct broker_shard *bs, const struct topic_image *topic,
@@ -270,13 +324,19 @@ static void maybe_applied(struct broker_shard *bs)
     if (bs->deletions > 0 || bs->image_holds[(bs->image_number - 1) % 2] > 0)
         return;
     void (*applied)(void *) = bs->applied;
-    void (*stopped)(void *) = bs->stopped;
+    void (*stopped)(void *) = bs->proposals > 0 ? NULL : bs->stopped;
     bs->applied = NULL;
-    bs->stopped = NULL;
     if (applied)
         applied(bs->applied_user);
-    if (stopped)
-        stopped(bs->stopped_user);
+    if (!stopped)
+        return;
+    bs->stopped = NULL;
+    stopped(bs->stopped_user);
+}
+
+void partition_proposal_ended(struct broker_shard *bs)
+{
+    maybe_applied(bs);
 }
 
 static void on_deleted(struct log_change *change)
@@ -306,8 +366,9 @@ static void partition_delete(struct partition *pt)
     if (pt->internal)
         groups_partition_gone(pt->bs->groups, &pt->key);
     pt->closing = true;
+    partition_role_end(pt);
     pt->bs->deletions++;
-    wake_watches(pt, true);
+    partition_wake(pt, true);
     shard_ready(pt->bs->sh, &pt->step); /* ends the appends in line, then closes */
 }
 
@@ -321,15 +382,6 @@ static bool is_ours(const struct broker_shard *bs, const struct partition_image 
     return false;
 }
 
-/* Whoever leads a partition of __consumer_offsets coordinates the groups that are in it. */
-static void coordinate(struct partition *pt)
-{
-    if (pt->leading)
-        groups_partition_led(pt->bs->groups, pt);
-    else
-        groups_partition_gone(pt->bs->groups, &pt->key);
-}
-
 static void topic_applied(struct broker_shard *bs, const struct topic_image *topic)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++) {
@@ -341,8 +393,6 @@ static void topic_applied(struct broker_shard *bs, const struct topic_image *top
         if (!pt)
             pt = partition_open(bs, topic, &key);
         partition_configure(pt, topic, image);
-        if (topic->internal && str_equal(str_of(topic->name), str_of(INTERNAL_TOPIC_OFFSETS)))
-            coordinate(pt);
     }
 }
 
@@ -422,6 +472,52 @@ void partitions_release_image(struct broker_shard *bs, uint32_t hold)
     must(bs->image_holds[hold] > 0);
     if (--bs->image_holds[hold] == 0)
         maybe_applied(bs);
+}
+
+static void each_partition(struct broker_shard *bs, void (*fn)(struct partition *pt))
+{
+    for (uint32_t i = 0; i < bs->partitions.size; i++)
+        if (bs->partitions.slots[i])
+            fn(bs->partitions.slots[i]);
+}
+
+static void look_at_followers(struct partition *pt)
+{
+    if (pt->replicas)
+        partition_replicas_look(pt->replicas);
+}
+
+static void on_lag(struct shard *sh, struct timer *timer)
+{
+    struct broker_shard *bs = container_of(timer, struct broker_shard, lag);
+    (void)sh;
+    each_partition(bs, look_at_followers);
+    partitions_watch_lag(bs);
+}
+
+void partitions_watch_lag(struct broker_shard *bs)
+{
+    int64_t lag_ms = bs->broker->conf->broker.replica_lag_time_max_ms;
+    bs->lag = (struct timer){.fn = on_lag, .name = "partition.lag"};
+    timer_set(bs->sh, &bs->lag,
+              io_now_ns(bs->sh->io) + (uint64_t)min_i64(lag_ms, INT32_MAX) * 500000U);
+}
+
+static void abandon(struct partition *pt)
+{
+    partition_appends_abandon(pt, ERR_REQUEST_TIMED_OUT);
+}
+
+void partitions_abandon_appends(struct broker_shard *bs)
+{
+    each_partition(bs, abandon);
+}
+
+void partitions_end_roles(struct broker_shard *bs)
+{
+    timer_cancel(bs->sh, &bs->lag);
+    bs->roles_ended = true;
+    each_partition(bs, partition_role_end);
 }
 
 void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user)

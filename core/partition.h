@@ -8,9 +8,13 @@
  * inflated as a stream in slices that yield, or by io_work() when it is large), the next starts
  * when the one before it is in the log, and each is answered when it is durable, in offset order.
  *
- * Rules of visibility: readers see offsets below the high watermark. On one node that is the log's
- * durable offset; in a cluster it is the least durable offset over the commit set. LSO = min(high
- * watermark, first offset of an open transaction).
+ * Rules of visibility: readers see offsets below the high watermark. For a partition of one replica
+ * that is the log's durable offset, else the least durable offset over the commit set
+ * (core/partition_replicas.h). LSO = min(high watermark, first offset of an open transaction).
+ *
+ * Roles: an image may make a partition leader or follower. A role begins when nothing of the one
+ * before is on its way into the log (core/partition_role.c): an append of a former leader, or of
+ * the follower of one, would otherwise come behind the place where the new epoch began.
  */
 #pragma once
 
@@ -20,6 +24,8 @@
 
 struct broker_shard;
 struct partition;
+struct partition_follow;
+struct partition_replicas;
 
 struct partition_key {
     struct uuid topic_id;
@@ -47,6 +53,7 @@ struct partition_watch {
     void (*on_wake)(struct partition_watch *watch);
     int64_t offset; /* wake when readers may see beyond it */
     bool committed_only;
+    bool replica; /* a follower: it sees what is durable */
     /* private */
     TAILQ_ENTRY(partition_watch) link;
     struct partition *pt; /* NULL: not watching */
@@ -60,15 +67,23 @@ struct partition {
     struct broker_shard *bs;
     struct partition_key key;
     struct log *log;
-    bool leading;
+    bool leading;   /* it serves as the leader of leader_epoch */
+    int32_t leader; /* a broker's id, by the newest image; -1: none */
     int32_t leader_epoch;
     int64_t high_watermark;
+    struct partition_replicas *replicas; /* leading with others, else NULL */
+    struct partition_follow *follow;     /* fetching from the leader, else NULL */
     struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
     bool internal;
+    bool coordinates;    /* groups: it is of __consumer_offsets */
     bool is_uncleanable; /* compaction has met damage, or a batch that it has no room for */
 
     /* private */
-    struct partition_append_queue appends; /* arrived, not yet in the log */
+    bool watermark_was_known;                 /* when it was looked at last */
+    bool role_begins;                         /* as soon as there are no writes */
+    uint32_t writes;                          /* of its role, on their way into the log */
+    struct partition_append_queue committing; /* durable, not below the high watermark */
+    struct partition_append_queue appends;    /* arrived, not yet in the log */
     struct partition_watch_queue watches;
     struct task step;
     struct partition_check *check; /* of the first append, when it does not end at once */
@@ -83,6 +98,15 @@ struct partition {
 /* A reader's pins keep the log's memory: count them. */
 void partition_pinned(struct partition *pt);
 void partition_unpinned(struct partition *pt);
+
+/* Nothing is known of the high watermark of a leader until it has passed what the log held when the
+ * epoch began: a former leader may have committed more than we have heard of. */
+bool partition_watermark_known(const struct partition *pt);
+
+/* Where the epoch `asked` ends, as its leader tells it (L5): false: undefined, both are -1. A
+ * leader knows of its own epoch before there is a record of it. */
+bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epoch,
+                         int64_t *end_offset);
 
 /* Its log start went up: those who wait below it are woken. */
 void partition_start_moved(struct partition *pt);
@@ -110,6 +134,7 @@ struct partition_append {
     uint16_t home;
     struct span records; /* one batch; stays until done() */
     int16_t acks;
+    int32_t timeout_ms;                        /* acks=all: for the others to follow */
     bool zstd_allowed;                         /* the request's version is new enough */
     bool internal_allowed;                     /* may write to internal topics (P11) */
     void (*done)(struct partition_append *op); /* on the sender's shard; may run inside the call */
@@ -132,7 +157,8 @@ struct partition_append {
         struct broker_shard *from;
         struct partition *pt;
         struct log_append append;
-        struct piece recoded; /* the batch in the topic's codec, of priv.append; NULL: as sent */
+        struct timer patience; /* while it waits for the high watermark */
+        struct piece recoded;  /* the batch in the topic's codec, of priv.append; NULL: as sent */
     } priv;
 };
 
@@ -162,5 +188,11 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
  * applied the next one before it is released. Returns what to release it by. */
 uint32_t partitions_hold_image(struct broker_shard *bs);
 void partitions_release_image(struct broker_shard *bs, uint32_t hold);
+/* Every replica.lag.time.max.ms / 2 the followers of what is led here are looked at. */
+void partitions_watch_lag(struct broker_shard *bs);
+/* What waits for other brokers is answered now. */
+void partitions_abandon_appends(struct broker_shard *bs);
+/* The broker stops: nothing is led or followed from here on. */
+void partitions_end_roles(struct broker_shard *bs);
 /* Every append has ended and the logs are stopped; then done(user). */
 void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user);

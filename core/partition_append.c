@@ -11,6 +11,7 @@
  */
 #include "core/broker.h"
 #include "core/partition_private.h"
+#include "core/partition_replicas.h"
 #include "core/record/batch_check.h"
 #include "core/record/recode.h"
 #include "io/mem.h"
@@ -21,7 +22,8 @@
 /* Checked at once: at most four slices of 64 KiB, 280 us of the plainest records. */
 #define CHECK_NOW_BYTES          (256U << 10)
 #define CHECK_INFLATED_NOW_BYTES (16U << 10) /* compressed: it may be much more inside */
-#define CHECK_SLICES             2U          /* between yields */
+#define ACKS_ALL                 (-1)
+#define CHECK_SLICES             2U /* between yields */
 #define RECODES_MAX              4U
 #define LZ4_LEVEL_FAST           9 /* compression.lz4.level's default is no level of the slow one */
 
@@ -134,6 +136,61 @@ static enum err err_of_verdict(enum log_verdict verdict)
     return ERR_UNKNOWN_SERVER_ERROR;
 }
 
+/* ---- acks=all: durable here, and now the others ---- */
+
+static bool is_committed(const struct partition *pt, const struct partition_append *op)
+{
+    return !pt->replicas || op->priv.append.last_offset < pt->high_watermark;
+}
+
+static void committing_leave(struct partition *pt, struct partition_append *op)
+{
+    timer_cancel(pt->bs->sh, &op->priv.patience);
+    TAILQ_REMOVE(&pt->committing, op, priv.link);
+}
+
+static void on_impatient(struct shard *sh, struct timer *timer)
+{
+    struct partition_append *op = container_of(timer, struct partition_append, priv.patience);
+    (void)sh;
+    committing_leave(op->priv.pt, op);
+    refuse(op, ERR_REQUEST_TIMED_OUT, NULL);
+}
+
+static void await_commit(struct partition *pt, struct partition_append *op)
+{
+    if (op->acks != ACKS_ALL || is_committed(pt, op) ||
+        io_mutation(pt->bs->sh->io, "replica.acknowledged_by_leader")) {
+        finish(op);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&pt->committing, op, priv.link);
+    op->priv.patience = (struct timer){.fn = on_impatient, .name = "partition.patience"};
+    timer_set(pt->bs->sh, &op->priv.patience,
+              io_now_ns(pt->bs->sh->io) + (uint64_t)max_i64(op->timeout_ms, 0) * 1000000U);
+}
+
+void partition_appends_committed(struct partition *pt)
+{
+    struct partition_append *op;
+    while ((op = TAILQ_FIRST(&pt->committing)) && is_committed(pt, op)) {
+        committing_leave(pt, op);
+        if (partition_set_is_enough(pt))
+            finish(op);
+        else
+            refuse(op, ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, NULL);
+    }
+}
+
+void partition_appends_abandon(struct partition *pt, enum err error)
+{
+    struct partition_append *op;
+    while ((op = TAILQ_FIRST(&pt->committing))) {
+        committing_leave(pt, op);
+        refuse(op, error, NULL);
+    }
+}
+
 static void on_durable_append(struct log_append *append)
 {
     struct partition_append *op = append->user;
@@ -141,12 +198,17 @@ static void on_durable_append(struct log_append *append)
     enum err error = err_of_verdict(append->verdict);
     if (error != ERR_NONE) {
         refuse(op, error, log_verdict_text(append->verdict));
+        partition_write_end(pt);
         return;
     }
     op->base_offset = append->base_offset;
     op->log_append_time_ms = append->timestamp;
     op->log_start_offset = pt->log->start_offset;
-    finish(op);
+    if (pt->leading && op->leader_epoch == pt->leader_epoch)
+        await_commit(pt, op);
+    else
+        refuse(op, ERR_NOT_LEADER_OR_FOLLOWER, NULL); /* the next leader may not have it */
+    partition_write_end(pt);
 }
 
 /* ---- checks ---- */
@@ -230,7 +292,10 @@ static void append_checked(struct partition *pt, struct partition_append *op,
         .done = on_durable_append,
         .user = op,
     };
+    op->leader_epoch = pt->leader_epoch;
     enum log_verdict verdict = log_append(pt->log, append);
+    if (verdict == LOG_OK || verdict == LOG_WAIT)
+        partition_write_begin(pt);
     if (verdict == LOG_OK)
         recoded_put(op); /* the log has copied it */
     else if (verdict != LOG_WAIT)
@@ -243,6 +308,8 @@ static void conclude(struct partition *pt, struct partition_append *op,
     TAILQ_REMOVE(&pt->appends, op, priv.link);
     if (pt->closing)
         refuse(op, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+    else if (!pt->leading)
+        refuse(op, ERR_NOT_LEADER_OR_FOLLOWER, NULL); /* not any more */
     else if (verdict == BATCH_REFUSED)
         refuse_checked(op, check);
     else if (check->header.attributes & BATCH_TRANSACTIONAL)
@@ -376,6 +443,10 @@ static bool admit(struct partition *pt, struct partition_append *op)
     }
     if (log_shard_offline(pt->bs->logs)) {
         refuse(op, ERR_KAFKA_STORAGE_ERROR, NULL);
+        return false;
+    }
+    if (op->acks == ACKS_ALL && !partition_has_quorum(pt)) {
+        refuse(op, ERR_NOT_ENOUGH_REPLICAS, NULL); /* P4 */
         return false;
     }
     return true;

@@ -6,7 +6,10 @@
 #include "core/api/api.h"
 
 #include "core/api/fetch.h"
+#include "core/broker_address.h"
 #include "io/diag.h"
+
+#include <string.h>
 
 struct api_entry {
     api_handler *handle;
@@ -51,6 +54,8 @@ static const struct api_entry api_entries[] = {
     [KEY_DESCRIBE_CLUSTER] = {.handle = api_describe_cluster},
     [KEY_DESCRIBE_PRODUCERS] = {.handle = api_describe_producers, .bulky = true},
     [KEY_ELECT_LEADERS] = {.handle = api_elect_leaders},
+    [KEY_ALTER_PARTITION] = {.handle = api_alter_partition},
+    [KEY_ALLOCATE_PRODUCER_IDS] = {.handle = api_allocate_producer_ids},
     [KEY_DESCRIBE_TOPIC_PARTITIONS] = {.handle = api_describe_topic_partitions, .bulky = true},
 };
 
@@ -181,6 +186,21 @@ int32_t api_operations(const struct request *q, enum api_resource resource, stru
                 allowed |= 1 << operation;
     }
     return allowed;
+}
+
+bool api_from_brokers(const struct request *q)
+{
+    const struct broker *broker = api_shard(q)->broker;
+    const char *name = broker_listener_of_brokers(broker);
+    return strcmp(broker->listeners.listener[q->conn->listener].name, name) == 0;
+}
+
+bool api_is_broker(const struct request *q, int32_t id, int64_t epoch)
+{
+    const struct broker_shard *bs = api_shard(q);
+    const struct broker_image *broker = image_broker(bs->image, id);
+    return api_from_brokers(q) && broker && broker->live && broker->epoch == epoch &&
+           id != bs->broker->node_id;
 }
 
 struct api_leader api_leader_of(struct request *q, const struct partition_key *key)

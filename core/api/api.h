@@ -57,6 +57,11 @@ bool api_may(const struct request *q, enum api_operation operation, enum api_res
 /* Bits (1 << operation) of what the principal may do to such a resource (M7). */
 int32_t api_operations(const struct request *q, enum api_resource resource, struct str name);
 
+/* Did the request come in where brokers talk among themselves? */
+bool api_from_brokers(const struct request *q);
+/* And is it of a broker of this cluster, under the epoch of its registration (KIP-903)? */
+bool api_is_broker(const struct request *q, int32_t id, int64_t epoch);
+
 /* Where the leader of a partition is reached by clients of the request's listener: hints with
  * NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH (KIP-951). Texts are in the request's arena. */
 struct api_leader {
@@ -84,6 +89,7 @@ api_handler api_offset_commit, api_offset_fetch, api_offset_delete;
 api_handler api_describe_groups, api_list_groups, api_delete_groups;
 /* Its connection ends: a JoinGroup or SyncGroup that waits for other members is called back. */
 void api_group_cancel(struct request *q);
+api_handler api_alter_partition, api_allocate_producer_ids;
 api_handler api_create_topics, api_delete_topics, api_create_partitions, api_delete_records;
 api_handler api_describe_log_dirs;
 api_handler api_describe_configs, api_alter_configs, api_incremental_alter_configs;

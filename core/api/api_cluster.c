@@ -58,6 +58,15 @@ static void api_versions_unsupported(struct request *q)
     api_versions_answer(q, 0, &response);
 }
 
+/* What brokers ask each other is nobody else's business, and on one node nobody's. */
+static bool is_told(const struct request *q, const struct kafka_api *api)
+{
+    bool between = api->key == KEY_ALTER_PARTITION || api->key == KEY_ALLOCATE_PRODUCER_IDS;
+    const struct image *image = api_shard(q)->image;
+    return api->served_max >= 0 &&
+           (!between || (api_from_brokers(q) && image && image->broker_count > 1));
+}
+
 void api_api_versions(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
@@ -87,7 +96,7 @@ void api_api_versions(struct broker_shard *bs, struct request *q)
     keep_text(c->software_name, sizeof(c->software_name), request.client_software_name);
     keep_text(c->software_version, sizeof(c->software_version), request.client_software_version);
     for (size_t i = 0; i < kafka_apis_count; i++)
-        if (kafka_apis[i].served_max >= 0)
+        if (is_told(q, &kafka_apis[i]))
             api_fill(&response.api_keys[response.api_keys_count++], &kafka_apis[i]);
     api_versions_answer(q, version, &response);
 }

@@ -443,10 +443,11 @@ static enum err fetch_begin(struct fetch *f)
 {
     const struct fetch_request *request = &f->request;
     const int16_t version = f->q->header.request_api_version;
-    int32_t replica =
+    f->replica =
         version >= FETCH_REPLICA_VERSION ? request->replica_state.replica_id : request->replica_id;
-    if (replica >= 0)
-        return ERR_CLUSTER_AUTHORIZATION_FAILED; /* replicas have a listener of their own */
+    f->replica_epoch = version >= FETCH_REPLICA_VERSION ? request->replica_state.replica_epoch : -1;
+    if (f->replica >= 0 && !api_is_broker(f->q, f->replica, f->replica_epoch))
+        return ERR_CLUSTER_AUTHORIZATION_FAILED;
     if (version < FETCH_SESSION_VERSION || request->session_epoch == SESSION_EPOCH_FULL ||
         request->session_epoch == SESSION_EPOCH_NONE)
         return begin_full(f);

@@ -31,6 +31,7 @@ struct fetch_part {
     int64_t high_watermark; /* -1 with an error */
     int64_t last_stable_offset;
     int64_t log_start_offset;
+    int64_t upto;            /* the end of what this reader may see */
     int32_t diverging_epoch; /* -1: none */
     int64_t diverging_end_offset;
     struct log_range range; /* length: what will be sent */
@@ -78,6 +79,8 @@ struct fetch {
     uint32_t group_count;
     uint32_t bytes_max;
     uint32_t bytes_min;
+    int32_t replica; /* a follower's broker id; -1: a consumer */
+    int64_t replica_epoch;
     bool committed_only;
     bool knows_zstd; /* the request's version is new enough */
     bool may_wait;

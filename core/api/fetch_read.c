@@ -16,6 +16,8 @@
  */
 #include "core/api/fetch_private.h"
 
+#include "core/partition_replicas.h"
+
 /* ---- on the home shard ---- */
 
 static void group_answered(struct fetch_group *group);
@@ -83,9 +85,9 @@ static bool park(struct fetch_group *group)
         }
         part->watch = (struct partition_watch){
             .on_wake = on_wake,
-            .offset =
-                group->fetch->committed_only ? part->last_stable_offset : part->high_watermark,
+            .offset = part->upto,
             .committed_only = group->fetch->committed_only,
+            .replica = group->fetch->replica >= 0,
         };
         partition_watch_add(pt, &part->watch);
     }
@@ -139,7 +141,7 @@ static bool diverges(const struct partition *pt, struct fetch_part *part)
         return false;
     int32_t epoch;
     int64_t end_offset;
-    if (!log_epoch_end(pt->log, part->last_fetched_epoch, &epoch, &end_offset)) {
+    if (!partition_epoch_end(pt, part->last_fetched_epoch, &epoch, &end_offset)) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
         return true;
     }
@@ -148,6 +150,54 @@ static bool diverges(const struct partition *pt, struct fetch_part *part)
     part->diverging_epoch = epoch;
     part->diverging_end_offset = end_offset;
     part->group->urgent = true;
+    return true;
+}
+
+static enum err part_check(const struct fetch_part *part, const struct partition *pt)
+{
+    const struct fetch *f = part->group->fetch;
+    int32_t epoch = part->current_leader_epoch;
+    bool unfenced = f->replica >= 0 && io_mutation(pt->bs->sh->io, "replica.unfenced_fetch");
+    if (f->replica >= 0 && epoch < 0)
+        return ERR_FENCED_LEADER_EPOCH; /* a follower follows somebody in particular */
+    enum err error = partition_check_leader(pt, unfenced ? -1 : epoch);
+    if (error == ERR_NONE && log_shard_offline(pt->bs->logs))
+        error = ERR_KAFKA_STORAGE_ERROR;
+    if (error == ERR_NONE && f->replica >= 0)
+        return partition_replicas_check(pt, f->replica, f->replica_epoch);
+    if (error == ERR_NONE && !f->knows_zstd && pt->conf.compression_type == CONF_COMPRESSION_ZSTD)
+        error = ERR_UNSUPPORTED_COMPRESSION_TYPE; /* F12 */
+    return error;
+}
+
+/* What the partition says of itself, and how far this reader sees. */
+static void part_look(struct fetch_part *part, const struct partition *pt)
+{
+    const struct fetch *f = part->group->fetch;
+    part->high_watermark = pt->high_watermark;
+    part->last_stable_offset = partition_last_stable_offset(pt);
+    if (io_mutation(pt->bs->sh->io, "fetch.high_watermark_early"))
+        part->high_watermark = part->last_stable_offset = pt->log->end_offset;
+    part->log_start_offset = pt->log->start_offset;
+    part->upto = f->replica >= 0     ? pt->log->durable_offset
+                 : f->committed_only ? part->last_stable_offset
+                                     : part->high_watermark;
+}
+
+static bool part_in_range(struct fetch_part *part, struct partition *pt)
+{
+    int64_t start = pt->log->start_offset;
+    if (part->offset < start) {
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        part->log_start_offset = start; /* where a follower begins anew */
+        return false;
+    }
+    if (diverges(pt, part))
+        return false;
+    if (part->offset > pt->log->end_offset) {
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        return false;
+    }
     return true;
 }
 
@@ -163,32 +213,23 @@ static void part_read(struct fetch_part *part)
         part_fail(part, partition_absence(group->bs, &part->key));
         return;
     }
-    enum err error = partition_check_leader(pt, part->current_leader_epoch);
-    if (error == ERR_NONE && log_shard_offline(group->bs->logs))
-        error = ERR_KAFKA_STORAGE_ERROR;
-    if (error == ERR_NONE && !f->knows_zstd && pt->conf.compression_type == CONF_COMPRESSION_ZSTD)
-        error = ERR_UNSUPPORTED_COMPRESSION_TYPE; /* F12 */
+    enum err error = part_check(part, pt);
     if (error != ERR_NONE) {
         part_fail(part, error);
         return;
     }
-    part->high_watermark = pt->high_watermark;
-    part->last_stable_offset = partition_last_stable_offset(pt);
-    if (io_mutation(group->bs->sh->io, "fetch.high_watermark_early"))
-        part->high_watermark = part->last_stable_offset = pt->log->end_offset;
-    part->log_start_offset = pt->log->start_offset;
-    if (part->offset < pt->log->start_offset || part->offset > pt->log->end_offset) {
-        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+    part_look(part, pt);
+    if (!part_in_range(part, pt))
         return;
+    if (f->replica >= 0) {
+        partition_replicas_fetched(pt, f->replica, f->replica_epoch, part->offset);
+        part->high_watermark = pt->high_watermark; /* it may have gone on by that */
     }
-    if (diverges(pt, part))
-        return;
-    int64_t upto = f->committed_only ? part->last_stable_offset : part->high_watermark;
-    if (part->offset >= upto)
+    if (part->offset >= part->upto)
         return;
     part->find = (struct log_find){
         .offset = part->offset,
-        .upto_offset = upto,
+        .upto_offset = part->upto,
         .bytes_max = (uint32_t)min_i64(part->bytes_max, f->bytes_max),
         .one_at_least = true,
         .done = on_found,

@@ -191,6 +191,11 @@ static void look_up(struct broker_shard *bs, struct offset_lookup *lookup)
         finish_error(lookup, error);
         return;
     }
+    bool about_end = lookup->question != OFFSET_EARLIEST && lookup->question != OFFSET_END_OF_EPOCH;
+    if (about_end && !partition_watermark_known(pt)) {
+        finish_error(lookup, ERR_OFFSET_NOT_AVAILABLE);
+        return;
+    }
     lookup->priv.pt = pt;
     int64_t upto = lookup->committed_only ? partition_last_stable_offset(pt) : pt->high_watermark;
     switch (lookup->question) {
@@ -203,12 +208,7 @@ static void look_up(struct broker_shard *bs, struct offset_lookup *lookup)
         lookup->leader_epoch = pt->leader_epoch;
         break;
     case OFFSET_END_OF_EPOCH:
-        if (lookup->asked_epoch == pt->leader_epoch) {
-            lookup->leader_epoch = pt->leader_epoch;
-            lookup->offset = pt->log->end_offset;
-        } else {
-            log_epoch_end(pt->log, lookup->asked_epoch, &lookup->leader_epoch, &lookup->offset);
-        }
+        (void)partition_epoch_end(pt, lookup->asked_epoch, &lookup->leader_epoch, &lookup->offset);
         break;
     case OFFSET_MAX_TIMESTAMP:
     case OFFSET_OF_TIMESTAMP:

@@ -4,7 +4,8 @@
 #include "io/diag.h"
 #include "io/mem.h"
 
-#define ALL_REPLICAS (-1)
+#define ALL_REPLICAS      (-1)
+#define COMMIT_TIMEOUT_MS 5000 /* offsets.commit.timeout.ms */
 
 /* A range is read in pieces of this; a batch that is larger comes whole. */
 #define LOAD_BYTES (1U << 20)
@@ -85,6 +86,7 @@ void group_store_append(struct group_store *store, group_append_done *done, void
         .home = store->bs->sh->id,
         .records = span_of(&append->piece, append->bytes, (uint32_t)len),
         .acks = ALL_REPLICAS,
+        .timeout_ms = COMMIT_TIMEOUT_MS,
         .zstd_allowed = true,
         .internal_allowed = true,
         .done = on_appended,

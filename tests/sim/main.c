@@ -22,6 +22,7 @@ static const struct scenario *const scenarios[] = {
     &scenario_groups,
     &scenario_compact,
     &scenario_append,
+    &scenario_cluster,
 };
 
 #define NAMES_MAX        256U

@@ -33,9 +33,6 @@
 #define ATTEMPTS_MAX   8192U
 #define PRODUCERS_MAX  4U
 
-#define US 1000ULL
-#define MS 1000000ULL
-#define S  1000000000ULL
 
 struct partition_fact {
     uint64_t *tags; /* [tags_size] by base offset; 0: not known */

@@ -59,12 +59,15 @@ static bool life_conf(struct broker_life *life)
     char listeners[64];
     char sessions[16];
     char bytes[24];
+    char id[12];
     machine_address(node->machine, NODE_PORT, &address);
     (void)snprintf(listeners, sizeof(listeners), "PLAINTEXT://%u.%u.%u.%u:%u", address.ip[12],
                    address.ip[13], address.ip[14], address.ip[15], address.port);
     (void)snprintf(bytes, sizeof(bytes), "%lld", (long long)node->retention_bytes);
     (void)snprintf(sessions, sizeof(sessions), "%d", node->sessions_max);
+    (void)snprintf(id, sizeof(id), "%d", node->id > 0 ? node->id : 1);
     const struct conf_assignment own[] = {
+        {.name = "node.id", .value = id},
         {.name = "log.dirs", .value = "/data"},
         {.name = "listeners", .value = listeners},
         {.name = "auto.create.topics.enable", .value = "false"},
@@ -116,6 +119,8 @@ static void *life_prepare(struct fs *fs, void *argument, bool *failed)
         .journal_bytes = node->journal_bytes,
         .open_files_max = node->open_files_max,
         .bypass_bytes = node->bypass_bytes,
+        .store_url = node->store ? "sim:" : NULL,
+        .sim = node->store,
         .on_ready = on_ready,
         .on_failed = on_failed,
         .on_stopped = on_stopped,

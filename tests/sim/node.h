@@ -11,6 +11,10 @@
 
 #define NODE_PORT 9092U
 
+#define US 1000ULL
+#define MS 1000000ULL
+#define S  1000000000ULL
+
 /* One broker over its lives; outside of every process. */
 struct node {
     struct world *world;
@@ -25,6 +29,9 @@ struct node {
     int32_t segment_bytes;
     int32_t sessions_max;
     int64_t retention_bytes; /* -1: nothing goes by itself */
+    /* In a cluster: */
+    int32_t id;              /* 0: it is alone, on the file store */
+    struct store_sim *store; /* outlives it */
     /* What a test or a scenario sets beside that, before the start. */
     struct conf_assignment settings[8];
     uint32_t setting_count;

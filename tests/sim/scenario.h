@@ -25,6 +25,7 @@ extern const struct scenario scenario_append;
 extern const struct scenario scenario_broker;
 extern const struct scenario scenario_groups;
 extern const struct scenario scenario_compact;
+extern const struct scenario scenario_cluster;
 
 /* The lives of a broker (tests/sim/broker.c), with clients of the scenario's choice. */
 struct broker_lives {

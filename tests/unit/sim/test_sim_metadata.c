@@ -171,6 +171,7 @@ static bool is_as_asked(const struct known_topic *topic, const struct topic_imag
         return found && uuid_equal(&found->id, &topic->id) &&
                found->partition_count == (uint32_t)topic->partitions &&
                found->conf.max_message_bytes == topic->value;
+    case CONTROL_ALTER_PARTITION:
     case CONTROL_ALLOCATE_PRODUCER_IDS:
         return false;
     }

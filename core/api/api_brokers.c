@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What other brokers ask of the controller: AlterPartition and AllocateProducerIds. Taken on the
+ * listener of the brokers only, from a registered id and epoch.
+ */
+#include "core/api/api.h"
+#include "core/controller.h"
+
+#include <string.h>
+
+/* One partition of an AlterPartition: each is an operation of its own. */
+struct alter_part {
+    struct control_op op;
+    struct control_alter alter;
+    struct alter_partitions *all;
+    struct alter_partition_response_partition *out;
+};
+
+struct alter_partitions {
+    struct request *q;
+    struct api_work work;
+    struct alter_partition_request request;
+    struct alter_partition_response response;
+    int32_t waiting;
+};
+
+static void one_less(struct alter_partitions *all)
+{
+    if (--all->waiting == 0)
+        api_work_answer(&all->work, KAFKA_ALTER_PARTITION_RESPONSE, &all->response);
+}
+
+static void on_altered(struct control_op *op)
+{
+    struct alter_part *part = op->user;
+    part->out->error_code = op->error;
+    one_less(part->all);
+}
+
+static void alter_begin(struct alter_partitions *all, const struct uuid *topic_id,
+                        const struct alter_partition_request_partition *in,
+                        struct alter_partition_response_partition *out)
+{
+    struct request *q = all->q;
+    struct alter_part *part = arena_alloc(&q->arena, sizeof(*part));
+    init_alter_partition_response_partition(out);
+    out->partition_index = in->partition_index;
+    if (!part || in->new_isr_with_epochs_count > (int32_t)METADATA_REPLICAS_MAX) {
+        out->error_code = ERR_INVALID_REQUEST;
+        return;
+    }
+    part->all = all;
+    part->out = out;
+    part->alter = (struct control_alter){.topic_id = *topic_id,
+                                         .partition = in->partition_index,
+                                         .leader = all->request.broker_id,
+                                         .broker_epoch = all->request.broker_epoch,
+                                         .leader_epoch = in->leader_epoch,
+                                         .partition_epoch = in->partition_epoch};
+    for (int32_t i = 0; i < in->new_isr_with_epochs_count; i++)
+        part->alter.members[part->alter.member_count++] = (struct control_member){
+            in->new_isr_with_epochs[i].broker_id, in->new_isr_with_epochs[i].broker_epoch};
+    control_op_init(&part->op, CONTROL_ALTER_PARTITION, &q->arena, on_altered);
+    part->op.alter = &part->alter;
+    part->op.user = part;
+    all->waiting++;
+    controller_submit_here(api_shard(q), &part->op);
+}
+
+static bool alter_topics(struct alter_partitions *all)
+{
+    struct arena *arena = &all->q->arena;
+    const struct alter_partition_request *request = &all->request;
+    struct alter_partition_response *response = &all->response;
+    response->topics = arena_array(arena, (size_t)request->topics_count, sizeof(*response->topics));
+    if (!response->topics)
+        return false;
+    for (int32_t i = 0; i < request->topics_count; i++) {
+        const struct alter_partition_request_topic *in = &request->topics[i];
+        struct alter_partition_response_topic *out = &response->topics[i];
+        init_alter_partition_response_topic(out);
+        out->topic_id = in->topic_id;
+        out->partitions = arena_array(arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+        if (!out->partitions)
+            return false;
+        out->partitions_count = in->partitions_count;
+        response->topics_count++;
+    }
+    for (int32_t i = 0; i < request->topics_count; i++)
+        for (int32_t j = 0; j < request->topics[i].partitions_count; j++)
+            alter_begin(all, &request->topics[i].topic_id, &request->topics[i].partitions[j],
+                        &response->topics[i].partitions[j]);
+    return true;
+}
+
+void api_alter_partition(struct broker_shard *bs, struct request *q)
+{
+    struct alter_partitions *all = arena_alloc(&q->arena, sizeof(*all));
+    struct rd rd;
+    (void)bs;
+    if (!all) {
+        api_malformed(q);
+        return;
+    }
+    memset(all, 0, sizeof(*all));
+    all->q = q;
+    api_work_init(&all->work, q);
+    init_alter_partition_response(&all->response);
+    rd_init(&rd, q->body);
+    if (!read_alter_partition_request(&rd, &q->arena, q->header.request_api_version,
+                                      &all->request)) {
+        api_malformed(q);
+        return;
+    }
+    all->waiting = 1;
+    if (!api_from_brokers(q))
+        all->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    else if (!alter_topics(all))
+        all->response.error_code = ERR_INVALID_REQUEST;
+    one_less(all);
+}
+
+/* ---- AllocateProducerIds ---- */
+
+struct allocate {
+    struct control_op op;
+    struct request *q;
+    struct allocate_producer_ids_response response;
+};
+
+static void on_allocated(struct control_op *op)
+{
+    struct allocate *al = op->user;
+    al->response.error_code = op->error;
+    if (op->error == ERR_NONE) {
+        al->response.producer_id_start = op->producer_id_first;
+        al->response.producer_id_len = op->producer_id_count;
+    }
+    api_answer(al->q, KAFKA_ALLOCATE_PRODUCER_IDS_RESPONSE, &al->response);
+}
+
+void api_allocate_producer_ids(struct broker_shard *bs, struct request *q)
+{
+    struct allocate *al = arena_alloc(&q->arena, sizeof(*al));
+    struct allocate_producer_ids_request request;
+    struct rd rd;
+    (void)bs;
+    rd_init(&rd, q->body);
+    if (!al || !read_allocate_producer_ids_request(&rd, &q->arena, q->header.request_api_version,
+                                                   &request)) {
+        api_malformed(q);
+        return;
+    }
+    memset(al, 0, sizeof(*al));
+    al->q = q;
+    init_allocate_producer_ids_response(&al->response);
+    if (!api_is_broker(q, request.broker_id, request.broker_epoch)) {
+        al->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        api_answer(q, KAFKA_ALLOCATE_PRODUCER_IDS_RESPONSE, &al->response);
+        return;
+    }
+    control_op_init(&al->op, CONTROL_ALLOCATE_PRODUCER_IDS, &q->arena, on_allocated);
+    al->op.user = al;
+    controller_submit_here(api_shard(q), &al->op);
+}

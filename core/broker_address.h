@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where brokers are reached: the listener by which they talk among themselves, and addresses as the
+ * door wants them.
+ */
+#pragma once
+
+#include "core/broker.h"
+
+/* inter.broker.listener.name, or the first listener. */
+const char *broker_listener_of_brokers(const struct broker *broker);
+/* Where another broker is reached by this one; false: nobody knows. */
+bool broker_address(const struct broker_shard *bs, int32_t id, struct io_address *address);
+/* A wildcard, or an address (no name). */
+void broker_address_to_io(const struct address *from, bool v6, struct io_address *to);

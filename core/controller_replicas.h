@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the controller decides about leaders and commit sets: when brokers come and go, when a
+ * leader asks for another set, and when leadership is to go back to the preferred replica. Pure, as
+ * core/controller_step.h: an image in, records out.
+ *
+ * The rules, by the names of the model (tests/model/commit_set.c):
+ *
+ *   from the set   a leader is the first live replica, in the order of replicas, of the commit set
+ *   never below    a dead broker leaves the set only while min.insync.replicas members remain
+ *   lossy          who may have lost what it acknowledged leaves every set at once, whatever
+ * remains epochs match   a set is changed only when leader, leader epoch and partition epoch are
+ * those of the state, and each new member is live under the broker epoch that is named
+ */
+#pragma once
+
+#include "core/controller_step.h"
+#include "net/err.h"
+
+/* Where a pass over all partitions stands. Zeroed before the first call. */
+struct controller_pass {
+    uint32_t topic; /* of step->base */
+    bool begun;     /* the broker's own record is written */
+    bool bounced;   /* it goes and comes in one batch: what lies on it alone stays as it was */
+};
+
+/* The registration of this broker has gone. Leadership moves, and it leaves the commit sets that
+ * remain large enough. False when the batch is full: call again with the next one. */
+bool controller_broker_down(struct controller_step *step, struct controller_pass *pass,
+                            const struct metadata_broker_down *down);
+/* It is there (again). Partitions without a leader get one if it may lead them. One that was there
+ * already under another epoch has bounced: controller_broker_down() comes first. */
+bool controller_broker_up(struct controller_step *step, struct controller_pass *pass,
+                          const struct metadata_broker_up *up);
+/* Decides op->alter; op->error says what came of it. */
+void controller_alter_partition(struct controller_step *step, struct control_op *op);
+/* To the first of its replicas, if that is live and in the set. NONE, or why not. */
+enum err controller_elect_preferred(struct controller_step *step, const struct uuid *topic_id,
+                                    int32_t partition);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scenario "cluster": three to five shipped brokers, each with some shards, over one simulated
+ * store. Brokers are killed, lose power, stop and come back; links are cut; sessions expire. At any
+ * moment at most one of three (two of five) is down for long, so the cluster goes on; sometimes all
+ * lose power at once.
+ */
+#include "tests/sim/cluster.h"
+
+#include "core/metadata/store_sim.h"
+#include "io/sim/mem.h"
+#include "tests/sim/scenario.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SESSION_MS    "400"
+#define START_NS      (20 * S)
+#define SETTLE_NS     (60 * S)
+#define TROUBLES_MAX  8U
+
+/* ---- the store of the world ---- */
+
+static uint64_t draw_of_world(void *user)
+{
+    return rng_next(world_rng(user));
+}
+
+static uint64_t now_of_world(void *user)
+{
+    return world_now_ns(user);
+}
+
+static void *enter_memory(void)
+{
+    return mem_owner_set(NULL);
+}
+
+static void leave_memory(void *before)
+{
+    mem_owner_set(before);
+}
+
+static struct store_sim *store_make(struct cluster *cl)
+{
+    const struct store_sim_options options = {
+        .random = draw_of_world,
+        .now_ns = now_of_world,
+        .memory_enter = enter_memory,
+        .memory_leave = leave_memory,
+        .user = cl->world,
+        .delay_ns_max = 3 * MS,
+        .lost_before_one_in = 50,
+        .lost_after_one_in = 50,
+    };
+    return store_sim_new(&options);
+}
+
+/* ---- brokers ---- */
+
+static bool is_up(const struct cluster *cl, uint32_t i)
+{
+    return node_runs(&cl->nodes[i]) && cl->nodes[i].ready && cl->nodes[i].failure[0] == '\0';
+}
+
+static void broker_start(struct cluster *cl, uint32_t i)
+{
+    struct node *node = &cl->nodes[i];
+    if (node_runs(node))
+        return;
+    world_note(cl->world, "broker %d starts", node->id);
+    (void)node_start(node, (uint16_t)rng_between(&cl->rng, 1, 3));
+}
+
+/* Whoever has given up (a session that expired) is started again, as a supervisor does. */
+static void look_after(struct cluster *cl, uint32_t down)
+{
+    for (uint32_t i = 0; i < cl->count; i++) {
+        struct node *node = &cl->nodes[i];
+        if (node->process && process_state(node->process) == PROCESS_FAILED)
+            cluster_wrong(&cl->facts, "broker %d does not start: %.300s", node->id, node->failure);
+        if (!(down >> i & 1U))
+            broker_start(cl, i);
+    }
+}
+
+static void pass(struct cluster *cl, uint64_t ns, uint32_t down)
+{
+    uint64_t until = world_now_ns(cl->world) + ns;
+    while (world_now_ns(cl->world) < until && !cl->facts.failed) {
+        world_run(cl->world, min_u64(until, world_now_ns(cl->world) + 20 * MS));
+        look_after(cl, down);
+    }
+}
+
+struct waiting {
+    struct cluster *cl;
+    bool (*done)(const struct cluster *cl);
+};
+
+/* False: it did not come to be. */
+static bool until(struct cluster *cl, bool (*done)(const struct cluster *cl), uint64_t limit_ns)
+{
+    uint64_t end = world_now_ns(cl->world) + limit_ns;
+    while (!done(cl) && !cl->facts.failed && world_now_ns(cl->world) < end)
+        pass(cl, 20 * MS, 0);
+    return done(cl);
+}
+
+static bool all_up(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->count; i++)
+        if (!is_up(cl, i))
+            return false;
+    return true;
+}
+
+static bool topic_made(const struct cluster *cl)
+{
+    return cl->topic_made;
+}
+
+static bool at_rest(const struct cluster *cl)
+{
+    return cluster_clients_busy(cl) == NULL;
+}
+
+/* ---- troubles ---- */
+
+static struct machine *machine_of(struct cluster *cl, uint32_t i)
+{
+    return cl->nodes[i].machine;
+}
+
+static void trouble_crash(struct cluster *cl, uint32_t i)
+{
+    enum crash crash = rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER;
+    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
+    machine_crash(machine_of(cl, i), crash);
+    pass(cl, rng_below(&cl->rng, 1500 * MS), 1U << i);
+}
+
+static void trouble_all_lose_power(struct cluster *cl)
+{
+    world_note(cl->world, "all lose power");
+    for (uint32_t i = 0; i < cl->count; i++)
+        machine_crash(machine_of(cl, i), CRASH_POWER);
+    pass(cl, 100 * MS, UINT32_MAX);
+}
+
+static void trouble_stop(struct cluster *cl, uint32_t i)
+{
+    if (!is_up(cl, i))
+        return;
+    world_note(cl->world, "broker %d stops", cl->nodes[i].id);
+    node_stop(&cl->nodes[i]);
+    pass(cl, rng_below(&cl->rng, 1000 * MS), 1U << i);
+}
+
+static void trouble_cut(struct cluster *cl, uint32_t i)
+{
+    uint32_t other = (i + 1 + (uint32_t)rng_below(&cl->rng, cl->count - 1)) % cl->count;
+    bool both = rng_one_in(&cl->rng, 2);
+    world_note(cl->world, "cut from %d to %d", cl->nodes[i].id, cl->nodes[other].id);
+    world_link_cut(cl->world, machine_of(cl, i), machine_of(cl, other));
+    if (both)
+        world_link_cut(cl->world, machine_of(cl, other), machine_of(cl, i));
+    pass(cl, rng_below(&cl->rng, 2000 * MS), 0);
+    world_links_heal(cl->world);
+}
+
+static void trouble_expire(struct cluster *cl)
+{
+    world_note(cl->world, "all sessions expire");
+    store_sim_expire(cl->store);
+    pass(cl, 200 * MS, 0);
+}
+
+static void trouble(struct cluster *cl)
+{
+    uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
+    switch (rng_below(&cl->rng, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        trouble_crash(cl, i);
+        break;
+    case 3:
+        trouble_stop(cl, i);
+        break;
+    case 4:
+    case 5:
+        trouble_cut(cl, i);
+        break;
+    case 6:
+        trouble_all_lose_power(cl);
+        break;
+    default:
+        trouble_expire(cl);
+        break;
+    }
+    pass(cl, rng_below(&cl->rng, 600 * MS), 0);
+}
+
+/* ---- the play ---- */
+
+static void cluster_options(struct world_options *options, uint64_t seed)
+{
+    if (seed % 3 == 0)
+        world_options_calm(options, seed);
+    else
+        world_options_rough(options, seed);
+}
+
+static void cluster_init(struct cluster *cl, struct world *world)
+{
+    cl->world = world;
+    cl->rng = rng_split(world_rng(world));
+    cl->count = rng_one_in(&cl->rng, 4) ? 5 : 3;
+    cl->store = store_make(cl);
+    cl->controller = -1;
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
+        cl->facts.partition[i].leader = -1;
+    for (uint32_t i = 0; i < cl->count; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "broker%u", i + 1);
+        struct node *node = &cl->nodes[i];
+        node_init(node, world, world_machine(world, name));
+        node->id = (int32_t)i + 1;
+        node->store = cl->store;
+        node->settings[node->setting_count++] =
+            (struct conf_assignment){.name = "zookeeper.session.timeout.ms", .value = SESSION_MS};
+        node->retention_bytes = -1;
+        node->settings[node->setting_count++] =
+            (struct conf_assignment){.name = "replica.lag.time.max.ms", .value = "700"};
+    }
+}
+
+static void wrong_down(struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->count; i++)
+        if (!is_up(cl, i))
+            cluster_wrong(&cl->facts,
+                          "broker %d does not come up after the faults have ended: %s, %.300s",
+                          cl->nodes[i].id, node_runs(&cl->nodes[i]) ? "it runs" : "it ended",
+                          cl->nodes[i].failure);
+}
+
+static void reckon(struct cluster *cl)
+{
+    world_links_heal(cl->world);
+    world_calm(cl->world);
+    if (!until(cl, all_up, START_NS))
+        wrong_down(cl);
+    cl->resting = true;
+    if (!until(cl, at_rest, SETTLE_NS))
+        cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
+    cluster_clients_reckon(cl);
+    if (!until(cl, at_rest, SETTLE_NS))
+        cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
+    cluster_conclude(cl);
+}
+
+static bool cluster_play(struct world *world, char *why, size_t why_size)
+{
+    struct cluster *cl = calloc(1, sizeof(*cl));
+    must(cl != NULL);
+    cluster_init(cl, world);
+    for (uint32_t i = 0; i < cl->count; i++)
+        broker_start(cl, i);
+    cluster_clients_start(cl);
+    if (!until(cl, all_up, START_NS) || !until(cl, topic_made, START_NS))
+        cluster_wrong(&cl->facts, "the cluster does not begin");
+    pass(cl, 200 * MS, 0);
+    for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
+        trouble(cl);
+    if (!cl->facts.failed)
+        reckon(cl);
+    world_note(world, "%llu values, %llu acks, %llu reads, %llu elections",
+               (unsigned long long)cl->values, (unsigned long long)cl->facts.acks,
+               (unsigned long long)cl->facts.reads, (unsigned long long)cl->facts.elections);
+    (void)snprintf(why, why_size, "%s", cl->facts.why);
+    bool good = !cl->facts.failed;
+    for (uint32_t i = 0; i < cl->count; i++)
+        machine_crash(machine_of(cl, i), CRASH_KILL);
+    store_sim_free(cl->store);
+    free(cl);
+    return good;
+}
+
+const struct scenario scenario_cluster = {
+    .name = "cluster",
+    .summary = "several brokers replicate: crashes, power losses, cut links, sessions that expire",
+    .options = cluster_options,
+    .play = cluster_play,
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A cluster of shipped brokers over one simulated store, and what its clients were told: the parts
+ * of scenario "cluster" (cluster.c: brokers and faults; cluster_clients.c: clients; cluster_facts.c:
+ * what must be so).
+ *
+ * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
+ * consumer, has one value for ever. At the end every one that was acknowledged is read back.
+ */
+#pragma once
+
+#include "net/client.h"
+#include "tests/sim/node.h"
+
+#define CLUSTER_BROKERS_MAX    5U
+#define CLUSTER_PARTITIONS     4U
+#define CLUSTER_OFFSETS_MAX    8192U
+#define CLUSTER_PRODUCERS      6U
+#define CLUSTER_VALUES_MAX     4096U /* of one producer */
+#define CLUSTER_TOPIC          "orders"
+
+struct cluster;
+
+struct cluster_partition {
+    int32_t leader; /* as Metadata said last; -1: none */
+    int64_t end;    /* one after the last that is known of */
+    uint64_t values[CLUSTER_OFFSETS_MAX]; /* 0: nobody has told */
+    bool acked[CLUSTER_OFFSETS_MAX];
+    bool read_back[CLUSTER_OFFSETS_MAX];
+};
+
+struct cluster_facts {
+    struct cluster_partition partition[CLUSTER_PARTITIONS];
+    uint64_t acks;
+    uint64_t reads;
+    uint64_t elections; /* changes of a leader that Metadata told */
+    bool failed;
+    char why[400];
+};
+
+void cluster_wrong(struct cluster_facts *facts, const char *format, ...) printf_like(2, 3);
+/* A value at an offset that will not change any more. */
+void cluster_seen(struct cluster *cl, uint32_t partition, int64_t offset, uint64_t value);
+void cluster_acked(struct cluster *cl, uint32_t partition, int64_t offset, uint64_t value);
+/* Everything was read back: is what was acknowledged there, once, and in order? */
+void cluster_conclude(struct cluster *cl);
+
+struct cluster {
+    struct world *world;
+    struct rng rng;
+    struct node nodes[CLUSTER_BROKERS_MAX];
+    uint32_t count;
+    struct store_sim *store;
+    struct cluster_facts facts;
+    bool topic_made;
+    int32_t controller;    /* as Metadata said last */
+    bool resting;          /* nothing new is produced */
+    uint32_t reckoning;    /* partitions that are to be read back yet */
+    uint64_t values;       /* that producers have begun with */
+    struct agent *agents[32];
+    uint32_t agent_count;
+};
+
+/* Starts the clients on a machine of their own. */
+void cluster_clients_start(struct cluster *cl);
+/* Somebody who waits for something that must come; NULL: nobody. */
+const char *cluster_clients_busy(const struct cluster *cl);
+/* From now on consumers read all from the beginning. */
+void cluster_clients_reckon(struct cluster *cl);

@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Clients of a cluster. Each has one question under way, and a connection to each broker. One asks
+ * where the leaders are (and makes the topic); producers write to one partition each, consumers
+ * read all of them.
+ *
+ * Producer 3k: not idempotent, what became of a batch is not known after an error, the next one
+ * follows. 3k+1: idempotent, the same batch until it is acknowledged. 3k+2: the same with several
+ * records per batch. Every fourth batch of a producer 3k asks for acks=1, which promises nothing
+ * about others.
+ */
+#include "tests/sim/cluster.h"
+
+#include "core/record/batch_builder.h"
+#include "io/mem.h"
+#include "net/err.h"
+#include "net/kafka.h"
+
+#include <string.h>
+
+#define PATIENCE_NS (3 * S)
+#define BATCH_MAX   4U
+
+enum agent_kind { AGENT_ROUTER, AGENT_PRODUCER, AGENT_CONSUMER };
+
+struct agent {
+    struct cluster *cl;
+    enum agent_kind kind;
+    uint32_t number;
+    struct shard *sh;
+    struct rng rng;
+    struct client clients[CLUSTER_BROKERS_MAX];
+    struct client_call call;
+    bool busy;
+    struct timer timer;
+
+    /* producer */
+    uint32_t partition;
+    int64_t producer_id; /* -1: not yet, or none is wanted */
+    int32_t sequence;
+    uint32_t value; /* the first of the batch under way, or to come */
+    uint32_t count; /* of it; 0: none */
+    int16_t acks;
+    uint8_t *bytes;
+    struct batch_builder builder;
+
+    /* consumer */
+    int64_t offset;
+    bool shall_reckon;
+    bool reckons; /* reads this partition back */
+    int64_t upto;
+};
+
+static bool is_idempotent(const struct agent *a)
+{
+    return a->number % 3 != 0;
+}
+
+static void later(struct agent *a, uint64_t within_ns)
+{
+    timer_set(a->sh, &a->timer, io_now_ns(a->sh->io) + 1 + rng_below(&a->rng, within_ns));
+}
+
+/* ---- connections ---- */
+
+static void on_ready(struct client *c)
+{
+    struct agent *a = c->user;
+    if (!a->busy)
+        later(a, 100 * US);
+}
+
+static void on_lost(struct client *c)
+{
+    struct agent *a = c->user;
+    if (c->status == CLIENT_GARBLED)
+        cluster_wrong(&a->cl->facts, "an answer is none: %s", c->why);
+    if (!a->busy)
+        later(a, 5 * MS);
+}
+
+/* The connection to a broker, if it is there; else it will be. */
+static struct client *client_to(struct agent *a, int32_t broker)
+{
+    if (broker < 1 || broker > (int32_t)a->cl->count)
+        return NULL;
+    struct client *c = &a->clients[broker - 1];
+    if (c->state == CLIENT_READY)
+        return c;
+    if (c->state == CLIENT_IDLE) {
+        struct io_address address;
+        machine_address(a->cl->nodes[broker - 1].machine, NODE_PORT, &address);
+        client_connect(c, &address);
+    }
+    return NULL;
+}
+
+static void ask(struct agent *a, struct client *c, client_call_fn *done)
+{
+    a->call.done = done;
+    a->call.user = a;
+    a->busy = true;
+    must(client_send(c, &a->call, io_now_ns(a->sh->io) + PATIENCE_NS));
+}
+
+/* True: there is an answer to be read. */
+static bool answered(struct client_call *call, struct rd *rd)
+{
+    struct agent *a = call->user;
+    a->busy = false;
+    if (call->status != CLIENT_ANSWERED)
+        return false;
+    rd_init(rd, call->answer);
+    return true;
+}
+
+/* ---- the router ---- */
+
+static void take_metadata(struct agent *a, const struct metadata_response *response)
+{
+    struct cluster *cl = a->cl;
+    cl->controller = response->controller_id;
+    if (response->topics_count != 1 || response->topics[0].error_code != ERR_NONE)
+        return;
+    cl->topic_made = true;
+    for (int32_t i = 0; i < response->topics[0].partitions_count; i++) {
+        const struct metadata_response_partition *pt = &response->topics[0].partitions[i];
+        if (pt->partition_index < 0 || pt->partition_index >= (int32_t)CLUSTER_PARTITIONS)
+            continue;
+        struct cluster_partition *fact = &cl->facts.partition[pt->partition_index];
+        cl->facts.elections += fact->leader != pt->leader_id;
+        fact->leader = pt->leader_id;
+    }
+}
+
+static void on_metadata(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct metadata_response response;
+    struct rd rd;
+    (void)c;
+    if (answered(call, &rd) &&
+        read_metadata_response(&rd, call->arena, call->version, &response))
+        take_metadata(a, &response);
+    later(a, 20 * MS);
+}
+
+static void on_created(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct rd rd;
+    (void)c;
+    (void)answered(call, &rd);
+    later(a, 20 * MS);
+}
+
+static void create_topic(struct agent *a, struct client *c)
+{
+    static const struct create_topics_request_config least = {
+        .name = {.data = "min.insync.replicas", .len = 19}, .value = {.data = "2", .len = 1}};
+    struct create_topics_request request;
+    struct create_topics_request_topic topic;
+    init_create_topics_request(&request);
+    init_create_topics_request_topic(&topic);
+    topic.name = str_of(CLUSTER_TOPIC);
+    topic.num_partitions = CLUSTER_PARTITIONS;
+    topic.replication_factor = 3;
+    topic.configs = no_const(&least);
+    topic.configs_count = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_CREATE_TOPICS, 5);
+    write_create_topics_request(w, 5, &request);
+    ask(a, c, on_created);
+}
+
+static void ask_metadata(struct agent *a, struct client *c)
+{
+    struct metadata_request request;
+    struct metadata_request_topic topic;
+    init_metadata_request(&request);
+    init_metadata_request_topic(&topic);
+    topic.name = str_of(CLUSTER_TOPIC);
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_METADATA, 9);
+    write_metadata_request(w, 9, &request);
+    ask(a, c, on_metadata);
+}
+
+static void router_step(struct agent *a)
+{
+    struct cluster *cl = a->cl;
+    if (!cl->topic_made && rng_one_in(&a->rng, 2)) {
+        struct client *controller = client_to(a, cl->controller);
+        if (controller) {
+            create_topic(a, controller);
+            return;
+        }
+    }
+    struct client *c = client_to(a, (int32_t)rng_between(&a->rng, 1, cl->count));
+    if (c)
+        ask_metadata(a, c);
+    else
+        later(a, 5 * MS);
+}
+
+/* ---- producers ---- */
+
+static uint64_t value_of(const struct agent *a, uint32_t number)
+{
+    return (uint64_t)a->number << 32 | number;
+}
+
+static void batch_forget(struct agent *a, bool done)
+{
+    if (done) {
+        a->value += a->count;
+        a->sequence += (int32_t)a->count;
+    }
+    mem_free(a->bytes);
+    a->bytes = NULL;
+    a->count = 0;
+}
+
+static bool may_come_again(int16_t error)
+{
+    switch (error) {
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_REQUEST_TIMED_OUT:
+    case ERR_NOT_ENOUGH_REPLICAS:
+    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case ERR_KAFKA_STORAGE_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void take_produced(struct agent *a, const struct produce_response_partition *answer)
+{
+    if (answer->error_code != ERR_NONE) {
+        if (!may_come_again(answer->error_code))
+            cluster_wrong(&a->cl->facts, "producer %u: %s", a->number,
+                          err_name(answer->error_code));
+        if (!is_idempotent(a))
+            batch_forget(a, true);
+        return;
+    }
+    for (uint32_t i = 0; i < a->count && a->acks == -1; i++)
+        cluster_acked(a->cl, a->partition, answer->base_offset + i, value_of(a, a->value + i));
+    batch_forget(a, true);
+}
+
+static void on_produced(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct produce_response response;
+    struct rd rd;
+    (void)c;
+    if (answered(call, &rd) &&
+        read_produce_response(&rd, call->arena, call->version, &response) &&
+        response.responses_count == 1 && response.responses[0].partition_responses_count == 1)
+        take_produced(a, &response.responses[0].partition_responses[0]);
+    else if (!is_idempotent(a))
+        batch_forget(a, true);
+    later(a, 30 * MS);
+}
+
+static void batch_make(struct agent *a)
+{
+    const uint8_t *bytes;
+    a->count = a->number % 3 == 1 ? 1 : (uint32_t)rng_between(&a->rng, 1, BATCH_MAX);
+    a->acks = !is_idempotent(a) && rng_one_in(&a->rng, 4) ? 1 : -1;
+    batch_builder_start(&a->builder);
+    for (uint32_t i = 0; i < a->count; i++) {
+        uint64_t value = value_of(a, a->value + i);
+        batch_builder_add(&a->builder, io_wall_ms(a->sh->io), BYTES_NULL,
+                          (struct bytes_or_null){&value, sizeof(value)}, NULL, 0);
+    }
+    if (is_idempotent(a)) {
+        a->builder.header.producer_id = a->producer_id;
+        a->builder.header.producer_epoch = 0;
+        a->builder.header.base_sequence = a->sequence;
+    }
+    size_t len = batch_builder_finish(&a->builder, NULL, CODEC_NONE, 0, &bytes);
+    a->bytes = memcpy(mem_alloc(len), bytes, len);
+}
+
+static void produce(struct agent *a, struct client *c)
+{
+    struct batch_header header;
+    struct piece piece;
+    struct span span = span_of(&piece, a->bytes, BATCH_HEADER_SIZE);
+    must(batch_header_read(&header, &span));
+    struct produce_request_partition partition = {
+        .index = (int32_t)a->partition,
+        .records = records_ref((uint32_t)batch_size(&header), (uintptr_t)a->bytes)};
+    struct produce_request_topic topic = {.name = str_of(CLUSTER_TOPIC),
+                                          .partition_data = &partition,
+                                          .partition_data_count = 1};
+    struct produce_request request = {.transactional_id = str_null(),
+                                      .acks = a->acks,
+                                      .timeout_ms = 1000,
+                                      .topic_data = &topic,
+                                      .topic_data_count = 1};
+    struct wr *w = client_begin(c, &a->call, KEY_PRODUCE, 9);
+    write_produce_request(w, 9, &request);
+    ask(a, c, on_produced);
+}
+
+static void on_producer_id(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct init_producer_id_response response;
+    struct rd rd;
+    (void)c;
+    if (answered(call, &rd) &&
+        read_init_producer_id_response(&rd, call->arena, call->version, &response) &&
+        response.error_code == ERR_NONE)
+        a->producer_id = response.producer_id;
+    later(a, 10 * MS);
+}
+
+static void ask_producer_id(struct agent *a, struct client *c)
+{
+    struct init_producer_id_request request;
+    init_init_producer_id_request(&request);
+    request.transactional_id = str_null();
+    request.transaction_timeout_ms = 60000;
+    struct wr *w = client_begin(c, &a->call, KEY_INIT_PRODUCER_ID, 3);
+    write_init_producer_id_request(w, 3, &request);
+    ask(a, c, on_producer_id);
+}
+
+static void producer_step(struct agent *a)
+{
+    struct cluster *cl = a->cl;
+    bool may_begin = cl->topic_made && !cl->resting && a->value + BATCH_MAX < CLUSTER_VALUES_MAX;
+    if (a->count == 0 && !may_begin) {
+        later(a, 50 * MS);
+        return;
+    }
+    struct client *c = client_to(a, cl->facts.partition[a->partition].leader);
+    if (!c) {
+        later(a, 5 * MS);
+        return;
+    }
+    if (is_idempotent(a) && a->producer_id < 0) {
+        ask_producer_id(a, c);
+        return;
+    }
+    if (a->count == 0) {
+        batch_make(a);
+        cl->values += a->count;
+    }
+    produce(a, c);
+}
+
+/* ---- consumers ---- */
+
+static void take_batch(struct agent *a, struct span batch)
+{
+    struct record_iter iter;
+    struct inflater inflater;
+    struct record record;
+    inflater_init(&inflater);
+    if (!record_iter_init(&iter, &inflater, batch, 1U << 20)) {
+        inflater_fini(&inflater);
+        return;
+    }
+    while (record_iter_next(&iter, &record) == RECORD_READY) {
+        uint64_t value = 0;
+        if (record.value_len == (int32_t)sizeof(value))
+            memcpy(&value, record.value, sizeof(value));
+        if (record.offset < a->offset)
+            continue;
+        cluster_seen(a->cl, a->partition, record.offset, value);
+        a->cl->facts.reads++;
+        if (a->reckons && !a->cl->facts.failed)
+            a->cl->facts.partition[a->partition].read_back[record.offset] = true;
+        a->offset = record.offset + 1;
+    }
+    record_iter_fini(&iter);
+    inflater_fini(&inflater);
+}
+
+static void take_fetched(struct agent *a, const struct fetch_response_partition *answer)
+{
+    struct span rest = answer->records.span;
+    struct batch_header header;
+    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
+        cluster_wrong(&a->cl->facts, "partition %u: offset %lld that was read up to is out of range",
+                      a->partition, (long long)a->offset);
+    if (answer->error_code != ERR_NONE || answer->records.kind != RECORDS_SPAN)
+        return;
+    while (batch_header_read(&header, &rest) && batch_size(&header) <= rest.len) {
+        uint32_t size = (uint32_t)batch_size(&header);
+        take_batch(a, span_first(rest, size));
+        span_advance(&rest, size);
+    }
+}
+
+static void on_fetched(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct fetch_response response;
+    struct rd rd;
+    (void)c;
+    if (answered(call, &rd) && read_fetch_response(&rd, call->arena, call->version, &response) &&
+        response.responses_count == 1 && response.responses[0].partitions_count == 1)
+        take_fetched(a, &response.responses[0].partitions[0]);
+    if (a->reckons && a->upto >= 0 && a->offset >= a->upto) {
+        a->reckons = false;
+        a->cl->reckoning--;
+    }
+    if (!a->reckons && rng_one_in(&a->rng, 10)) /* again from somewhere: is it the same? */
+        a->offset = (int64_t)rng_below(&a->rng, (uint64_t)a->offset + 1);
+    later(a, 20 * MS);
+}
+
+static void fetch(struct agent *a, struct client *c)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition partition;
+    init_fetch_request(&request);
+    init_fetch_request_topic(&topic);
+    init_fetch_request_partition(&partition);
+    partition.partition = (int32_t)a->partition;
+    partition.fetch_offset = a->offset;
+    partition.partition_max_bytes = 1 << 16;
+    topic.topic = str_of(CLUSTER_TOPIC);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    request.max_wait_ms = a->reckons ? 0 : 20;
+    request.min_bytes = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_FETCH, 11);
+    write_fetch_request(w, 11, &request);
+    ask(a, c, on_fetched);
+}
+
+static void on_end(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct list_offsets_response response;
+    struct rd rd;
+    (void)c;
+    if (answered(call, &rd) &&
+        read_list_offsets_response(&rd, call->arena, call->version, &response) &&
+        response.topics_count == 1 && response.topics[0].partitions_count == 1 &&
+        response.topics[0].partitions[0].error_code == ERR_NONE)
+        a->upto = response.topics[0].partitions[0].offset;
+    later(a, 5 * MS);
+}
+
+static void ask_end(struct agent *a, struct client *c)
+{
+    struct list_offsets_request request;
+    struct list_offsets_request_topic topic;
+    struct list_offsets_request_partition partition;
+    init_list_offsets_request(&request);
+    init_list_offsets_request_topic(&topic);
+    init_list_offsets_request_partition(&partition);
+    request.replica_id = -1;
+    partition.partition_index = (int32_t)a->partition;
+    partition.timestamp = -1;
+    topic.name = str_of(CLUSTER_TOPIC);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_LIST_OFFSETS, 5);
+    write_list_offsets_request(w, 5, &request);
+    ask(a, c, on_end);
+}
+
+static void consumer_step(struct agent *a)
+{
+    struct client *c = client_to(a, a->cl->facts.partition[a->partition].leader);
+    if (a->shall_reckon) {
+        a->shall_reckon = false;
+        a->reckons = true;
+        a->offset = 0;
+        a->upto = -1;
+    }
+    if (!c || !a->cl->topic_made)
+        later(a, 5 * MS);
+    else if (a->reckons && a->upto < 0)
+        ask_end(a, c);
+    else
+        fetch(a, c);
+}
+
+/* ---- the program ---- */
+
+static void on_timer(struct shard *sh, struct timer *timer)
+{
+    struct agent *a = container_of(timer, struct agent, timer);
+    (void)sh;
+    if (a->cl->facts.failed || a->busy)
+        return;
+    if (a->kind == AGENT_ROUTER)
+        router_step(a);
+    else if (a->kind == AGENT_PRODUCER)
+        producer_step(a);
+    else
+        consumer_step(a);
+}
+
+static void agent_new(struct cluster *cl, struct shard *sh, enum agent_kind kind, uint32_t number)
+{
+    struct agent *a = mem_zalloc(sizeof(*a));
+    const struct client_options options = {.client_id = str_of("cluster"),
+                                           .software_name = str_of("simulation"),
+                                           .software_version = str_of("1"),
+                                           .answer_bytes_max = 8U << 20,
+                                           .connect_timeout_ns = 2 * S,
+                                           .on_ready = on_ready,
+                                           .on_lost = on_lost};
+    a->cl = cl;
+    a->kind = kind;
+    a->number = number;
+    a->sh = sh;
+    a->rng = rng_split(&cl->rng);
+    a->partition = number % CLUSTER_PARTITIONS;
+    a->producer_id = -1;
+    a->value = 1;
+    a->upto = -1;
+    a->timer = (struct timer){.fn = on_timer, .name = "cluster.client"};
+    batch_builder_init(&a->builder);
+    for (uint32_t i = 0; i < cl->count; i++) {
+        client_init(&a->clients[i], sh, &options);
+        a->clients[i].user = a;
+    }
+    must(cl->agent_count < array_count(cl->agents));
+    cl->agents[cl->agent_count++] = a;
+    later(a, MS);
+}
+
+static void clients_begin(struct shard *sh, void *prepared)
+{
+    struct cluster *cl = prepared;
+    agent_new(cl, sh, AGENT_ROUTER, 0);
+    for (uint32_t i = 1; i <= CLUSTER_PRODUCERS; i++)
+        agent_new(cl, sh, AGENT_PRODUCER, i);
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
+        agent_new(cl, sh, AGENT_CONSUMER, i);
+}
+
+void cluster_clients_start(struct cluster *cl)
+{
+    const struct program program = {
+        .name = "clients", .shards = 1, .start = clients_begin, .argument = cl};
+    must(machine_start(world_machine(cl->world, "clients"), &program) != NULL);
+}
+
+const char *cluster_clients_busy(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->agent_count; i++) {
+        const struct agent *a = cl->agents[i];
+        if (a->kind == AGENT_PRODUCER && (a->count > 0 || a->busy))
+            return "a producer";
+    }
+    return cl->reckoning > 0 ? "a consumer that reads back" : NULL;
+}
+
+void cluster_clients_reckon(struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->agent_count; i++) {
+        struct agent *a = cl->agents[i];
+        if (a->kind != AGENT_CONSUMER)
+            continue;
+        a->shall_reckon = true; /* when the question under way is answered */
+        cl->reckoning++;
+    }
+}
