@@ -106,6 +106,7 @@ struct follow_truncate {
     struct replica_fetcher *fetcher;
     struct partition *pt;
     int64_t offset;
+    bool reset; /* all goes, and the log begins at `offset` */
 };
 
 static void wake(struct replica_fetcher *f)
@@ -243,10 +244,12 @@ static void on_truncated(struct log_change *change)
     struct follow_truncate *op = change->user;
     struct partition *pt = op->pt;
     struct replica_fetcher *f = op->fetcher;
-    diag_info(f->bs->sh, "replica.truncated", "topic=%s partition=%d to=%lld reason=%s",
-              pt->log->topic, pt->key.partition, (long long)op->offset,
-              log_verdict_text(change->verdict));
-    if (change->verdict == LOG_OK)
+    diag_info(f->bs->sh, op->reset ? "replica.reset" : "replica.truncated",
+              "topic=%s partition=%d to=%lld reason=%s", pt->log->topic, pt->key.partition,
+              (long long)op->offset, log_verdict_text(change->verdict));
+    if (change->verdict == LOG_OK && op->reset)
+        pt->high_watermark = pt->log->start_offset; /* what lies below is gone with consent */
+    else if (change->verdict == LOG_OK)
         pt->high_watermark = min_i64(pt->high_watermark, pt->log->end_offset);
     else if (pt->follow)
         back_off(pt->follow, DAMAGE_BACKOFF_NS);
@@ -254,7 +257,7 @@ static void on_truncated(struct log_change *change)
     write_ended(f, pt);
 }
 
-static void truncate_to(struct partition *pt, int64_t offset)
+static void cut_to(struct partition *pt, int64_t offset, bool reset)
 {
     struct replica_fetcher *f = pt->follow->fetcher;
     struct follow_truncate *op = mem_zalloc(sizeof(*op));
@@ -262,17 +265,27 @@ static void truncate_to(struct partition *pt, int64_t offset)
     op->fetcher = f;
     op->pt = pt;
     op->offset = offset;
+    op->reset = reset;
     f->writes++;
     partition_write_begin(pt);
-    log_truncate(pt->log, &op->change, offset);
+    if (reset)
+        log_reset(pt->log, &op->change, offset);
+    else
+        log_truncate(pt->log, &op->change, offset);
 }
 
 /* The leader's history parts from ours: its epoch ends where it says. Ours of that epoch may end
- * earlier; or we never had it, then all that is newer than it goes. Never to a high watermark. */
+ * earlier; or we never had it, then all that is newer than it goes. Never to a high watermark. Where
+ * they part at or below the leader's start nothing of ours is of use, and there may be no batch of
+ * ours that begins there. */
 static void follow_diverged(struct partition *pt, const struct fetched_part *part)
 {
     int32_t epoch;
     int64_t end;
+    if (part->diverging_end_offset <= part->log_start_offset) {
+        cut_to(pt, part->log_start_offset, true);
+        return;
+    }
     if (!log_epoch_end(pt->log, part->diverging_epoch, &epoch, &end)) {
         epoch = part->diverging_epoch; /* newer than all of ours */
         end = pt->log->end_offset;
@@ -283,7 +296,7 @@ static void follow_diverged(struct partition *pt, const struct fetched_part *par
         end = min_i64(pt->high_watermark, pt->log->end_offset);
     end = max_i64(end, pt->log->start_offset);
     if (end < pt->log->end_offset)
-        truncate_to(pt, end);
+        cut_to(pt, end, false);
     else
         back_off(pt->follow, BACKOFF_NS); /* the leader contradicts itself */
 }
@@ -307,8 +320,23 @@ static void follow_start(struct partition *pt, int64_t start)
     partition_trim_here(pt, trim);
 }
 
+/* The leader has nothing any more of what comes next here, and says where its first batch begins.
+ * All of ours lies below its start, or was never committed: it goes. */
+static void follow_below_start(struct partition *pt, int64_t first)
+{
+    if (io_mutation(pt->bs->sh->io, "replica.stays_below_start"))
+        back_off(pt->follow, DAMAGE_BACKOFF_NS);
+    else
+        cut_to(pt, first, true);
+}
+
 static void follow_error(struct partition *pt, const struct fetched_part *part)
 {
+    if (part->error == ERR_OFFSET_OUT_OF_RANGE && part->log_start_offset >= 0 &&
+        part->log_start_offset != part->offset) {
+        follow_below_start(pt, part->log_start_offset);
+        return;
+    }
     if (part->error == ERR_OFFSET_OUT_OF_RANGE)
         diag_warn(pt->bs->sh, "replica.out_of_range",
                   "topic=%s partition=%d offset=%lld leader_log_start=%lld", pt->log->topic,

@@ -104,10 +104,28 @@ static void group_found(struct fetch_group *group)
         group_answer(group);
 }
 
+/* A follower gets whole batches from the first one of the log on. When its log ends elsewhere it is
+ * told where that batch begins, which may be below the log's start: it begins anew there. */
+static bool part_begins_elsewhere(const struct fetch_part *part)
+{
+    const struct log_range *range = &part->find.range;
+    if (part->group->fetch->replica < 0 || part->find.verdict != LOG_OK)
+        return false;
+    if (part->offset < part->log_start_offset)
+        return range->length == 0 || range->base_offset != part->offset;
+    return range->length > 0 && range->base_offset < part->offset &&
+           range->base_offset < part->log_start_offset;
+}
+
 static void part_found(struct fetch_part *part)
 {
     const struct log_find *find = &part->find;
-    if (find->verdict == LOG_OK) {
+    if (part_begins_elsewhere(part)) {
+        int64_t start = part->log_start_offset;
+        part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        part->log_start_offset =
+            find->range.length > 0 ? min_i64(find->range.base_offset, start) : start;
+    } else if (find->verdict == LOG_OK) {
         part->range = find->range;
         part->check.begun = false;
         part->group->bytes += find->range.length;
@@ -187,9 +205,11 @@ static void part_look(struct fetch_part *part, const struct partition *pt)
 static bool part_in_range(struct fetch_part *part, struct partition *pt)
 {
     int64_t start = pt->log->start_offset;
+    if (part->offset < start && part->group->fetch->replica >= 0)
+        return true; /* part_found() looks further */
     if (part->offset < start) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
-        part->log_start_offset = start; /* where a follower begins anew */
+        part->log_start_offset = start;
         return false;
     }
     if (diverges(pt, part))
@@ -221,14 +241,15 @@ static void part_read(struct fetch_part *part)
     part_look(part, pt);
     if (!part_in_range(part, pt))
         return;
-    if (f->replica >= 0) {
+    bool below = part->offset < pt->log->start_offset;
+    if (f->replica >= 0 && !below) {
         partition_replicas_fetched(pt, f->replica, f->replica_epoch, part->offset);
         part->high_watermark = pt->high_watermark; /* it may have gone on by that */
     }
-    if (part->offset >= part->upto)
+    if (part->offset >= part->upto && !below)
         return;
     part->find = (struct log_find){
-        .offset = part->offset,
+        .offset = max_i64(part->offset, pt->log->start_offset),
         .upto_offset = part->upto,
         .bytes_max = (uint32_t)min_i64(part->bytes_max, f->bytes_max),
         .one_at_least = true,

@@ -43,6 +43,7 @@
  *                 summary of the batch (see struct journal_append), then the bytes
  *     truncate    offset i64, segment_base i64, position u32
  *     log_start   offset i64
+ *     reset       offset i64: nothing that came before is there any more, the log begins here
  *     delete      nothing
  *     checkpoint  an entry as in the checkpoint file: a log that is born
  *     swap        a compacted segment takes the place of others: see struct swap_record
@@ -76,6 +77,7 @@ enum journal_kind {
     JOURNAL_DELETE = 5,
     JOURNAL_CHECKPOINT = 6,
     JOURNAL_SWAP = 7,
+    JOURNAL_RESET = 8,
 };
 
 struct journal_superblock {

@@ -203,6 +203,8 @@ static bool change_journal(struct log_body *lg, struct log_append *record)
     } else if (record->priv.kind == JOURNAL_LOG_START) {
         put_i64(&out, record->base_offset);
         put_i64(&out, record->last_offset); /* segment base of the log's end */
+    } else if (record->priv.kind == JOURNAL_RESET) {
+        put_i64(&out, record->base_offset);
     } else if (record->priv.kind == JOURNAL_SWAP) {
         const struct log_change *change = container_of(record, struct log_change, priv.record);
         swap_record_encode(&change->priv.swap->record, &out);

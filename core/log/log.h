@@ -319,6 +319,10 @@ void log_truncate(struct log *lg, struct log_change *change, int64_t offset);
  * below go after delete_delay_ms, so that a reader that has found its bytes gets them, or at once
  * while the disk is full. At the log's end: the active segment goes, too. */
 void log_start_set(struct log *lg, struct log_change *change, int64_t offset);
+/* Empties the log, which then begins and ends at `offset`, anywhere: a follower's whose leader has
+ * nothing any more of what would come next. Epochs and producers are forgotten, too. Durable before
+ * the next append is accepted; appends accepted before it finish first, later ones wait. */
+void log_reset(struct log *lg, struct log_change *change, int64_t offset);
 /* Where a log begins that is rid of its oldest segments as long as at least `bytes` remain:
  * start_offset when none can go. */
 int64_t log_start_by_size(const struct log *lg, uint64_t bytes);

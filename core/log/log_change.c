@@ -2,8 +2,8 @@
  *
  * Changes of a log that are no appends: birth, truncation, a new log start, deletion. Each is a
  * record in the journal like an append, and takes effect when that is durable. They run one at a
- * time per log; truncation and deletion first wait until nothing of the log is on its way
- * (truncation until all is in the files, too), a new start waits for nothing.
+ * time per log; truncation, reset and deletion first wait until nothing of the log is on its way
+ * (truncation and reset until all is in the files, too), a new start waits for nothing.
  */
 #include "core/log/log_inside.h"
 
@@ -121,6 +121,12 @@ void log_truncate(struct log *lg, struct log_change *change, int64_t offset)
 void log_start_set(struct log *lg, struct log_change *change, int64_t offset)
 {
     change_add(lg, change, JOURNAL_LOG_START, offset);
+}
+
+void log_reset(struct log *lg, struct log_change *change, int64_t offset)
+{
+    must(offset >= 0);
+    change_add(lg, change, JOURNAL_RESET, offset);
 }
 
 void log_swap(struct log *lg, struct log_change *change, const struct log_swap *swap)
@@ -288,6 +294,54 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
     record->priv.end = find->range.position;
     change->priv.step = CHANGE_QUEUED;
     log_queue_record(lg, record, JOURNAL_TRUNCATE);
+}
+
+/* ---- reset ----
+ *
+ * A truncation that leaves not even the segment where the log ends: the new one may have the name of
+ * an old one, so the change lasts until the old files are gone. */
+
+static void reset_apply(struct log_body *lg, int64_t offset)
+{
+    struct segment *segment;
+    while ((segment = TAILQ_FIRST(&lg->segments)) != NULL) {
+        if (!segment->below)
+            log_discount_segment(lg, segment);
+        log_remove_segment(lg, segment);
+    }
+    lg->tail = NULL;
+    lg->active = segment_new(lg, offset);
+    lg->flushed_segment = lg->active;
+    lg->durable_segment = lg->active;
+    lg->flushed_position = 0;
+    lg->durable_position = 0;
+    lg->target = (struct log_place){-1, 0}; /* a checkpoint has nothing to write */
+    lg->prefix_number = 0;
+    lg->log.start_offset = offset;
+    lg->log.end_offset = offset;
+    lg->log.durable_offset = offset;
+    lg->clean_upto = offset;
+    epoch_truncate_end(&lg->epochs, 0);
+    producer_truncate(&lg->producers, 0);
+    lg->log.leader_epoch = -1;
+    log_marks_clear(lg);
+}
+
+static void reset_run(struct log_body *lg, struct log_change *change)
+{
+    if (change->priv.step == CHANGE_ASKED) {
+        lg->state = LOG_TRUNCATING;
+        if (!log_at_rest(lg) || !writer_is_done(lg)) /* as for a truncation */
+            return;
+        change->priv.record.base_offset = change->priv.offset;
+        change->priv.step = CHANGE_QUEUED;
+        log_queue_record(lg, &change->priv.record, JOURNAL_RESET);
+        return;
+    }
+    if (change->priv.step != CHANGE_UNLINKING)
+        return;
+    if (lg->unlinks == 0 || io_mutation(lg->ls->io, "log.reset_with_old_files"))
+        log_change_finish(lg, change, LOG_OK);
 }
 
 /* ---- log start ----
@@ -534,6 +588,12 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
         log_change_finish(lg, change, LOG_OK);
         return;
     }
+    if (change->priv.kind == JOURNAL_RESET) {
+        reset_apply(lg, change->priv.record.base_offset);
+        change->priv.step = CHANGE_UNLINKING;
+        reset_run(lg, change);
+        return;
+    }
     truncate_apply(lg, change);
     /* The log may come to have other segments of these names, or at both sides of them. */
     change->priv.step = CHANGE_UNLINKING;
@@ -557,6 +617,8 @@ void log_change_run(struct log_body *lg)
             log_change_finish(lg, change, LOG_CLOSED);
         } else if (change->priv.kind == JOURNAL_TRUNCATE) {
             truncate_run(lg, change);
+        } else if (change->priv.kind == JOURNAL_RESET) {
+            reset_run(lg, change);
         } else if (change->priv.kind == JOURNAL_LOG_START) {
             start_run(lg, change);
         } else if (change->priv.kind == JOURNAL_SWAP) {

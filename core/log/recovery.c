@@ -221,7 +221,7 @@ static bool recovery_on_record(void *argument, const struct journal_record *reco
                                struct bytes_in body, uint64_t position, struct log_error *error)
 {
     struct recovery *rc = argument;
-    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_SWAP || record->version != 1)
+    if (record->kind < JOURNAL_APPEND || record->kind > JOURNAL_RESET || record->version != 1)
         return log_refuse(error, LOG_ERROR_NEWER,
                           "%s holds a record of kind %u version %u at offset %llu that this "
                           "version cannot read; start the version that wrote it and stop it "

@@ -294,12 +294,11 @@ static bool apply_extent(struct apply *ap, const struct recovery_record *record)
 
 /* ---- other kinds ---- */
 
-/* Does an extent behind this truncation lie in this segment? Then the file is a new one. */
-static bool apply_is_new(const struct apply *ap, const struct recovery_record *truncation,
-                         int64_t base)
+/* Does an extent behind this change lie in this segment? Then the file is a new one. */
+static bool apply_is_new(const struct apply *ap, const struct recovery_record *change, int64_t base)
 {
     const struct recovery_log *log = ap->log;
-    const struct recovery_record *record = truncation + 1;
+    const struct recovery_record *record = change + 1;
     if (fs_mutation(ap->fs, "recovery.new_segment_dropped"))
         return false;
     for (; record < log->records + log->record_count; record++) {
@@ -312,10 +311,9 @@ static bool apply_is_new(const struct apply *ap, const struct recovery_record *t
     return false;
 }
 
-/* Files of segments that a truncation dropped. What comes after it in the journal is put in place
- * again, and may begin segments before, between or under these names. */
-static bool apply_drop_above(struct apply *ap, const struct recovery_record *truncation,
-                             int64_t base)
+/* Files of segments that a truncation or a reset dropped. What comes after it in the journal is put
+ * in place again, and may begin segments before, between or under these names. */
+static bool apply_drop_above(struct apply *ap, const struct recovery_record *change, int64_t base)
 {
     struct fs *fs = ap->fs;
     struct fs_list list = {0};
@@ -326,7 +324,7 @@ static bool apply_drop_above(struct apply *ap, const struct recovery_record *tru
         result = 0; /* nothing was ever written */
     for (uint32_t i = 0; result >= 0 && i < list.count; i++) {
         int64_t found = segment_name_base(list.names[i]);
-        if (found <= base || apply_is_new(ap, truncation, found))
+        if (found <= base || apply_is_new(ap, change, found))
             continue;
         char *path = recovery_segment_path(ap->log, found);
         result = fs_unlink(fs, path);
@@ -388,6 +386,28 @@ static bool apply_log_start(struct apply *ap, const struct recovery_record *reco
     return true;
 }
 
+static bool apply_reset(struct apply *ap, const struct recovery_record *record)
+{
+    struct recovery_log *log = ap->log;
+    struct checkpoint_entry *entry = &log->entry;
+    struct bytes_in in = record->body;
+    int64_t offset = take_i64(&in);
+    if (in.overrun || offset < 0)
+        return apply_damaged(ap, record, "a reset to no offset");
+    entry->open_count = 0;
+    entry->end = (struct log_place){.segment_base = offset, .position = 0};
+    entry->flushed = entry->end;
+    entry->start_offset = offset;
+    entry->end_offset = offset;
+    entry->clean_upto = offset;
+    entry->swap = (struct swap_record){0}; /* one before it was done */
+    log->anchors = (struct log_anchors){0, 0};
+    epoch_truncate_end(&log->epochs, 0);
+    producer_truncate(&log->producers, 0);
+    log->files_changed = true;
+    return apply_drop_above(ap, record, -1);
+}
+
 /* Compacted segments (core/log/log_swap.c): one that came before was done, this one is done when
  * the files are settled. */
 static bool apply_swap(struct apply *ap, const struct recovery_record *record)
@@ -423,6 +443,8 @@ static bool apply_one(struct apply *ap, const struct recovery_record *record)
         return apply_truncate(ap, record);
     if (record->kind == JOURNAL_LOG_START)
         return apply_log_start(ap, record);
+    if (record->kind == JOURNAL_RESET)
+        return apply_reset(ap, record);
     if (record->kind == JOURNAL_SWAP)
         return apply_swap(ap, record);
     return apply_damaged(ap, record, "a record that cannot stand here");
@@ -444,8 +466,8 @@ static int record_order(const void *a, const void *b)
     return x->change < y->change ? -1 : x->change > y->change;
 }
 
-/* What later records tell about earlier ones. Truncations begin when everything before them is
- * committed, and what lies below a start or in compacted segments was; its segment may be gone. */
+/* What later records tell about earlier ones. Truncations and resets begin when everything before
+ * them is committed, and what lies below a start or in compacted segments was; its segment may be gone. */
 static void apply_look_back(struct recovery_log *log)
 {
     struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};
@@ -469,9 +491,12 @@ static void apply_look_back(struct recovery_log *log)
         struct swap_record swap;
         if (record->kind == JOURNAL_SWAP && swap_record_decode(&swap, &in) && swap.count > 0)
             start = max_i64(start, swap.end_offset);
+        if (record->kind == JOURNAL_TRUNCATE || record->kind == JOURNAL_RESET)
+            committed = max_u64(committed, record->change);
+        if (record->kind == JOURNAL_RESET)
+            cut = (struct log_place){.segment_base = -1};
         if (record->kind != JOURNAL_TRUNCATE)
             continue;
-        committed = max_u64(committed, record->change);
         (void)take_i64(&in);
         struct log_place place = {.segment_base = take_i64(&in)};
         place.position = take_u32(&in);

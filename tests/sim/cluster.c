@@ -120,6 +120,16 @@ static bool topic_made(const struct cluster *cl)
     return cl->topic_made;
 }
 
+static bool all_in_sync(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++) {
+        const struct cluster_partition *pt = &cl->facts.partition[i];
+        if (pt->leader < 0 || pt->in_sync < pt->replicas)
+            return false;
+    }
+    return true;
+}
+
 static bool at_rest(const struct cluster *cl)
 {
     return cluster_clients_busy(cl) == NULL;
@@ -219,6 +229,7 @@ static void cluster_init(struct cluster *cl, struct world *world)
     cl->count = rng_one_in(&cl->rng, 4) ? 5 : 3;
     cl->store = store_make(cl);
     cl->controller = -1;
+    cl->deletes = rng_one_in(&cl->rng, 3);
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         cl->facts.partition[i].leader = -1;
     for (uint32_t i = 0; i < cl->count; i++) {
@@ -246,6 +257,16 @@ static void wrong_down(struct cluster *cl)
                           cl->nodes[i].failure);
 }
 
+static void wrong_sync(struct cluster *cl)
+{
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++) {
+        const struct cluster_partition *pt = &cl->facts.partition[i];
+        if (pt->leader < 0 || pt->in_sync < pt->replicas)
+            cluster_wrong(&cl->facts, "partition %u is led by %d, and %u of %u replicas are in sync",
+                          i, pt->leader, pt->in_sync, pt->replicas);
+    }
+}
+
 static void reckon(struct cluster *cl)
 {
     world_links_heal(cl->world);
@@ -255,6 +276,8 @@ static void reckon(struct cluster *cl)
     cl->resting = true;
     if (!until(cl, at_rest, SETTLE_NS))
         cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
+    if (!until(cl, all_in_sync, SETTLE_NS))
+        wrong_sync(cl);
     cluster_clients_reckon(cl);
     if (!until(cl, at_rest, SETTLE_NS))
         cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
@@ -276,9 +299,10 @@ static bool cluster_play(struct world *world, char *why, size_t why_size)
         trouble(cl);
     if (!cl->facts.failed)
         reckon(cl);
-    world_note(world, "%llu values, %llu acks, %llu reads, %llu elections",
+    world_note(world, "%llu values, %llu acks, %llu reads, %llu elections, %llu deletions",
                (unsigned long long)cl->values, (unsigned long long)cl->facts.acks,
-               (unsigned long long)cl->facts.reads, (unsigned long long)cl->facts.elections);
+               (unsigned long long)cl->facts.reads, (unsigned long long)cl->facts.elections,
+               (unsigned long long)cl->facts.deletions);
     (void)snprintf(why, why_size, "%s", cl->facts.why);
     bool good = !cl->facts.failed;
     for (uint32_t i = 0; i < cl->count; i++)

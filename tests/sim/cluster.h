@@ -5,7 +5,8 @@
  * what must be so).
  *
  * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
- * consumer, has one value for ever. At the end every one that was acknowledged is read back.
+ * consumer, has one value for ever. At the end every replica is in sync, and every one that was
+ * acknowledged is read back, but for those that DeleteRecords may have deleted.
  */
 #pragma once
 
@@ -23,7 +24,10 @@ struct cluster;
 
 struct cluster_partition {
     int32_t leader; /* as Metadata said last; -1: none */
-    int64_t end;    /* one after the last that is known of */
+    uint32_t replicas; /* likewise */
+    uint32_t in_sync;
+    int64_t end;     /* one after the last that is known of */
+    int64_t deleted; /* DeleteRecords was asked for up to here */
     uint64_t values[CLUSTER_OFFSETS_MAX]; /* 0: nobody has told */
     bool acked[CLUSTER_OFFSETS_MAX];
     bool read_back[CLUSTER_OFFSETS_MAX];
@@ -34,6 +38,7 @@ struct cluster_facts {
     uint64_t acks;
     uint64_t reads;
     uint64_t elections; /* changes of a leader that Metadata told */
+    uint64_t deletions;
     bool failed;
     char why[400];
 };
@@ -54,7 +59,8 @@ struct cluster {
     struct cluster_facts facts;
     bool topic_made;
     int32_t controller;    /* as Metadata said last */
-    bool resting;          /* nothing new is produced */
+    bool resting;          /* nothing new is produced or deleted */
+    bool deletes;          /* records, now and then */
     uint32_t reckoning;    /* partitions that are to be read back yet */
     uint64_t values;       /* that producers have begun with */
     struct agent *agents[32];

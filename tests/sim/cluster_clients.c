@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Clients of a cluster. Each has one question under way, and a connection to each broker. One asks
- * where the leaders are (and makes the topic); producers write to one partition each, consumers
+ * where the leaders are (makes the topic, and deletes records); producers write to one partition each, consumers
  * read all of them.
  *
  * Producer 3k: not idempotent, what became of a batch is not known after an error, the next one
@@ -130,6 +130,8 @@ static void take_metadata(struct agent *a, const struct metadata_response *respo
         struct cluster_partition *fact = &cl->facts.partition[pt->partition_index];
         cl->facts.elections += fact->leader != pt->leader_id;
         fact->leader = pt->leader_id;
+        fact->replicas = (uint32_t)pt->replica_nodes_count;
+        fact->in_sync = (uint32_t)pt->isr_nodes_count;
     }
 }
 
@@ -145,13 +147,32 @@ static void on_metadata(struct client *c, struct client_call *call)
     later(a, 20 * MS);
 }
 
-static void on_created(struct client *c, struct client_call *call)
+static void on_done(struct client *c, struct client_call *call)
 {
     struct agent *a = call->user;
     struct rd rd;
     (void)c;
     (void)answered(call, &rd);
     later(a, 20 * MS);
+}
+
+/* Everything that is known, or a part; what comes of it is seen by who reads. */
+static void delete_records(struct agent *a, struct client *c, uint32_t number)
+{
+    struct cluster_partition *pt = &a->cl->facts.partition[number];
+    struct delete_records_request_partition partition = {.partition_index = (int32_t)number,
+                                                         .offset = pt->end};
+    struct delete_records_request_topic topic = {
+        .name = str_of(CLUSTER_TOPIC), .partitions = &partition, .partitions_count = 1};
+    struct delete_records_request request = {
+        .topics = &topic, .topics_count = 1, .timeout_ms = 1000};
+    if (rng_one_in(&a->rng, 2))
+        partition.offset = (int64_t)rng_below(&a->rng, (uint64_t)pt->end + 1);
+    pt->deleted = max_i64(pt->deleted, partition.offset);
+    a->cl->facts.deletions++;
+    struct wr *w = client_begin(c, &a->call, KEY_DELETE_RECORDS, 1);
+    write_delete_records_request(w, 1, &request);
+    ask(a, c, on_done);
 }
 
 static void create_topic(struct agent *a, struct client *c)
@@ -171,7 +192,7 @@ static void create_topic(struct agent *a, struct client *c)
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_CREATE_TOPICS, 5);
     write_create_topics_request(w, 5, &request);
-    ask(a, c, on_created);
+    ask(a, c, on_done);
 }
 
 static void ask_metadata(struct agent *a, struct client *c)
@@ -195,6 +216,14 @@ static void router_step(struct agent *a)
         struct client *controller = client_to(a, cl->controller);
         if (controller) {
             create_topic(a, controller);
+            return;
+        }
+    }
+    if (cl->deletes && cl->topic_made && !cl->resting && rng_one_in(&a->rng, 8)) {
+        uint32_t number = (uint32_t)rng_below(&a->rng, CLUSTER_PARTITIONS);
+        struct client *leader = client_to(a, cl->facts.partition[number].leader);
+        if (leader) {
+            delete_records(a, leader, number);
             return;
         }
     }
@@ -390,7 +419,11 @@ static void take_fetched(struct agent *a, const struct fetch_response_partition 
 {
     struct span rest = answer->records.span;
     struct batch_header header;
-    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
+    int64_t start = answer->log_start_offset;
+    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && start > a->offset &&
+        start <= a->cl->facts.partition[a->partition].deleted)
+        a->offset = start;
+    else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
         cluster_wrong(&a->cl->facts, "partition %u: offset %lld that was read up to is out of range",
                       a->partition, (long long)a->offset);
     if (answer->error_code != ERR_NONE || answer->records.kind != RECORDS_SPAN)

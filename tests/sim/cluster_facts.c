@@ -60,7 +60,7 @@ static void conclude_partition(struct cluster *cl, uint32_t partition)
     unsigned newest[CLUSTER_PRODUCERS + 1] = {0};
     for (int64_t offset = 0; offset < pt->end; offset++) {
         uint64_t value = pt->values[offset];
-        if (pt->acked[offset] && !pt->read_back[offset])
+        if (pt->acked[offset] && !pt->read_back[offset] && offset >= pt->deleted)
             cluster_wrong(facts, "partition %u offset %lld: %u/%u was acknowledged and is lost",
                           partition, (long long)offset, producer_of(value), number_of(value));
         if (!pt->read_back[offset])

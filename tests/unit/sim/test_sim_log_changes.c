@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Truncation, log start, deletion and questions about time, in the simulated
+ * Truncation, log start, reset, deletion and questions about time, in the simulated
  * world. One log; a script of random operations, one after another; a kill or a
  * power loss at any moment, inside a blocking call too; then everything is
  * compared with a model of the log:
@@ -15,7 +15,9 @@
  *   - a log that was deleted does not come back, and its name is free for
  * another one
  *
- * And the test bites: each deliberate mistake about truncations is found. SIM_LOG_CHANGES_SEEDS,
+ * Resets once more, with a crash in each blocking call that they make.
+ *
+ * And the test bites: each deliberate mistake about truncations and resets is found. SIM_LOG_CHANGES_SEEDS,
  * SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
  */
 #include "core/log/log_dir.h"
@@ -33,6 +35,7 @@
 #define BATCHES_MAX   4000U
 #define PRODUCER      7
 #define MISTAKE_SEEDS 400U
+#define RESET_CALLS   40U
 #define US            1000U
 #define MS            1000000U
 #define S             1000000000ULL
@@ -56,7 +59,7 @@ struct state {
     struct batch batches[BATCHES_MAX];
 };
 
-enum op_kind { APPEND, TRUNCATE, SET_START, DELETE, VERIFY, FIND_TIME, FIND_MAX };
+enum op_kind { APPEND, TRUNCATE, SET_START, RESET, DELETE, VERIFY, FIND_TIME, FIND_MAX };
 
 struct model {
     struct world *world;
@@ -67,6 +70,8 @@ struct model {
     bool open;         /* there is one */
     uint32_t done[FIND_MAX + 1];
     uint32_t lives;
+    uint32_t reset_calls; /* 0, or the blocking call since the first reset that is cut off */
+    enum crash reset_crash;
     struct log_dir_options options;
     struct log_config config;
     bool checked;
@@ -176,8 +181,8 @@ static void finish(struct run *run)
     struct model *m = run->m;
     if (--run->parts > 0)
         return;
-    static const char *const names[] = {"append", "truncate", "start", "delete",
-                                        "verify", "time",     "latest"};
+    static const char *const names[] = {"append", "truncate", "start", "reset",
+                                        "delete", "verify",   "time",  "latest"};
     tell(m, "%s done: %lld..%lld", names[run->kind], (long long)m->next.start,
          (long long)m->next.end);
     m->done[run->kind]++;
@@ -269,6 +274,26 @@ static void truncate(struct run *run)
     next->epoch++;
     run->change = (struct log_change){.done = on_change};
     log_truncate(run->lg, &run->change, offset);
+}
+
+/* Where one of its batches begins, so that segments come to have the names of those that go; or
+ * beyond the end. */
+static void reset(struct run *run)
+{
+    struct model *m = run->m;
+    struct state *next = &m->next;
+    if (next->count > 0 && rng_one_in(&m->rng, 2))
+        next->end = next->batches[rng_below(&m->rng, next->count)].base;
+    else
+        next->end += (int64_t)rng_below(&m->rng, 100);
+    next->start = next->end;
+    next->count = 0;
+    next->epoch++;
+    run->change = (struct log_change){.done = on_change};
+    if (m->reset_calls > 0)
+        machine_crash_in_call(m->machine, m->reset_crash, m->reset_calls);
+    m->reset_calls = 0;
+    log_reset(run->lg, &run->change, next->end);
 }
 
 static void append_beside(struct shard *sh, struct timer *timer)
@@ -452,6 +477,9 @@ static void begin(struct run *run, enum op_kind kind)
     case SET_START:
         set_start(run);
         break;
+    case RESET:
+        reset(run);
+        break;
     case DELETE:
         remove_log(run);
         break;
@@ -485,13 +513,19 @@ static void step(struct shard *sh, struct timer *timer)
     if (run->lg == NULL)
         birth(run);
     uint64_t chance = rng_below(&m->rng, 100);
+    if (m->reset_calls > 0 && m->now.count > 30) {
+        begin(run, RESET);
+        return;
+    }
     if (chance < 76 && m->now.count < BATCHES_MAX - 1)
         begin(run, APPEND);
     else if (chance < 82)
         begin(run, TRUNCATE);
     else if (chance < 87)
         begin(run, SET_START);
-    else if (chance < 89)
+    else if (chance < 88)
+        begin(run, RESET);
+    else if (chance < 90)
         begin(run, DELETE);
     else if (chance < 93)
         begin(run, VERIFY);
@@ -730,14 +764,36 @@ static void changes_hold(void **state)
         if (m->failed)
             fail_msg("seed %llu, life %u: %s", (unsigned long long)seed, m->lives, m->why);
     }
-    printf("%llu seeds, %u lives: %u appends, %u truncations, %u starts, %u "
+    printf("%llu seeds, %u lives: %u appends, %u truncations, %u starts, %u resets, %u "
            "deletions, %u readings, "
            "%u times, %u largest times\n",
            (unsigned long long)seeds, m->lives, m->done[APPEND], m->done[TRUNCATE],
-           m->done[SET_START], m->done[DELETE], m->done[VERIFY], m->done[FIND_TIME],
+           m->done[SET_START], m->done[RESET], m->done[DELETE], m->done[VERIFY], m->done[FIND_TIME],
            m->done[FIND_MAX]);
     for (unsigned i = 0; i < array_count(m->done); i++)
         assert_true(m->done[i] > 0);
+    free(m);
+}
+
+/* A reset makes some blocking calls per segment: each of them is the last one once. */
+static void resets_survive_any_crash(void **state)
+{
+    (void)state;
+    struct model *m = calloc(1, sizeof(*m));
+    uint32_t reached = 0;
+    for (uint32_t calls = 1; calls <= RESET_CALLS; calls++) {
+        for (uint32_t power = 0; power < 2; power++) {
+            m->reset_calls = calls;
+            m->reset_crash = power ? CRASH_POWER : CRASH_KILL;
+            run_seed(1000 + calls, m, NULL);
+            if (m->failed)
+                fail_msg("%s in call %u: life %u: %s", power ? "power loss" : "kill", calls,
+                         m->lives, m->why);
+            reached += m->reset_calls == 0;
+        }
+    }
+    printf("%u of %u runs came to a reset\n", reached, 2 * RESET_CALLS);
+    assert_true(reached > RESET_CALLS);
     free(m);
 }
 
@@ -750,7 +806,8 @@ static void mistakes_are_found(void **state)
         uint64_t from;
     } mistakes[] = {
         {"recovery.dropped_bytes_again", 54},
-        {"recovery.new_segment_dropped", 74},
+        {"recovery.new_segment_dropped", 119},
+        {"log.reset_with_old_files", 78},
     };
     struct model *m = calloc(1, sizeof(*m));
     for (unsigned i = 0; i < array_count(mistakes); i++) {
@@ -768,6 +825,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_hold),
+        cmocka_unit_test(resets_survive_any_crash),
         cmocka_unit_test(mistakes_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
