@@ -279,6 +279,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
     bs->fetchers = replica_fetchers_new(bs);
+    bs->lookups = broker_lookups_new(bs);
     partitions_watch_lag(bs);
     bs->retention = retention_start(bs);
     bs->cleaner = cleaner_start(bs);
@@ -347,11 +348,17 @@ static void on_groups_stopped(void *user)
     retention_stop(bs->retention, on_retention_stopped, bs);
 }
 
-static void on_fetchers_stopped(void *user)
+static void on_lookups_stopped(void *user)
 {
     struct broker_shard *bs = user;
     log_shard_hurry(bs->logs);
     groups_stop(bs->groups, on_groups_stopped, bs);
+}
+
+static void on_fetchers_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    broker_lookups_stop(bs->lookups, on_lookups_stopped, bs);
 }
 
 static void on_all_drained(struct shard *here, struct mail *mail)
@@ -431,6 +438,7 @@ void broker_close(struct broker *broker)
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         replica_fetchers_free(bs->fetchers);
+        broker_lookups_free(bs->lookups);
         retention_free(bs->retention);
         cleaner_free(bs->cleaner);
         partition_table_fini(&bs->partitions);

@@ -21,6 +21,7 @@ struct controller_link;
 struct fetch_sessions;
 struct groups;
 struct replica_fetchers;
+struct broker_lookups;
 struct retention;
 
 /* What one shard has. home: that shard; found by broker_shard_of(sh). */
@@ -53,6 +54,7 @@ struct broker_shard {
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */
     struct replica_fetchers *fetchers;
+    struct broker_lookups *lookups; /* names of other brokers */
     struct timer lag; /* when the followers are looked at next */
     struct retention *retention;
     struct cleaner *cleaner;

@@ -1,9 +1,41 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Names are looked up off the shard and kept for a while; when a lookup fails, what an earlier one
+ * found is used on. Whoever asks while nothing is known asks again, as after a lost connection.
+ */
 #include "core/broker_address.h"
 
 #include "io/diag.h"
+#include "io/mem.h"
 
+#include <assert.h>
 #include <string.h>
+
+#define KEPT_NS  30000000000ULL /* as long as Java keeps a name */
+#define AGAIN_NS 1000000000ULL  /* after a lookup that found nothing */
+
+/* What a broker's host was looked up as. */
+struct broker_lookup {
+    SLIST_ENTRY(broker_lookup) link;
+    struct broker_lookups *all;
+    int32_t id;
+    struct io_lookup lookup;
+    bool busy;
+    uint64_t next_ns; /* not to be looked up before */
+    char host[ADDRESS_HOST_LEN_MAX + 1];
+    struct io_address addresses[IO_LOOKUP_ADDRESSES];
+    uint32_t count;
+    uint32_t turn; /* who asks again gets the next one: the last did not answer */
+};
+
+struct broker_lookups {
+    struct broker_shard *bs;
+    SLIST_HEAD(, broker_lookup) lookups;
+    uint32_t busy;
+    bool stopping;
+    void (*stopped)(void *user);
+    void *user;
+};
 
 const char *broker_listener_of_brokers(const struct broker *broker)
 {
@@ -29,6 +61,79 @@ void broker_address_to_io(const struct address *from, bool v6, struct io_address
         memcpy(&to->ip[12], from->ip, 4);
 }
 
+/* ---- names ---- */
+
+static void maybe_stopped(struct broker_lookups *all)
+{
+    if (!all->stopped || all->busy > 0)
+        return;
+    void (*stopped)(void *) = all->stopped;
+    all->stopped = NULL;
+    stopped(all->user);
+}
+
+static void on_found(struct io_op *op)
+{
+    struct broker_lookup *lookup = container_of(op, struct broker_lookup, lookup.op);
+    struct broker_lookups *all = lookup->all;
+    struct shard *sh = all->bs->sh;
+    bool found = lookup->lookup.count > 0;
+    lookup->busy = false;
+    all->busy--;
+    lookup->next_ns = io_now_ns(sh->io) + (found ? KEPT_NS : AGAIN_NS);
+    if (found && strcmp(lookup->host, lookup->lookup.host) == 0) {
+        memcpy(lookup->addresses, lookup->lookup.addresses, sizeof(lookup->addresses));
+        lookup->count = lookup->lookup.count;
+        lookup->turn = 0;
+    } else if (!found && !all->stopping) {
+        diag_warn(sh, "broker.name_not_resolved", "broker=%d host=%s next_step=%s", lookup->id,
+                  lookup->lookup.host, lookup->count > 0 ? "the_last_answer_is_used" : "try_again");
+    }
+    maybe_stopped(all);
+}
+
+static struct broker_lookup *lookup_of(struct broker_lookups *all, int32_t id)
+{
+    struct broker_lookup *lookup;
+    SLIST_FOREACH (lookup, &all->lookups, link)
+        if (lookup->id == id)
+            return lookup;
+    lookup = mem_zalloc(sizeof(*lookup));
+    lookup->all = all;
+    lookup->id = id;
+    SLIST_INSERT_HEAD(&all->lookups, lookup, link);
+    return lookup;
+}
+
+static void look_up(struct broker_lookup *lookup)
+{
+    struct broker_lookups *all = lookup->all;
+    if (lookup->busy || all->stopping || io_now_ns(all->bs->sh->io) < lookup->next_ns)
+        return;
+    memcpy(lookup->lookup.host, lookup->host, sizeof(lookup->host));
+    lookup->lookup.op.done = on_found;
+    lookup->busy = true;
+    all->busy++;
+    io_lookup(all->bs->sh->io, &lookup->lookup);
+}
+
+static bool name_address(struct broker_lookups *all, int32_t id, const struct address *name,
+                         struct io_address *to)
+{
+    struct broker_lookup *lookup = lookup_of(all, id);
+    if (strcmp(lookup->host, name->host) != 0) {
+        memcpy(lookup->host, name->host, sizeof(lookup->host));
+        lookup->count = 0;
+        lookup->next_ns = 0;
+    }
+    look_up(lookup);
+    if (lookup->count == 0)
+        return false;
+    *to = lookup->addresses[lookup->turn++ % lookup->count];
+    to->port = name->port;
+    return true;
+}
+
 bool broker_address(const struct broker_shard *bs, int32_t id, struct io_address *to)
 {
     const struct broker_image *other = image_broker(bs->image, id);
@@ -39,11 +144,37 @@ bool broker_address(const struct broker_shard *bs, int32_t id, struct io_address
     if (!endpoint ||
         !address_parse(&address, endpoint->host, strlen(endpoint->host), endpoint->port, &problem))
         return false;
-    if (address.kind == ADDRESS_NAME) {
-        diag_warn(bs->sh, "broker.name_not_resolved",
-                  "broker=%d host=%s next_step=advertise_an_address", id, endpoint->host);
-        return false;
-    }
+    if (address.kind == ADDRESS_NAME)
+        return name_address(bs->lookups, id, &address, to);
     broker_address_to_io(&address, address.kind == ADDRESS_IPV6, to);
     return true;
+}
+
+/* ---- life ---- */
+
+struct broker_lookups *broker_lookups_new(struct broker_shard *bs)
+{
+    static_assert(ADDRESS_HOST_LEN_MAX == IO_LOOKUP_NAME_MAX, "a host is copied whole");
+    struct broker_lookups *all = mem_zalloc(sizeof(*all));
+    all->bs = bs;
+    SLIST_INIT(&all->lookups);
+    return all;
+}
+
+void broker_lookups_stop(struct broker_lookups *all, void (*done)(void *user), void *user)
+{
+    all->stopping = true;
+    all->stopped = done;
+    all->user = user;
+    maybe_stopped(all);
+}
+
+void broker_lookups_free(struct broker_lookups *all)
+{
+    struct broker_lookup *lookup;
+    while ((lookup = SLIST_FIRST(&all->lookups))) {
+        SLIST_REMOVE_HEAD(&all->lookups, link);
+        mem_free(lookup);
+    }
+    mem_free(all);
 }

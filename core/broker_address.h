@@ -9,7 +9,14 @@
 
 /* inter.broker.listener.name, or the first listener. */
 const char *broker_listener_of_brokers(const struct broker *broker);
-/* Where another broker is reached by this one; false: nobody knows. */
+/* Where another broker is reached by this one; false: nobody knows, or not yet: its name is being
+ * looked up. */
 bool broker_address(const struct broker_shard *bs, int32_t id, struct io_address *address);
 /* A wildcard, or an address (no name). */
 void broker_address_to_io(const struct address *from, bool v6, struct io_address *to);
+
+/* What a shard keeps of the names of brokers. */
+struct broker_lookups *broker_lookups_new(struct broker_shard *bs);
+/* No name is looked up any more; then done(user), which may be inside the call. */
+void broker_lookups_stop(struct broker_lookups *lookups, void (*done)(void *user), void *user);
+void broker_lookups_free(struct broker_lookups *lookups);

@@ -136,6 +136,25 @@ void io_cancel(struct io *io, struct io_op *op);
  */
 void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void *argument);
 
+/* ---- names of hosts ---- */
+
+#define IO_LOOKUP_ADDRESSES 4U
+#define IO_LOOKUP_NAME_MAX  253U /* the longest DNS name, RFC 1035 */
+
+struct io_lookup {
+    struct io_op op;
+    char host[IO_LOOKUP_NAME_MAX + 1];
+    /* Valid in done(). None: nobody knows the name, or nobody who would was to be reached. */
+    struct io_address addresses[IO_LOOKUP_ADDRESSES]; /* port 0, in the order to be tried */
+    uint32_t count;
+    /* private */
+    struct io *io;
+};
+
+/* May take as long as name servers take, which is many seconds; nothing else waits for it. One
+ * after another in the whole process. */
+void io_lookup(struct io *io, struct io_lookup *lookup);
+
 /* ---- log lines: called by io/diag.c only ---- */
 
 /* One whole line with its newline, handed to a writer off the shard; copied. False when the

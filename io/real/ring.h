@@ -122,6 +122,10 @@ struct work_queue {
     TAILQ_ENTRY(work_queue) link;
 };
 
+/* work.c: io_work() by another queue than the shard's own. */
+void work_start(struct io *io, struct io_op *op, struct work_queue *queue,
+                void (*work)(void *argument), void *argument);
+
 struct io {
     struct io_uring ring;
     int enter_fd; /* the ring's, or its registered index */

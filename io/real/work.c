@@ -93,7 +93,8 @@ static void helper_start(void)
     must(pool.helpers > 0); /* without any, work would wait for ever */
 }
 
-void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void *argument)
+void work_start(struct io *io, struct io_op *op, struct work_queue *queue,
+                void (*work)(void *argument), void *argument)
 {
     request_start(io, op, REQUEST_WORK, -1);
     struct request *request = request_of(op);
@@ -102,11 +103,16 @@ void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void
     request->work.argument = argument;
     request->work.io = io;
     lock();
-    TAILQ_INSERT_TAIL(&io->work.jobs, op, link);
-    queue_list(&io->work);
+    TAILQ_INSERT_TAIL(&queue->jobs, op, link);
+    queue_list(queue);
     if (pool.idle == 0 && pool.helpers < HELPERS_MAX)
         helper_start();
     unlock();
+}
+
+void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void *argument)
+{
+    work_start(io, op, &io->work, work, argument);
 }
 
 bool work_is_done(const struct io *io)

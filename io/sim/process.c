@@ -339,6 +339,26 @@ void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void
     event_at(io->world, &job->event, io->world->now_ns + delay_ns);
 }
 
+/* ---- names of hosts ---- */
+
+/* A machine has its name and the one address. */
+static void lookup_work(void *argument)
+{
+    struct io_lookup *lookup = argument;
+    const struct machine *machine;
+    lookup->count = 0;
+    TAILQ_FOREACH (machine, &lookup->io->world->machines_list, link) {
+        if (strcmp(machine->name, lookup->host) == 0 && !rng_one_in(&lookup->io->dice, 8))
+            machine_address(machine, 0, &lookup->addresses[lookup->count++]);
+    }
+}
+
+void io_lookup(struct io *io, struct io_lookup *lookup)
+{
+    lookup->io = io;
+    io_work(io, &lookup->op, lookup_work, lookup);
+}
+
 /* ---- birth ---- */
 
 static void prepare_run(void *argument)

@@ -18,6 +18,7 @@
  *            whole, in part or not. Power loss: see io/sim/disk.h for what a disk may keep
  *   network  streams cut in pieces anywhere, slow, resets, half-open after power loss, cut in one
  *            direction, bounded socket buffers, refused and silent connects
+ *            Names of hosts are those of machines; a lookup fails now and then
  *   time     monotonic clocks that drift and start anywhere, a wall clock that jumps, turns that
  *            take long
  *   shards   mail credits from 1, receive blocks from 2, turns in any order
