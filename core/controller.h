@@ -35,6 +35,7 @@ enum control_kind {
     CONTROL_INCREMENTAL_ALTER_CONFIGS,
     CONTROL_ALLOCATE_PRODUCER_IDS,
     CONTROL_ALTER_PARTITION,
+    CONTROL_ELECT_LEADERS, /* the preferred ones */
 };
 
 /* CONTROL_ALTER_PARTITION: the leader of a partition wants another commit set (KIP-497). A request
@@ -75,6 +76,7 @@ struct control_item {
     int8_t resource_type;       /* configs: 2 topic, 4 broker */
     int32_t partition_count;    /* create topics: -1 default; create partitions: the new total */
     int16_t replication_factor; /* -1: default */
+    int32_t partition;          /* elect leaders */
     const struct control_assignment *assignments;
     int32_t assignment_count;
     const struct control_config *configs;

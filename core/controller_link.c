@@ -57,6 +57,7 @@ static int16_t key_of(const struct control_op *op)
     case CONTROL_CREATE_PARTITIONS:
     case CONTROL_ALTER_CONFIGS:
     case CONTROL_INCREMENTAL_ALTER_CONFIGS:
+    case CONTROL_ELECT_LEADERS:
         break;
     }
     return -1;

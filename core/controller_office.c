@@ -280,6 +280,37 @@ static void list_members(struct controller *c)
 
 /* ---- office ---- */
 
+static void balance_later(struct controller *c)
+{
+    const struct broker_conf *conf = &c->bs->broker->conf->broker;
+    uint64_t seconds = (uint64_t)min_i64(conf->leader_imbalance_check_interval_seconds, 1 << 30);
+    timer_set(c->sh, &c->balance_timer, io_now_ns(c->sh->io) + seconds * NS_PER_S);
+}
+
+static void on_balance(struct shard *sh, struct timer *timer)
+{
+    struct controller *c = container_of(timer, struct controller, balance_timer);
+    c->balancing = true;
+    c->balance = (struct controller_pass){0};
+    shard_ready(sh, &c->work);
+    balance_later(c);
+}
+
+/* Not at once: who comes back at a start of all has not caught up yet. */
+static void balance_begin(struct controller *c)
+{
+    c->balance_timer = (struct timer){.fn = on_balance, .name = "controller.balance"};
+    c->balancing = false;
+    if (c->bs->broker->conf->broker.auto_leader_rebalance_enable)
+        balance_later(c);
+}
+
+static void balance_end(struct controller *c)
+{
+    timer_cancel(c->sh, &c->balance_timer);
+    c->balancing = false;
+}
+
 static void on_caught_up(void *user)
 {
     struct controller *c = user;
@@ -291,6 +322,7 @@ static void on_caught_up(void *user)
     c->taking_over = true;
     c->change.under_way = false;
     c->recheck = 0;
+    balance_begin(c);
     diag_info(c->sh, "controller.elected", "node=%d epoch=%d", c->bs->broker->node_id,
               c->membership.controller_epoch);
     list_members(c);
@@ -326,6 +358,7 @@ void controller_resign(struct controller *c)
     c->in_office = false;
     c->taking_over = false;
     c->members_known = false;
+    balance_end(c);
     metadata_log_leave(&c->log);
     elect(c);
 }
@@ -542,6 +575,7 @@ void controller_office_open(struct controller *c)
 void controller_office_fini(struct controller *c)
 {
     task_cancel(c->sh, &c->no_store);
+    balance_end(c);
     if (c->loading)
         image_edit_cancel(c->loading);
     if (c->log_begun)

@@ -60,6 +60,9 @@ struct controller {
     struct member_change change;
     uint32_t recheck;   /* brokers whose end a former controller may not have come to */
     bool members_known; /* and the image is to agree with them */
+    struct timer balance_timer;
+    bool balancing; /* leadership goes back to preferred replicas */
+    struct controller_pass balance;
 
     struct op_queue queue;    /* not decided */
     struct op_queue deciding; /* in the batch that is being appended */

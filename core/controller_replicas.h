@@ -34,6 +34,9 @@ bool controller_broker_up(struct controller_step *step, struct controller_pass *
                           const struct metadata_broker_up *up);
 /* Decides op->alter; op->error says what came of it. */
 void controller_alter_partition(struct controller_step *step, struct control_op *op);
+/* Every partition that may be led by the first of its replicas is. False: there is more to look at,
+ * in the next batch. */
+bool controller_balance(struct controller_step *step, struct controller_pass *pass);
 /* To the first of its replicas, if that is live and in the set. NONE, or why not. */
 enum err controller_elect_preferred(struct controller_step *step, const struct uuid *topic_id,
                                     int32_t partition);

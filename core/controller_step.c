@@ -597,6 +597,14 @@ static void allocate_producer_ids(struct controller_step *step, struct control_o
                                         }});
 }
 
+static void elect_leader(struct controller_step *step, struct control_op *op,
+                         struct control_item *item)
+{
+    const struct topic_image *topic = find_topic(step, op, item);
+    if (topic)
+        item->error = (int16_t)controller_elect_preferred(step, &topic->id, item->partition);
+}
+
 static void decide(struct controller_step *step, struct control_op *op, struct control_item *item)
 {
     item->found_name = NULL;
@@ -616,6 +624,9 @@ static void decide(struct controller_step *step, struct control_op *op, struct c
     case CONTROL_ALTER_CONFIGS:
     case CONTROL_INCREMENTAL_ALTER_CONFIGS:
         alter_configs(step, op, item);
+        return;
+    case CONTROL_ELECT_LEADERS:
+        elect_leader(step, op, item);
         return;
     case CONTROL_ALLOCATE_PRODUCER_IDS:
     case CONTROL_ALTER_PARTITION:

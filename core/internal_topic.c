@@ -31,6 +31,16 @@ static void on_created(struct control_op *op)
     mem_free(creation);
 }
 
+/* As many as there can be now; who wants them all starts all brokers before the first group. */
+static int16_t replication_factor(const struct broker_shard *bs)
+{
+    int16_t live = 0;
+    for (uint32_t i = 0; i < bs->image->broker_count && live < INT16_MAX; i++)
+        live += bs->image->brokers[i].live;
+    return (int16_t)min_i64(bs->broker->conf->broker.offsets_topic_replication_factor,
+                            max_i64(live, 1));
+}
+
 void internal_topic_create(struct broker_shard *bs, const char *name)
 {
     const struct broker_conf *conf = &bs->broker->conf->broker;
@@ -48,7 +58,7 @@ void internal_topic_create(struct broker_shard *bs, const char *name)
     creation->item = (struct control_item){
         .name = str_of(name),
         .partition_count = conf->offsets_topic_num_partitions,
-        .replication_factor = 1, /* one node; a cluster raises it */
+        .replication_factor = replication_factor(bs),
         .configs = creation->configs,
         .config_count = array_count(creation->configs),
     };

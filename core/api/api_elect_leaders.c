@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ElectLeaders (KIP-460): on one node the leader of a partition is its only replica, which is the
- * preferred one, so no election is ever needed; where there is no leader nobody can be elected.
+ * ElectLeaders (KIP-460): what the image says needs no election is told at once, the others are the
+ * controller's to decide. Unclean elections are none that it knows: who is not in the set leads
+ * nothing, so where there is no leader nobody can be elected.
  */
 #include "core/api/api.h"
+#include "core/controller.h"
 
 #include <string.h>
 
 #define ITEMS 64U /* per step */
 
-enum election { ELECTION_PREFERRED = 0, ELECTION_UNCLEAN = 1 };
+/* One that the controller is asked for. */
+struct election {
+    SLIST_ENTRY(election) link;
+    struct str topic; /* copied: the image may be another one by then */
+    int32_t partition;
+    struct elect_leaders_response_partition_result *result;
+};
+
+enum election_type { ELECTION_PREFERRED = 0, ELECTION_UNCLEAN = 1 };
 
 struct elect_leaders {
     struct api_work work;
@@ -22,9 +32,13 @@ struct elect_leaders {
     struct api_cursor at;
     const struct topic_image *image;                            /* of the topic that it is at */
     struct elect_leaders_response_replica_election_result *out; /* and what comes of it */
+    SLIST_HEAD(, election) elections;
+    int32_t election_count;
+    struct control_op control;
     bool failed;
 };
 
+/* NONE: it depends on the controller. */
 static enum err elect(const struct elect_leaders *op, int32_t index)
 {
     const struct partition_image *partition =
@@ -34,7 +48,7 @@ static enum err elect(const struct elect_leaders *op, int32_t index)
     bool preferred = op->request.election_type == ELECTION_PREFERRED;
     if (partition->leader >= 0 && (!preferred || partition->leader == partition->replicas[0]))
         return ERR_ELECTION_NOT_NEEDED;
-    return preferred ? ERR_PREFERRED_LEADER_NOT_AVAILABLE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    return preferred ? ERR_NONE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
 }
 
 static int32_t partitions_of(const struct elect_leaders *op)
@@ -51,18 +65,49 @@ static void end_topic(struct elect_leaders *op)
     op->out = NULL;
 }
 
+/* Of a topic that nobody has named: the answer may be given when its image is gone. */
+static bool name_copy(const struct elect_leaders *op, struct str *name)
+{
+    char *copy = op->all && name->len > 0 ? arena_alloc(&op->q->arena, (size_t)name->len) : NULL;
+    if (copy)
+        memcpy(copy, name->data, (size_t)name->len);
+    if (op->all)
+        name->data = copy;
+    return !op->all || copy;
+}
+
+static void say(struct elect_leaders_response_partition_result *result, int16_t error)
+{
+    result->error_code = error;
+    result->error_message = str_of(err_sentence(error));
+}
+
+static void ask_later(struct elect_leaders *op,
+                      struct elect_leaders_response_partition_result *result)
+{
+    struct election *election = arena_alloc(&op->q->arena, sizeof(*election));
+    op->failed = op->failed || !election;
+    if (!election)
+        return;
+    *election = (struct election){
+        .topic = op->out->topic, .partition = result->partition_id, .result = result};
+    SLIST_INSERT_HEAD(&op->elections, election, link);
+    op->election_count++;
+}
+
 static void begin_topic(struct elect_leaders *op)
 {
     struct str name = op->all ? str_of(op->work.image->topics[op->at.topic]->name)
                               : op->request.topic_partitions[op->at.topic].topic;
     end_topic(op);
+    op->failed = !name_copy(op, &name);
     op->image = image_topic_by_name(op->work.image, name.data, (size_t)name.len);
     op->out = &op->response.replica_election_results[op->response.replica_election_results_count];
     init_elect_leaders_response_replica_election_result(op->out);
     op->out->topic = name;
     op->out->partition_result =
         arena_array(&op->q->arena, (size_t)partitions_of(op), sizeof(*op->out->partition_result));
-    op->failed = !op->out->partition_result;
+    op->failed = op->failed || !op->out->partition_result;
 }
 
 static void add_result(struct elect_leaders *op, int32_t index)
@@ -74,8 +119,10 @@ static void add_result(struct elect_leaders *op, int32_t index)
         &op->out->partition_result[op->out->partition_result_count++];
     init_elect_leaders_response_partition_result(result);
     result->partition_id = index;
-    result->error_code = (int16_t)error;
-    result->error_message = str_of(err_sentence((int16_t)error));
+    if (error == ERR_NONE)
+        ask_later(op, result);
+    else
+        say(result, (int16_t)error);
 }
 
 /* False at the end. */
@@ -89,7 +136,7 @@ static bool next(struct elect_leaders *op)
         add_result(
             op, op->all ? op->at.partition
                         : op->request.topic_partitions[op->at.topic].partitions[op->at.partition]);
-        return true;
+        return !op->failed;
     case API_END:
         end_topic(op);
         break;
@@ -129,12 +176,51 @@ static bool step(struct api_work *work)
     return more;
 }
 
-static void on_done(struct api_work *work)
+static void answer(struct elect_leaders *op)
 {
-    struct elect_leaders *op = container_of(work, struct elect_leaders, work);
     if (op->failed)
         op->response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     api_work_answer(&op->work, KAFKA_ELECT_LEADERS_RESPONSE, &op->response);
+}
+
+static void on_elected(struct control_op *control)
+{
+    struct elect_leaders *op = control->user;
+    const struct control_item *item = control->items;
+    struct election *election;
+    SLIST_FOREACH (election, &op->elections, link)
+        say(election->result, control_item_error(control, item++));
+    if (control->error == ERR_NOT_CONTROLLER)
+        op->response.error_code = ERR_NOT_CONTROLLER; /* whoever asks looks for another one */
+    answer(op);
+}
+
+static bool ask(struct elect_leaders *op)
+{
+    struct election *election;
+    control_op_init(&op->control, CONTROL_ELECT_LEADERS, &op->q->arena, on_elected);
+    op->control.user = op;
+    if (!control_op_items(&op->control, op->election_count))
+        return false;
+    struct control_item *item = op->control.items;
+    SLIST_FOREACH (election, &op->elections, link) {
+        item->name = election->topic;
+        item->partition = election->partition;
+        item++;
+    }
+    controller_submit(api_shard(op->q), &op->control);
+    return true;
+}
+
+static void on_done(struct api_work *work)
+{
+    struct elect_leaders *op = container_of(work, struct elect_leaders, work);
+    if (!op->failed && op->election_count > 0) {
+        op->failed = !ask(op);
+        if (!op->failed)
+            return;
+    }
+    answer(op);
 }
 
 void api_elect_leaders(struct broker_shard *bs, struct request *q)

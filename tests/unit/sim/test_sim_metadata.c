@@ -172,6 +172,7 @@ static bool is_as_asked(const struct known_topic *topic, const struct topic_imag
                found->partition_count == (uint32_t)topic->partitions &&
                found->conf.max_message_bytes == topic->value;
     case CONTROL_ALTER_PARTITION:
+    case CONTROL_ELECT_LEADERS:
     case CONTROL_ALLOCATE_PRODUCER_IDS:
         return false;
     }
