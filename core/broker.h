@@ -55,7 +55,7 @@ struct broker_shard {
     struct groups *groups; /* those that this shard coordinates */
     struct replica_fetchers *fetchers;
     struct broker_lookups *lookups; /* names of other brokers */
-    struct timer lag; /* when the followers are looked at next */
+    struct timer lag;               /* when the followers are looked at next */
     struct retention *retention;
     struct cleaner *cleaner;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */

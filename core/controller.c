@@ -167,7 +167,6 @@ static void begin_batch(struct controller *c)
     c->step.mutate_deletion = io_mutation(c->sh->io, "metadata.deletion_forgotten");
     c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
     c->step.mutate_shrink = io_mutation(c->sh->io, "controller.shrinks_below_min");
-    c->step.mutate_epochs = io_mutation(c->sh->io, "controller.broker_epoch_ignored");
     c->step.base = c->tip;
     c->step.edit = image_edit_begin(c->tip);
 }
@@ -262,6 +261,8 @@ static void on_work(struct shard *sh, struct task *task)
     begin_batch(c);
     if (c->members_known)
         controller_decide_members(c);
+    if (c->state == CONTROL_SERVING && c->balancing)
+        c->balancing = !controller_balance(&c->step, &c->balance);
     if (c->state == CONTROL_SERVING)
         decide_queue(c);
     if (c->step.records.count > 0) {
@@ -271,7 +272,7 @@ static void on_work(struct shard *sh, struct task *task)
     image_edit_cancel(c->step.edit);
     c->step.edit = NULL;
     decided(c, c->tip->batch);
-    if (!STAILQ_EMPTY(&c->queue))
+    if (!STAILQ_EMPTY(&c->queue) || c->balancing)
         shard_ready(c->sh, &c->work);
 }
 

@@ -17,8 +17,8 @@
 #pragma once
 
 #include "core/metadata/image.h"
-#include "core/metadata/store.h"
 #include "core/metadata/metadata_record.h"
+#include "core/metadata/store.h"
 #include "io/arena.h"
 #include "io/shard.h"
 #include "net/wire.h"

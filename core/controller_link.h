@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What this broker asks of a controller that is another broker: commit sets (AlterPartition), blocks
- * of producer ids (AllocateProducerIds), topics that are made because they were asked for
- * (CreateTopics). One connection, one request in flight, in order of arrival. A request whose answer
- * was lost ends with NOT_CONTROLLER: whoever asked, asks again.
+ * What this broker asks of a controller that is another broker: commit sets (AlterPartition),
+ * blocks of producer ids (AllocateProducerIds), topics that are made because they were asked for
+ * (CreateTopics). One connection, one request in flight, in order of arrival. A request whose
+ * answer was lost ends with NOT_CONTROLLER: whoever asked, asks again.
  *
  * What clients ask of a controller is not passed on: they are told who it is.
  * home: shard 0, the control shard.

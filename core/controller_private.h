@@ -55,8 +55,8 @@ struct controller {
     struct task no_store;
     struct image_edit *loading; /* while batches of others are read */
     bool in_office;
-    bool leaving;       /* as soon as what is being written has ended */
-    bool taking_over;   /* in office, and the first batch is not written */
+    bool leaving;     /* as soon as what is being written has ended */
+    bool taking_over; /* in office, and the first batch is not written */
     struct member_change change;
     uint32_t recheck;   /* brokers whose end a former controller may not have come to */
     bool members_known; /* and the image is to agree with them */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define BALANCE_LOOKS 10000U /* partitions per batch: some 10 us */
+
 /* The next state of a partition. */
 struct next_state {
     const struct topic_image *topic;
@@ -190,7 +192,7 @@ static enum err check_members(const struct controller_step *step, const struct c
         if (holds(next->set, next->set_count, member->id))
             continue;
         const struct broker_image *broker = image_broker(image, member->id);
-        bool same = broker && (broker->epoch == member->broker_epoch || step->mutate_epochs);
+        bool same = broker && broker->epoch == member->broker_epoch;
         if (!same || !broker->live)
             return ERR_INELIGIBLE_REPLICA;
     }
@@ -253,4 +255,21 @@ enum err controller_elect_preferred(struct controller_step *step, const struct u
     elect(step, &next);
     write_state(step, &next);
     return ERR_NONE;
+}
+
+bool controller_balance(struct controller_step *step, struct controller_pass *pass)
+{
+    uint32_t looked_at = 0;
+    for (; pass->topic < step->base->topic_count; pass->topic++) {
+        if (is_full(step) || looked_at > BALANCE_LOOKS)
+            return false;
+        const struct topic_image *topic = step->base->topics[pass->topic];
+        looked_at += topic->partition_count;
+        for (uint32_t i = 0; i < topic->partition_count; i++) {
+            const struct partition_image *partition = &topic->partitions[i];
+            if (partition->leader != partition->replicas[0])
+                (void)controller_elect_preferred(step, &topic->id, (int32_t)i);
+        }
+    }
+    return true;
 }

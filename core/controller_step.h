@@ -28,8 +28,7 @@ struct controller_step {
     struct metadata_records records; /* what was decided */
     /* deliberate mistakes: the answer is given and nothing was decided */
     bool mutate_deletion, mutate_producer_ids;
-    /* deliberate mistakes: a set may shrink below its least; broker epochs are not looked at */
-    bool mutate_shrink, mutate_epochs;
+    bool mutate_shrink; /* likewise: a set may shrink below its least */
 };
 
 /* For the files that decide: it is decided, and what comes after sees it. */

@@ -165,7 +165,8 @@ static void propose(struct partition_replicas *replicas, struct partition_follow
     proposal_send(replicas);
 }
 
-/* Who was to join cannot. Nobody knows whether an earlier copy was taken, so the set is not simply
+/* Who was to join cannot, or who was to leave may not: min.insync.replicas is more than we know.
+ * Nobody knows whether an earlier copy was taken, so the set is not simply
  * believed to be the old one again: the old one is proposed, which gives it a new epoch. */
 static void proposal_withdraw(struct partition_replicas *replicas)
 {
@@ -175,14 +176,7 @@ static void proposal_withdraw(struct partition_replicas *replicas)
 static void on_again(struct shard *sh, struct timer *timer)
 {
     (void)sh;
-    struct partition_replicas *replicas = container_of(timer, struct partition_replicas, again);
-    if (mutates(replicas, "replica.retry_reads_epochs"))
-        for (uint32_t m = 0; m < replicas->proposal->alter.member_count; m++)
-            for (uint32_t i = 0; i < replicas->count; i++)
-                if (replicas->followers[i].id == replicas->proposal->alter.members[m].id)
-                    replicas->proposal->alter.members[m].broker_epoch =
-                        replicas->followers[i].broker_epoch;
-    proposal_send(replicas);
+    proposal_send(container_of(timer, struct partition_replicas, again));
 }
 
 /* Taken or refused: an image will say what is so. Until then it is sent again. */
@@ -204,7 +198,7 @@ static void on_proposed(struct control_op *op)
         proposal_forget(replicas);
         return;
     }
-    if (op->error == ERR_INELIGIBLE_REPLICA)
+    if (op->error == ERR_INELIGIBLE_REPLICA || op->error == ERR_INVALID_REQUEST)
         proposal_withdraw(replicas);
     replicas->again.fn = on_again;
     timer_set(pt->bs->sh, &replicas->again, io_now_ns(pt->bs->sh->io) + AGAIN_NS);
@@ -267,8 +261,7 @@ void partition_replicas_look(struct partition_replicas *replicas)
     struct partition *pt = replicas->pt;
     uint64_t lag_ns = (uint64_t)pt->bs->broker->conf->broker.replica_lag_time_max_ms * 1000000U;
     uint64_t now_ns = io_now_ns(pt->bs->sh->io);
-    uint32_t least = mutates(replicas, "replica.shrinks_below_min") ? 1 : partition_insync_min(pt);
-    if (replicas->proposal || replicas->set_count <= least)
+    if (replicas->proposal || replicas->set_count <= partition_insync_min(pt))
         return;
     for (uint32_t i = 0; i < replicas->count; i++) {
         struct partition_follower *follower = &replicas->followers[i];

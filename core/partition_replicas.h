@@ -17,10 +17,13 @@
  *                 epoch, and by nothing else. A refusal proves nothing: an earlier copy of the same
  *                 request may have been taken.
  *   same bytes    a proposal is sent again as it was first made: its members' broker epochs are
- *                 those of the Fetches that made them eligible
+ *                 those of the Fetches that made them eligible. (What a follower has it has in
+ * every later epoch, too: a broker with another directory is refused at its start,
+ *                 core/controller_office.c. So this is the second guard, and no play can miss it.)
  *   eligible      who joins has fetched in this epoch up to the high watermark and up to where the
  *                 epoch began, under the broker epoch by which the cluster knows it
- *   never below   no set smaller than min.insync.replicas is proposed
+ *   never below   no set smaller than min.insync.replicas is proposed; the controller would refuse
+ *                 it (core/controller_replicas.c)
  *
  * Sources: KIP-497 (AlterPartition), KIP-903 (broker epochs), KIP-966 (the last replica standing).
  */

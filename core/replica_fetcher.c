@@ -275,9 +275,9 @@ static void cut_to(struct partition *pt, int64_t offset, bool reset)
 }
 
 /* The leader's history parts from ours: its epoch ends where it says. Ours of that epoch may end
- * earlier; or we never had it, then all that is newer than it goes. Never to a high watermark. Where
- * they part at or below the leader's start nothing of ours is of use, and there may be no batch of
- * ours that begins there. */
+ * earlier; or we never had it, then all that is newer than it goes. Never to a high watermark.
+ * Where they part at or below the leader's start nothing of ours is of use, and there may be no
+ * batch of ours that begins there. */
 static void follow_diverged(struct partition *pt, const struct fetched_part *part)
 {
     int32_t epoch;

@@ -80,7 +80,8 @@ static bool alter_topics(struct alter_partitions *all)
         struct alter_partition_response_topic *out = &response->topics[i];
         init_alter_partition_response_topic(out);
         out->topic_id = in->topic_id;
-        out->partitions = arena_array(arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+        out->partitions =
+            arena_array(arena, (size_t)in->partitions_count, sizeof(*out->partitions));
         if (!out->partitions)
             return false;
         out->partitions_count = in->partitions_count;

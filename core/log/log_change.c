@@ -298,8 +298,8 @@ static void truncate_run(struct log_body *lg, struct log_change *change)
 
 /* ---- reset ----
  *
- * A truncation that leaves not even the segment where the log ends: the new one may have the name of
- * an old one, so the change lasts until the old files are gone. */
+ * A truncation that leaves not even the segment where the log ends: the new one may have the name
+ * of an old one, so the change lasts until the old files are gone. */
 
 static void reset_apply(struct log_body *lg, int64_t offset)
 {

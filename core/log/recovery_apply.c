@@ -467,7 +467,8 @@ static int record_order(const void *a, const void *b)
 }
 
 /* What later records tell about earlier ones. Truncations and resets begin when everything before
- * them is committed, and what lies below a start or in compacted segments was; its segment may be gone. */
+ * them is committed, and what lies below a start or in compacted segments was; its segment may be
+ * gone. */
 static void apply_look_back(struct recovery_log *log)
 {
     struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};

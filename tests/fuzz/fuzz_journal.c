@@ -294,12 +294,19 @@ static void put_change(struct recipe *re, struct fuzz_log *log, uint16_t kind)
     uint8_t mask = take_u8(in);
     uint32_t length = JOURNAL_RECORD_HEADER + (kind == JOURNAL_TRUNCATE    ? 20
                                                : kind == JOURNAL_LOG_START ? 16
+                                               : kind == JOURNAL_RESET     ? 8
                                                                            : 0);
     if (!put_head(re, log, kind, length, mask & 15))
         return;
     if (kind == JOURNAL_LOG_START) {
         put_u64(&re->group, fuzz_number(in, mask, 4, (uint64_t)log->end_offset));
         put_u64(&re->group, fuzz_number(in, mask, 5, (uint64_t)log->segment_base));
+    }
+    if (kind == JOURNAL_RESET) {
+        log->end_offset = (int64_t)fuzz_number(in, mask, 4, (uint64_t)log->end_offset);
+        log->segment_base = log->end_offset;
+        log->position = 0;
+        put_i64(&re->group, log->end_offset);
     }
     if (kind != JOURNAL_TRUNCATE)
         return;
@@ -385,7 +392,7 @@ static void cook_one(struct recipe *re)
         put_change(re, log, JOURNAL_LOG_START);
         break;
     case 4:
-        put_change(re, log, JOURNAL_DELETE);
+        put_change(re, log, flags == 3 ? JOURNAL_RESET : JOURNAL_DELETE);
         break;
     case 5:
         put_birth(re, log);

@@ -432,7 +432,8 @@ static void propose_larger(struct model *m, int leader, int id)
     struct broker *b = &m->broker[leader];
     if (!leads(m, leader) || b->pending || id == leader || holds(b->known.set, id))
         return;
-    bool caught_up = b->follower_end[id] >= b->epoch_start || m->mutation == MODEL_BELOW_EPOCH_START;
+    bool caught_up =
+        b->follower_end[id] >= b->epoch_start || m->mutation == MODEL_BELOW_EPOCH_START;
     if (!b->seen[id] || b->follower_end[id] < b->watermark || !caught_up)
         return;
     b->pending = b->known.set | 1 << id;
@@ -559,9 +560,10 @@ static bool is_wrong(struct model *m)
             if (at < has && b->log[at].epoch == m->committed[at].epoch &&
                 b->log[at].value == m->committed[at].value)
                 continue;
-            snprintf(m->why, sizeof(m->why),
-                     "member %d has not what was committed at %d (its end %d, leader %d of epoch %d)",
-                     i, at, has, state->leader, state->leader_epoch);
+            snprintf(
+                m->why, sizeof(m->why),
+                "member %d has not what was committed at %d (its end %d, leader %d of epoch %d)", i,
+                at, has, state->leader, state->leader_epoch);
             return true;
         }
     }

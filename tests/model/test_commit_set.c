@@ -24,9 +24,7 @@ static const struct {
 /* From where on the rare ones are found soon. */
 static uint64_t seed_of(unsigned mutation)
 {
-    return mutation == MODEL_UNFENCED_FETCH         ? 36
-           : mutation == MODEL_BROKER_EPOCH_IGNORED ? 2
-                                                    : 1;
+    return mutation == MODEL_UNFENCED_FETCH ? 36 : mutation == MODEL_BROKER_EPOCH_IGNORED ? 2 : 1;
 }
 
 static void rules_hold(void **state)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scenario "cluster": three to five shipped brokers, each with some shards, over one simulated
- * store. Brokers are killed, lose power, stop and come back; links are cut; sessions expire. At any
- * moment at most one of three (two of five) is down for long, so the cluster goes on; sometimes all
- * lose power at once.
+ * store. Brokers are killed, lose power, stop and come back; links are cut; sessions expire; all
+ * may lose power at once. Often one is slow meanwhile, its network or its disk, so that it stays
+ * behind what the others have committed, and may become leader in their absence.
  */
 #include "tests/sim/cluster.h"
 
@@ -14,10 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSION_MS    "400"
-#define START_NS      (20 * S)
-#define SETTLE_NS     (60 * S)
-#define TROUBLES_MAX  8U
+#define SESSION_MS   "400"
+#define START_NS     (20 * S)
+#define SETTLE_NS    (60 * S)
+#define TROUBLES_MAX 8U
+#define AWAY_NS      (15 * S) /* for the others to start, and to be elected */
 
 /* ---- the store of the world ---- */
 
@@ -43,15 +44,16 @@ static void leave_memory(void *before)
 
 static struct store_sim *store_make(struct cluster *cl)
 {
+    static const uint64_t delays[] = {3 * MS, 3 * MS, 30 * MS, 100 * MS};
     const struct store_sim_options options = {
         .random = draw_of_world,
         .now_ns = now_of_world,
         .memory_enter = enter_memory,
         .memory_leave = leave_memory,
         .user = cl->world,
-        .delay_ns_max = 3 * MS,
-        .lost_before_one_in = 50,
-        .lost_after_one_in = 50,
+        .delay_ns_max = delays[rng_below(&cl->rng, array_count(delays))],
+        .lost_before_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
+        .lost_after_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
     };
     return store_sim_new(&options);
 }
@@ -186,10 +188,140 @@ static void trouble_expire(struct cluster *cl)
     pass(cl, 200 * MS, 0);
 }
 
+static void crash(struct cluster *cl, uint32_t i)
+{
+    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
+    machine_crash(machine_of(cl, i), rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER);
+}
+
+static void slow(struct cluster *cl, uint32_t i)
+{
+    uint32_t factor = 4U << rng_below(&cl->rng, 9);
+    bool disk = rng_one_in(&cl->rng, 3);
+    world_note(cl->world, "broker %d has a slow %s, factor %u", cl->nodes[i].id,
+               disk ? "disk" : "network", factor);
+    if (disk)
+        machine_disk_slow(machine_of(cl, i), factor);
+    else
+        machine_network_slow(machine_of(cl, i), factor);
+}
+
+static void slow_end(struct cluster *cl, uint32_t i)
+{
+    machine_disk_heal(machine_of(cl, i));
+    machine_network_slow(machine_of(cl, i), 1);
+}
+
+/* The brokers of a partition, in any order; false: they are not known. */
+static bool draw_order(struct cluster *cl, uint32_t partition, uint32_t order[CLUSTER_REPLICAS])
+{
+    const struct cluster_partition *pt = &cl->facts.partition[partition];
+    uint32_t first = (uint32_t)rng_below(&cl->rng, CLUSTER_REPLICAS);
+    uint32_t step = (uint32_t)rng_between(&cl->rng, 1, CLUSTER_REPLICAS - 1);
+    for (uint32_t i = 0; i < CLUSTER_REPLICAS; i++) {
+        int32_t id = pt->replica[(first + i * step) % CLUSTER_REPLICAS];
+        if (id < 1 || id > (int32_t)cl->count)
+            return false;
+        order[i] = (uint32_t)id - 1;
+    }
+    return true;
+}
+
+/* A replica comes back slow, behind what the others have committed, and they go one after the
+ * other. */
+static void trouble_cascade(struct cluster *cl)
+{
+    uint32_t order[CLUSTER_REPLICAS];
+    if (!draw_order(cl, (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS), order))
+        return;
+    crash(cl, order[0]);
+    pass(cl, rng_below(&cl->rng, 900 * MS), 1U << order[0]);
+    slow(cl, order[0]);
+    crash(cl, order[1]);
+    uint32_t down = 1U << order[1];
+    pass(cl, rng_below(&cl->rng, 900 * MS), down);
+    crash(cl, order[2]);
+    down = rng_one_in(&cl->rng, 3) ? 1U << order[2] : down | 1U << order[2];
+    pass(cl, rng_below(&cl->rng, 1200 * MS), down);
+    slow_end(cl, order[0]);
+}
+
+static bool is_led(const struct cluster *cl, uint32_t partition)
+{
+    int32_t leader = cl->facts.partition[partition].leader;
+    return leader >= 1 && !(cl->away >> (leader - 1) & 1U);
+}
+
+static bool all_led(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
+        if (!is_led(cl, i))
+            return false;
+    return true;
+}
+
+/* No set is smaller than min.insync.replicas, 2: whoever is away, each partition has a leader. */
+static void trouble_away(struct cluster *cl, uint32_t i)
+{
+    if (cl->insync_one)
+        return;
+    crash(cl, i);
+    cl->away = 1U << i;
+    uint64_t end = world_now_ns(cl->world) + AWAY_NS;
+    while (!all_led(cl) && !cl->facts.failed && world_now_ns(cl->world) < end)
+        pass(cl, 20 * MS, cl->away);
+    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
+        if (!is_led(cl, n))
+            cluster_wrong(&cl->facts, "broker %d alone is away, and partition %u is led by %d",
+                          cl->nodes[i].id, n, cl->facts.partition[n].leader);
+}
+
+/* One has missed what the others have committed; those restart, one of them alone, and lead what it
+ * does not know to be committed; then they fall while the first catches up. */
+static void trouble_rejoin(struct cluster *cl)
+{
+    uint32_t order[CLUSTER_REPLICAS];
+    uint32_t partition = (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS);
+    if (!draw_order(cl, partition, order))
+        return;
+    const struct cluster_partition *pt = &cl->facts.partition[partition];
+    uint32_t behind = order[0];
+    uint32_t away = 1U << order[1];
+    crash(cl, behind);
+    pass(cl, rng_between(&cl->rng, 400 * MS, 900 * MS), 1U << behind);
+    crash(cl, order[1]);
+    crash(cl, order[2]);
+    machine_network_slow(machine_of(cl, behind), 128U << rng_below(&cl->rng, 4));
+    uint64_t end = world_now_ns(cl->world) + 3 * S;
+    int32_t epoch = pt->leader_epoch;
+    while ((pt->leader != cl->nodes[order[2]].id || pt->leader_epoch == epoch) &&
+           world_now_ns(cl->world) < end && !cl->facts.failed)
+        pass(cl, 5 * MS, away);
+    pass(cl, rng_below(&cl->rng, 400 * MS), away);
+    crash(cl, order[2]);
+    pass(cl, rng_between(&cl->rng, 400 * MS, 1200 * MS), away | 1U << order[2]);
+    slow_end(cl, behind);
+}
+
+/* Crashes in quick succession, while one is slow. */
+static void trouble_fray(struct cluster *cl)
+{
+    uint32_t lame = (uint32_t)rng_below(&cl->rng, cl->count);
+    uint32_t down = 0;
+    slow(cl, lame);
+    for (uint64_t n = rng_between(&cl->rng, 2, 6); n > 0 && !cl->facts.failed; n--) {
+        uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
+        crash(cl, i);
+        down = rng_one_in(&cl->rng, 2) ? 1U << i : down | 1U << i;
+        pass(cl, rng_below(&cl->rng, 600 * MS), down);
+    }
+    slow_end(cl, lame);
+}
+
 static void trouble(struct cluster *cl)
 {
     uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
-    switch (rng_below(&cl->rng, 8)) {
+    switch (rng_below(&cl->rng, 15)) {
     case 0:
     case 1:
     case 2:
@@ -204,6 +336,21 @@ static void trouble(struct cluster *cl)
         break;
     case 6:
         trouble_all_lose_power(cl);
+        break;
+    case 7:
+    case 8:
+        trouble_cascade(cl);
+        break;
+    case 9:
+    case 10:
+        trouble_fray(cl);
+        break;
+    case 11:
+        trouble_away(cl, i);
+        break;
+    case 12:
+    case 13:
+        trouble_rejoin(cl);
         break;
     default:
         trouble_expire(cl);
@@ -230,6 +377,9 @@ static void cluster_init(struct cluster *cl, struct world *world)
     cl->store = store_make(cl);
     cl->controller = -1;
     cl->deletes = rng_one_in(&cl->rng, 3);
+    cl->insync_one = rng_one_in(&cl->rng, 4);
+    bool names = rng_one_in(&cl->rng, 3);
+    bool balances = rng_one_in(&cl->rng, 2);
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         cl->facts.partition[i].leader = -1;
     for (uint32_t i = 0; i < cl->count; i++) {
@@ -244,6 +394,14 @@ static void cluster_init(struct cluster *cl, struct world *world)
         node->retention_bytes = -1;
         node->settings[node->setting_count++] =
             (struct conf_assignment){.name = "replica.lag.time.max.ms", .value = "700"};
+        if (balances)
+            node->settings[node->setting_count++] = (struct conf_assignment){
+                .name = "leader.imbalance.check.interval.seconds", .value = "1"};
+        (void)snprintf(cl->advertised[i], sizeof(cl->advertised[i]), "PLAINTEXT://%s:%u", name,
+                       NODE_PORT);
+        if (names)
+            node->settings[node->setting_count++] = (struct conf_assignment){
+                .name = "advertised.listeners", .value = cl->advertised[i]};
     }
 }
 
@@ -262,8 +420,9 @@ static void wrong_sync(struct cluster *cl)
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++) {
         const struct cluster_partition *pt = &cl->facts.partition[i];
         if (pt->leader < 0 || pt->in_sync < pt->replicas)
-            cluster_wrong(&cl->facts, "partition %u is led by %d, and %u of %u replicas are in sync",
-                          i, pt->leader, pt->in_sync, pt->replicas);
+            cluster_wrong(&cl->facts,
+                          "partition %u is led by %d, and %u of %u replicas are in sync", i,
+                          pt->leader, pt->in_sync, pt->replicas);
     }
 }
 

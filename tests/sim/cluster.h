@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cluster of shipped brokers over one simulated store, and what its clients were told: the parts
- * of scenario "cluster" (cluster.c: brokers and faults; cluster_clients.c: clients; cluster_facts.c:
- * what must be so).
+ * of scenario "cluster" (cluster.c: brokers and faults; cluster_clients.c: clients;
+ * cluster_facts.c: what must be so).
  *
  * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
  * consumer, has one value for ever. At the end every replica is in sync, and every one that was
@@ -13,21 +13,24 @@
 #include "net/client.h"
 #include "tests/sim/node.h"
 
-#define CLUSTER_BROKERS_MAX    5U
-#define CLUSTER_PARTITIONS     4U
-#define CLUSTER_OFFSETS_MAX    8192U
-#define CLUSTER_PRODUCERS      6U
-#define CLUSTER_VALUES_MAX     4096U /* of one producer */
-#define CLUSTER_TOPIC          "orders"
+#define CLUSTER_BROKERS_MAX 5U
+#define CLUSTER_PARTITIONS  4U
+#define CLUSTER_REPLICAS    3U
+#define CLUSTER_OFFSETS_MAX 8192U
+#define CLUSTER_PRODUCERS   6U
+#define CLUSTER_VALUES_MAX  4096U /* of one producer */
+#define CLUSTER_TOPIC       "orders"
 
 struct cluster;
 
 struct cluster_partition {
     int32_t leader; /* as Metadata said last; -1: none */
-    uint32_t replicas; /* likewise */
+    int32_t leader_epoch;
+    int32_t replica[CLUSTER_REPLICAS]; /* likewise */
+    uint32_t replicas;
     uint32_t in_sync;
-    int64_t end;     /* one after the last that is known of */
-    int64_t deleted; /* DeleteRecords was asked for up to here */
+    int64_t end;                          /* one after the last that is known of */
+    int64_t deleted;                      /* DeleteRecords was asked for up to here */
     uint64_t values[CLUSTER_OFFSETS_MAX]; /* 0: nobody has told */
     bool acked[CLUSTER_OFFSETS_MAX];
     bool read_back[CLUSTER_OFFSETS_MAX];
@@ -58,11 +61,14 @@ struct cluster {
     struct store_sim *store;
     struct cluster_facts facts;
     bool topic_made;
-    int32_t controller;    /* as Metadata said last */
-    bool resting;          /* nothing new is produced or deleted */
-    bool deletes;          /* records, now and then */
-    uint32_t reckoning;    /* partitions that are to be read back yet */
-    uint64_t values;       /* that producers have begun with */
+    int32_t controller; /* as Metadata said last */
+    bool resting;       /* nothing new is produced or deleted */
+    bool deletes;       /* records, now and then */
+    bool insync_one;    /* min.insync.replicas is 1, not 2 */
+    uint32_t away;      /* brokers that stay away */
+    char advertised[CLUSTER_BROKERS_MAX][48];
+    uint32_t reckoning; /* partitions that are to be read back yet */
+    uint64_t values;    /* that producers have begun with */
     struct agent *agents[32];
     uint32_t agent_count;
 };

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Clients of a cluster. Each has one question under way, and a connection to each broker. One asks
- * where the leaders are (makes the topic, and deletes records); producers write to one partition each, consumers
- * read all of them.
+ * where the leaders are (makes the topic, and deletes records); producers write to one partition
+ * each, consumers read all of them.
  *
  * Producer 3k: not idempotent, what became of a batch is not known after an error, the next one
  * follows. 3k+1: idempotent, the same batch until it is acknowledged. 3k+2: the same with several
  * records per batch. Every fourth batch of a producer 3k asks for acks=1, which promises nothing
  * about others.
  */
-#include "tests/sim/cluster.h"
+#include "tests/sim/cluster_agent.h"
 
-#include "core/record/batch_builder.h"
 #include "io/mem.h"
 #include "net/err.h"
 #include "net/kafka.h"
@@ -21,42 +20,12 @@
 #define PATIENCE_NS (3 * S)
 #define BATCH_MAX   4U
 
-enum agent_kind { AGENT_ROUTER, AGENT_PRODUCER, AGENT_CONSUMER };
-
-struct agent {
-    struct cluster *cl;
-    enum agent_kind kind;
-    uint32_t number;
-    struct shard *sh;
-    struct rng rng;
-    struct client clients[CLUSTER_BROKERS_MAX];
-    struct client_call call;
-    bool busy;
-    struct timer timer;
-
-    /* producer */
-    uint32_t partition;
-    int64_t producer_id; /* -1: not yet, or none is wanted */
-    int32_t sequence;
-    uint32_t value; /* the first of the batch under way, or to come */
-    uint32_t count; /* of it; 0: none */
-    int16_t acks;
-    uint8_t *bytes;
-    struct batch_builder builder;
-
-    /* consumer */
-    int64_t offset;
-    bool shall_reckon;
-    bool reckons; /* reads this partition back */
-    int64_t upto;
-};
-
 static bool is_idempotent(const struct agent *a)
 {
     return a->number % 3 != 0;
 }
 
-static void later(struct agent *a, uint64_t within_ns)
+void agent_later(struct agent *a, uint64_t within_ns)
 {
     timer_set(a->sh, &a->timer, io_now_ns(a->sh->io) + 1 + rng_below(&a->rng, within_ns));
 }
@@ -67,7 +36,7 @@ static void on_ready(struct client *c)
 {
     struct agent *a = c->user;
     if (!a->busy)
-        later(a, 100 * US);
+        agent_later(a, 100 * US);
 }
 
 static void on_lost(struct client *c)
@@ -76,11 +45,10 @@ static void on_lost(struct client *c)
     if (c->status == CLIENT_GARBLED)
         cluster_wrong(&a->cl->facts, "an answer is none: %s", c->why);
     if (!a->busy)
-        later(a, 5 * MS);
+        agent_later(a, 5 * MS);
 }
 
-/* The connection to a broker, if it is there; else it will be. */
-static struct client *client_to(struct agent *a, int32_t broker)
+struct client *agent_client(struct agent *a, int32_t broker)
 {
     if (broker < 1 || broker > (int32_t)a->cl->count)
         return NULL;
@@ -95,7 +63,7 @@ static struct client *client_to(struct agent *a, int32_t broker)
     return NULL;
 }
 
-static void ask(struct agent *a, struct client *c, client_call_fn *done)
+void agent_ask(struct agent *a, struct client *c, client_call_fn *done)
 {
     a->call.done = done;
     a->call.user = a;
@@ -103,8 +71,7 @@ static void ask(struct agent *a, struct client *c, client_call_fn *done)
     must(client_send(c, &a->call, io_now_ns(a->sh->io) + PATIENCE_NS));
 }
 
-/* True: there is an answer to be read. */
-static bool answered(struct client_call *call, struct rd *rd)
+bool agent_answered(struct client_call *call, struct rd *rd)
 {
     struct agent *a = call->user;
     a->busy = false;
@@ -128,9 +95,14 @@ static void take_metadata(struct agent *a, const struct metadata_response *respo
         if (pt->partition_index < 0 || pt->partition_index >= (int32_t)CLUSTER_PARTITIONS)
             continue;
         struct cluster_partition *fact = &cl->facts.partition[pt->partition_index];
+        if (pt->leader_epoch < fact->leader_epoch)
+            continue; /* who says so does not know yet; real clients see that, too (KIP-320) */
+        fact->leader_epoch = pt->leader_epoch;
         cl->facts.elections += fact->leader != pt->leader_id;
         fact->leader = pt->leader_id;
         fact->replicas = (uint32_t)pt->replica_nodes_count;
+        for (int32_t r = 0; r < pt->replica_nodes_count && r < (int32_t)CLUSTER_REPLICAS; r++)
+            fact->replica[r] = pt->replica_nodes[r];
         fact->in_sync = (uint32_t)pt->isr_nodes_count;
     }
 }
@@ -141,10 +113,10 @@ static void on_metadata(struct client *c, struct client_call *call)
     struct metadata_response response;
     struct rd rd;
     (void)c;
-    if (answered(call, &rd) &&
+    if (agent_answered(call, &rd) &&
         read_metadata_response(&rd, call->arena, call->version, &response))
         take_metadata(a, &response);
-    later(a, 20 * MS);
+    agent_later(a, 20 * MS);
 }
 
 static void on_done(struct client *c, struct client_call *call)
@@ -152,8 +124,8 @@ static void on_done(struct client *c, struct client_call *call)
     struct agent *a = call->user;
     struct rd rd;
     (void)c;
-    (void)answered(call, &rd);
-    later(a, 20 * MS);
+    (void)agent_answered(call, &rd);
+    agent_later(a, 20 * MS);
 }
 
 /* Everything that is known, or a part; what comes of it is seen by who reads. */
@@ -172,27 +144,27 @@ static void delete_records(struct agent *a, struct client *c, uint32_t number)
     a->cl->facts.deletions++;
     struct wr *w = client_begin(c, &a->call, KEY_DELETE_RECORDS, 1);
     write_delete_records_request(w, 1, &request);
-    ask(a, c, on_done);
+    agent_ask(a, c, on_done);
 }
 
 static void create_topic(struct agent *a, struct client *c)
 {
-    static const struct create_topics_request_config least = {
-        .name = {.data = "min.insync.replicas", .len = 19}, .value = {.data = "2", .len = 1}};
+    struct create_topics_request_config least = {.name = str_of("min.insync.replicas"),
+                                                 .value = str_of(a->cl->insync_one ? "1" : "2")};
     struct create_topics_request request;
     struct create_topics_request_topic topic;
     init_create_topics_request(&request);
     init_create_topics_request_topic(&topic);
     topic.name = str_of(CLUSTER_TOPIC);
     topic.num_partitions = CLUSTER_PARTITIONS;
-    topic.replication_factor = 3;
-    topic.configs = no_const(&least);
+    topic.replication_factor = CLUSTER_REPLICAS;
+    topic.configs = &least;
     topic.configs_count = 1;
     request.topics = &topic;
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_CREATE_TOPICS, 5);
     write_create_topics_request(w, 5, &request);
-    ask(a, c, on_done);
+    agent_ask(a, c, on_done);
 }
 
 static void ask_metadata(struct agent *a, struct client *c)
@@ -206,14 +178,14 @@ static void ask_metadata(struct agent *a, struct client *c)
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_METADATA, 9);
     write_metadata_request(w, 9, &request);
-    ask(a, c, on_metadata);
+    agent_ask(a, c, on_metadata);
 }
 
 static void router_step(struct agent *a)
 {
     struct cluster *cl = a->cl;
     if (!cl->topic_made && rng_one_in(&a->rng, 2)) {
-        struct client *controller = client_to(a, cl->controller);
+        struct client *controller = agent_client(a, cl->controller);
         if (controller) {
             create_topic(a, controller);
             return;
@@ -221,17 +193,17 @@ static void router_step(struct agent *a)
     }
     if (cl->deletes && cl->topic_made && !cl->resting && rng_one_in(&a->rng, 8)) {
         uint32_t number = (uint32_t)rng_below(&a->rng, CLUSTER_PARTITIONS);
-        struct client *leader = client_to(a, cl->facts.partition[number].leader);
+        struct client *leader = agent_client(a, cl->facts.partition[number].leader);
         if (leader) {
             delete_records(a, leader, number);
             return;
         }
     }
-    struct client *c = client_to(a, (int32_t)rng_between(&a->rng, 1, cl->count));
+    struct client *c = agent_client(a, (int32_t)rng_between(&a->rng, 1, cl->count));
     if (c)
         ask_metadata(a, c);
     else
-        later(a, 5 * MS);
+        agent_later(a, 5 * MS);
 }
 
 /* ---- producers ---- */
@@ -271,8 +243,10 @@ static void take_produced(struct agent *a, const struct produce_response_partiti
 {
     if (answer->error_code != ERR_NONE) {
         if (!may_come_again(answer->error_code))
-            cluster_wrong(&a->cl->facts, "producer %u: %s", a->number,
-                          err_name(answer->error_code));
+            cluster_wrong(
+                &a->cl->facts, "producer %u, values %u to %u, partition %u of broker %d: %s",
+                a->number, a->value, a->value + a->count - 1, a->partition,
+                a->cl->facts.partition[a->partition].leader, err_name(answer->error_code));
         if (!is_idempotent(a))
             batch_forget(a, true);
         return;
@@ -288,13 +262,13 @@ static void on_produced(struct client *c, struct client_call *call)
     struct produce_response response;
     struct rd rd;
     (void)c;
-    if (answered(call, &rd) &&
+    if (agent_answered(call, &rd) &&
         read_produce_response(&rd, call->arena, call->version, &response) &&
         response.responses_count == 1 && response.responses[0].partition_responses_count == 1)
         take_produced(a, &response.responses[0].partition_responses[0]);
     else if (!is_idempotent(a))
         batch_forget(a, true);
-    later(a, 30 * MS);
+    agent_later(a, 30 * MS);
 }
 
 static void batch_make(struct agent *a)
@@ -326,9 +300,8 @@ static void produce(struct agent *a, struct client *c)
     struct produce_request_partition partition = {
         .index = (int32_t)a->partition,
         .records = records_ref((uint32_t)batch_size(&header), (uintptr_t)a->bytes)};
-    struct produce_request_topic topic = {.name = str_of(CLUSTER_TOPIC),
-                                          .partition_data = &partition,
-                                          .partition_data_count = 1};
+    struct produce_request_topic topic = {
+        .name = str_of(CLUSTER_TOPIC), .partition_data = &partition, .partition_data_count = 1};
     struct produce_request request = {.transactional_id = str_null(),
                                       .acks = a->acks,
                                       .timeout_ms = 1000,
@@ -336,7 +309,7 @@ static void produce(struct agent *a, struct client *c)
                                       .topic_data_count = 1};
     struct wr *w = client_begin(c, &a->call, KEY_PRODUCE, 9);
     write_produce_request(w, 9, &request);
-    ask(a, c, on_produced);
+    agent_ask(a, c, on_produced);
 }
 
 static void on_producer_id(struct client *c, struct client_call *call)
@@ -345,11 +318,11 @@ static void on_producer_id(struct client *c, struct client_call *call)
     struct init_producer_id_response response;
     struct rd rd;
     (void)c;
-    if (answered(call, &rd) &&
+    if (agent_answered(call, &rd) &&
         read_init_producer_id_response(&rd, call->arena, call->version, &response) &&
         response.error_code == ERR_NONE)
         a->producer_id = response.producer_id;
-    later(a, 10 * MS);
+    agent_later(a, 10 * MS);
 }
 
 static void ask_producer_id(struct agent *a, struct client *c)
@@ -360,7 +333,7 @@ static void ask_producer_id(struct agent *a, struct client *c)
     request.transaction_timeout_ms = 60000;
     struct wr *w = client_begin(c, &a->call, KEY_INIT_PRODUCER_ID, 3);
     write_init_producer_id_request(w, 3, &request);
-    ask(a, c, on_producer_id);
+    agent_ask(a, c, on_producer_id);
 }
 
 static void producer_step(struct agent *a)
@@ -368,12 +341,12 @@ static void producer_step(struct agent *a)
     struct cluster *cl = a->cl;
     bool may_begin = cl->topic_made && !cl->resting && a->value + BATCH_MAX < CLUSTER_VALUES_MAX;
     if (a->count == 0 && !may_begin) {
-        later(a, 50 * MS);
+        agent_later(a, 50 * MS);
         return;
     }
-    struct client *c = client_to(a, cl->facts.partition[a->partition].leader);
+    struct client *c = agent_client(a, cl->facts.partition[a->partition].leader);
     if (!c) {
-        later(a, 5 * MS);
+        agent_later(a, 5 * MS);
         return;
     }
     if (is_idempotent(a) && a->producer_id < 0) {
@@ -424,8 +397,9 @@ static void take_fetched(struct agent *a, const struct fetch_response_partition 
         start <= a->cl->facts.partition[a->partition].deleted)
         a->offset = start;
     else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
-        cluster_wrong(&a->cl->facts, "partition %u: offset %lld that was read up to is out of range",
-                      a->partition, (long long)a->offset);
+        cluster_wrong(&a->cl->facts,
+                      "partition %u: offset %lld that was read up to is out of range", a->partition,
+                      (long long)a->offset);
     if (answer->error_code != ERR_NONE || answer->records.kind != RECORDS_SPAN)
         return;
     while (batch_header_read(&header, &rest) && batch_size(&header) <= rest.len) {
@@ -441,7 +415,8 @@ static void on_fetched(struct client *c, struct client_call *call)
     struct fetch_response response;
     struct rd rd;
     (void)c;
-    if (answered(call, &rd) && read_fetch_response(&rd, call->arena, call->version, &response) &&
+    if (agent_answered(call, &rd) &&
+        read_fetch_response(&rd, call->arena, call->version, &response) &&
         response.responses_count == 1 && response.responses[0].partitions_count == 1)
         take_fetched(a, &response.responses[0].partitions[0]);
     if (a->reckons && a->upto >= 0 && a->offset >= a->upto) {
@@ -450,7 +425,7 @@ static void on_fetched(struct client *c, struct client_call *call)
     }
     if (!a->reckons && rng_one_in(&a->rng, 10)) /* again from somewhere: is it the same? */
         a->offset = (int64_t)rng_below(&a->rng, (uint64_t)a->offset + 1);
-    later(a, 20 * MS);
+    agent_later(a, 20 * MS);
 }
 
 static void fetch(struct agent *a, struct client *c)
@@ -473,7 +448,7 @@ static void fetch(struct agent *a, struct client *c)
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_FETCH, 11);
     write_fetch_request(w, 11, &request);
-    ask(a, c, on_fetched);
+    agent_ask(a, c, on_fetched);
 }
 
 static void on_end(struct client *c, struct client_call *call)
@@ -482,12 +457,12 @@ static void on_end(struct client *c, struct client_call *call)
     struct list_offsets_response response;
     struct rd rd;
     (void)c;
-    if (answered(call, &rd) &&
+    if (agent_answered(call, &rd) &&
         read_list_offsets_response(&rd, call->arena, call->version, &response) &&
         response.topics_count == 1 && response.topics[0].partitions_count == 1 &&
         response.topics[0].partitions[0].error_code == ERR_NONE)
         a->upto = response.topics[0].partitions[0].offset;
-    later(a, 5 * MS);
+    agent_later(a, 5 * MS);
 }
 
 static void ask_end(struct agent *a, struct client *c)
@@ -508,12 +483,12 @@ static void ask_end(struct agent *a, struct client *c)
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_LIST_OFFSETS, 5);
     write_list_offsets_request(w, 5, &request);
-    ask(a, c, on_end);
+    agent_ask(a, c, on_end);
 }
 
 static void consumer_step(struct agent *a)
 {
-    struct client *c = client_to(a, a->cl->facts.partition[a->partition].leader);
+    struct client *c = agent_client(a, a->cl->facts.partition[a->partition].leader);
     if (a->shall_reckon) {
         a->shall_reckon = false;
         a->reckons = true;
@@ -521,7 +496,7 @@ static void consumer_step(struct agent *a)
         a->upto = -1;
     }
     if (!c || !a->cl->topic_made)
-        later(a, 5 * MS);
+        agent_later(a, 5 * MS);
     else if (a->reckons && a->upto < 0)
         ask_end(a, c);
     else
@@ -540,8 +515,10 @@ static void on_timer(struct shard *sh, struct timer *timer)
         router_step(a);
     else if (a->kind == AGENT_PRODUCER)
         producer_step(a);
-    else
+    else if (a->kind == AGENT_CONSUMER)
         consumer_step(a);
+    else
+        ghost_step(a);
 }
 
 static void agent_new(struct cluster *cl, struct shard *sh, enum agent_kind kind, uint32_t number)
@@ -571,7 +548,7 @@ static void agent_new(struct cluster *cl, struct shard *sh, enum agent_kind kind
     }
     must(cl->agent_count < array_count(cl->agents));
     cl->agents[cl->agent_count++] = a;
-    later(a, MS);
+    agent_later(a, MS);
 }
 
 static void clients_begin(struct shard *sh, void *prepared)
@@ -582,6 +559,7 @@ static void clients_begin(struct shard *sh, void *prepared)
         agent_new(cl, sh, AGENT_PRODUCER, i);
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         agent_new(cl, sh, AGENT_CONSUMER, i);
+    agent_new(cl, sh, AGENT_GHOST, 0);
 }
 
 void cluster_clients_start(struct cluster *cl)

@@ -33,7 +33,6 @@
 #define ATTEMPTS_MAX   8192U
 #define PRODUCERS_MAX  4U
 
-
 struct partition_fact {
     uint64_t *tags; /* [tags_size] by base offset; 0: not known */
     uint32_t tags_size;

@@ -564,6 +564,38 @@ static void test_work(void **state)
     io_close_all(io);
 }
 
+struct named {
+    struct io_lookup lookup;
+    unsigned *finished;
+};
+
+static void on_named(struct io_op *op)
+{
+    struct named *named = container_of(op, struct named, lookup.op);
+    (*named->finished)++;
+}
+
+static void test_lookup(void **state)
+{
+    (void)state;
+    struct io *io = open_door(MIB);
+    unsigned finished = 0;
+    struct named known = {.lookup = {.op.done = on_named, .host = "localhost"},
+                          .finished = &finished};
+    struct named unknown = {.lookup = {.op.done = on_named, .host = "no-such-host.invalid"},
+                            .finished = &finished};
+    io_lookup(io, &known.lookup);
+    io_lookup(io, &unknown.lookup);
+    assert_int_equal(finished, 0);
+    run_until(io, &finished, 2);
+    assert_true(known.lookup.count > 0);
+    for (uint32_t i = 0; i < known.lookup.count; i++)
+        assert_true(known.lookup.addresses[i].v6 ? known.lookup.addresses[i].ip[15] == 1
+                                                 : known.lookup.addresses[i].ip[12] == 127);
+    assert_int_equal(unknown.lookup.count, 0);
+    io_close_all(io);
+}
+
 struct waker {
     struct io *to;
     unsigned wakes;
@@ -639,6 +671,7 @@ int main(void)
         cmocka_unit_test(test_idle_connections_hold_no_block),
         cmocka_unit_test(test_pool_exhausted),
         cmocka_unit_test(test_work),
+        cmocka_unit_test(test_lookup),
         cmocka_unit_test(test_wake),
         cmocka_unit_test(test_sleep_until),
         cmocka_unit_test(test_refused),

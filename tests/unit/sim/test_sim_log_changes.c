@@ -17,8 +17,8 @@
  *
  * Resets once more, with a crash in each blocking call that they make.
  *
- * And the test bites: each deliberate mistake about truncations and resets is found. SIM_LOG_CHANGES_SEEDS,
- * SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
+ * And the test bites: each deliberate mistake about truncations and resets is found.
+ * SIM_LOG_CHANGES_SEEDS, SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
  */
 #include "core/log/log_dir.h"
 #include "io/mem.h"
