@@ -7,9 +7,8 @@
  */
 #include "tests/sim/cluster.h"
 
-#include "core/metadata/store_sim.h"
-#include "io/sim/mem.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/world_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,40 +21,15 @@
 
 /* ---- the store of the world ---- */
 
-static uint64_t draw_of_world(void *user)
-{
-    return rng_next(world_rng(user));
-}
-
-static uint64_t now_of_world(void *user)
-{
-    return world_now_ns(user);
-}
-
-static void *enter_memory(void)
-{
-    return mem_owner_set(NULL);
-}
-
-static void leave_memory(void *before)
-{
-    mem_owner_set(before);
-}
-
 static struct store_sim *store_make(struct cluster *cl)
 {
     static const uint64_t delays[] = {3 * MS, 3 * MS, 30 * MS, 100 * MS};
     const struct store_sim_options options = {
-        .random = draw_of_world,
-        .now_ns = now_of_world,
-        .memory_enter = enter_memory,
-        .memory_leave = leave_memory,
-        .user = cl->world,
         .delay_ns_max = delays[rng_below(&cl->rng, array_count(delays))],
         .lost_before_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
         .lost_after_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
     };
-    return store_sim_new(&options);
+    return store_of_options(cl->world, options);
 }
 
 /* ---- brokers ---- */

@@ -119,8 +119,6 @@ static void *life_prepare(struct fs *fs, void *argument, bool *failed)
         .journal_bytes = node->journal_bytes,
         .open_files_max = node->open_files_max,
         .bypass_bytes = node->bypass_bytes,
-        .store_url = node->store ? "sim:" : NULL,
-        .sim = node->store,
         .on_ready = on_ready,
         .on_failed = on_failed,
         .on_stopped = on_stopped,

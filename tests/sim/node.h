@@ -30,12 +30,11 @@ struct node {
     int32_t sessions_max;
     int64_t retention_bytes; /* -1: nothing goes by itself */
     /* In a cluster: */
-    int32_t id;              /* 0: it is alone, on the file store */
-    struct store_sim *store; /* outlives it */
+    int32_t id;              /* 0: 1 */
+    struct store_sim *store; /* of the metadata; outlives it; NULL: a file store of its own */
     /* What a test or a scenario sets beside that, before the start. */
     struct conf_assignment settings[8];
     uint32_t setting_count;
-    struct store_sim *store; /* of a cluster's metadata; NULL: the file store of its own */
 
     /* this life */
     struct process *process;

@@ -4,8 +4,8 @@
  * NOT_LEADER_OR_FOLLOWER makes it look for the leader, where UNKNOWN_TOPIC_OR_PARTITION would tell
  * it that its topic is gone. And their store goes away: records do not wait for it, changes do.
  */
+#include "tests/sim/world_store.h"
 #include "tests/unit/sim/desk_topics.h"
-#include "tests/unit/sim/world_store.h"
 
 #define NOWHERE "no-such-topic"
 
@@ -32,8 +32,7 @@ static void begin(uint16_t shards)
     store = store_of_world(desk.world, 0);
     node_init(&second, desk.world, world_machine(desk.world, "second"));
     desk_set(&desk, "connections.max.idle.ms", "-1");
-    second.settings[second.setting_count++] =
-        (struct conf_assignment){.name = "node.id", .value = "2"};
+    second.id = 2;
     desk.node.store = store;
     second.store = store;
     desk_broker_start(&desk, shards);

@@ -11,7 +11,7 @@
 #include "core/controller.h"
 #include "io/mem.h"
 #include "net/err.h"
-#include "tests/unit/sim/world_store.h"
+#include "tests/sim/world_store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
