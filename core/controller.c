@@ -290,7 +290,8 @@ static void on_op(struct shard *here, struct mail *mail)
     op->error = ERR_NONE;
     if (!c || c->state != CONTROL_SERVING || !c->in_office || lets_go(c)) {
         const struct broker_shard *bs = broker_shard_of(here);
-        if (!op->not_passed_on && bs->image && bs->image->controller_id != bs->broker->node_id) {
+        if (!op->not_passed_on && controller_link_takes(op) && bs->image &&
+            bs->image->controller_id != bs->broker->node_id) {
             controller_link_submit(bs->broker->link, op);
             return;
         }

@@ -44,6 +44,7 @@ static void refuse_all(struct controller_link *link)
 
 /* ---- what is asked ---- */
 
+/* -1: it is not passed on. */
 static int16_t key_of(const struct control_op *op)
 {
     switch (op->kind) {
@@ -61,6 +62,11 @@ static int16_t key_of(const struct control_op *op)
         break;
     }
     return -1;
+}
+
+bool controller_link_takes(const struct control_op *op)
+{
+    return key_of(op) >= 0;
 }
 
 static void write_alter(struct wr *w, const struct control_alter *alter)
@@ -187,7 +193,7 @@ static void ask(struct controller_link *link)
     int16_t version = key == KEY_ALTER_PARTITION         ? ALTER_VERSION
                       : key == KEY_ALLOCATE_PRODUCER_IDS ? IDS_VERSION
                                                          : CREATE_VERSION;
-    if (key < 0 || client_version(&link->client, key, version) != version) {
+    if (client_version(&link->client, key, version) != version) {
         answer_first(link, ERR_NOT_CONTROLLER);
         shard_ready(link->bs->sh, &link->task);
         return;
@@ -257,6 +263,7 @@ static void on_lost(struct client *c)
 
 void controller_link_submit(struct controller_link *link, struct control_op *op)
 {
+    must(controller_link_takes(op));
     STAILQ_INSERT_TAIL(&link->queue, op, link);
     shard_ready(link->bs->sh, &link->task);
 }

@@ -15,7 +15,9 @@
 struct controller_link;
 
 struct controller_link *controller_link_new(struct broker_shard *bs);
-/* Takes an op that has arrived by mail, and answers it. */
+/* Is it of a kind that is passed on? */
+bool controller_link_takes(const struct control_op *op);
+/* Takes such an op that has arrived by mail, and answers it. */
 void controller_link_submit(struct controller_link *link, struct control_op *op);
 /* All that is asked ends now, and so does what will be; then done(user). */
 void controller_link_stop(struct controller_link *link, void (*done)(void *user), void *user);

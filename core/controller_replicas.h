@@ -8,9 +8,10 @@
  *
  *   from the set   a leader is the first live replica, in the order of replicas, of the commit set
  *   never below    a dead broker leaves the set only while min.insync.replicas members remain
- *   lossy          who may have lost what it acknowledged leaves every set at once, whatever
- * remains epochs match   a set is changed only when leader, leader epoch and partition epoch are
- * those of the state, and each new member is live under the broker epoch that is named
+ *   lossy          who may have lost what it acknowledged leaves every set at once, however many
+ *                  remain
+ *   epochs match   a set is changed only when leader, leader epoch and partition epoch are those of
+ *                  the state, and each new member is live under the broker epoch that is named
  */
 #pragma once
 

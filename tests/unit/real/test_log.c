@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -349,32 +350,67 @@ static void stop_and_start(void **state)
     remove_root();
 }
 
-/* kill -9 while appends run: what was acknowledged (counted in shared memory) is there. */
+static uint64_t sum(const volatile uint64_t *counts, uint32_t count)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < count; i++)
+        all += counts[i];
+    return all;
+}
+
+/* The child has begun to append. */
+static void await_more(const volatile uint64_t *acked, uint32_t count)
+{
+    uint64_t before = sum(acked, count);
+    for (unsigned i = 0; i < 10000 && sum(acked, count) == before; i++)
+        (void)usleep(1000);
+    assert_true(sum(acked, count) > before);
+}
+
+/* Appends for ever, as soon as a byte comes. */
+static _Noreturn void killed_child(uint64_t *acked, uint32_t count, int go)
+{
+    struct node node;
+    uint64_t base[PARTITIONS_MAX];
+    char byte;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (read(go, &byte, 1) != 1)
+        _exit(1);
+    node_open(&node, count);
+    loops_init(&node, 1500, UINT64_MAX);
+    in_turn(&node, loops_begin);
+    for (uint32_t i = 0; i < count; i++)
+        base[i] = (uint64_t)node.logs[i]->durable_offset;
+    for (;;) {
+        turn(&node);
+        for (uint32_t i = 0; i < count; i++)
+            acked[i] = base[i] + loops[i].acked;
+    }
+}
+
+/* kill -9 while appends run: what was acknowledged (counted in shared memory) is there. All
+ * children are made before this process has helper threads, because a fork copies none, but the
+ * memory that says they are there. */
 static void killed(void **state)
 {
     (void)state;
-    enum { COUNT = 12 };
+    enum { COUNT = 12, ROUNDS = 5 };
     uint64_t *acked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    for (unsigned round = 0; round < 5; round++) {
-        pid_t child = fork();
-        if (child == 0) {
-            struct node node;
-            node_open(&node, COUNT);
-            loops_init(&node, 1500, UINT64_MAX);
-            in_turn(&node, loops_begin);
-            uint64_t base[COUNT];
-            for (uint32_t i = 0; i < COUNT; i++)
-                base[i] = (uint64_t)node.logs[i]->durable_offset;
-            for (;;) {
-                turn(&node);
-                for (uint32_t i = 0; i < COUNT; i++)
-                    acked[i] = base[i] + loops[i].acked;
-            }
-        }
-        (void)usleep(150000 + round * 30000);
+    pid_t children[ROUNDS];
+    int go[ROUNDS][2];
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        assert_int_equal(pipe(go[round]), 0);
+        children[round] = fork();
+        if (children[round] == 0)
+            killed_child(acked, COUNT, go[round][0]);
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        pid_t child = children[round];
+        assert_int_equal(write(go[round][1], "g", 1), 1);
+        await_more(acked, COUNT);
+        (void)usleep(100000 + round * 30000);
         (void)kill(child, SIGKILL);
         (void)waitpid(child, NULL, 0);
-        (void)usleep(20000);
         struct node node;
         node_open(&node, COUNT);
         for (uint32_t i = 0; i < COUNT; i++) {
@@ -382,8 +418,9 @@ static void killed(void **state)
             check_partition(&node, i, 1500);
         }
         node_close(&node);
+        (void)close(go[round][0]);
+        (void)close(go[round][1]);
     }
-    assert_true(acked[0] > 0);
     (void)munmap(acked, 4096);
     remove_root();
 }
@@ -445,8 +482,8 @@ int main(void)
 {
     (void)snprintf(root, sizeof(root), "test-log-%d", (int)getpid());
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stop_and_start),
         cmocka_unit_test(killed),
+        cmocka_unit_test(stop_and_start),
         cmocka_unit_test(measurement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
