@@ -474,6 +474,8 @@ static void apply_look_back(struct recovery_log *log)
     struct log_place cut = {.segment_base = INT64_MAX, .position = UINT32_MAX};
     uint64_t committed = 0;
     int64_t start = INT64_MIN;
+    bool anew = false;     /* what is older than this record went in a reset */
+    bool replaced = false; /* so did what the entry says */
     for (uint32_t i = log->record_count; i-- > 0;) {
         struct recovery_record *record = &log->records[i];
         struct bytes_in in = record->body;
@@ -487,15 +489,19 @@ static void apply_look_back(struct recovery_log *log)
             }
             continue;
         }
-        if (record->kind == JOURNAL_LOG_START)
+        if (record->kind == JOURNAL_LOG_START && !anew)
             start = max_i64(start, take_i64(&in));
         struct swap_record swap;
-        if (record->kind == JOURNAL_SWAP && swap_record_decode(&swap, &in) && swap.count > 0)
+        if (record->kind == JOURNAL_SWAP && !anew && swap_record_decode(&swap, &in) &&
+            swap.count > 0)
             start = max_i64(start, swap.end_offset);
         if (record->kind == JOURNAL_TRUNCATE || record->kind == JOURNAL_RESET)
             committed = max_u64(committed, record->change);
-        if (record->kind == JOURNAL_RESET)
+        if (record->kind == JOURNAL_RESET) {
             cut = (struct log_place){.segment_base = -1};
+            anew = true;
+            replaced = replaced || record->change > log->change;
+        }
         if (record->kind != JOURNAL_TRUNCATE)
             continue;
         (void)take_i64(&in);
@@ -506,8 +512,8 @@ static void apply_look_back(struct recovery_log *log)
             cut = place;
     }
     log->later_cut = cut;
-    log->later_start = max_i64(start, log->entry.start_offset);
-    if (log->entry.swap.count > 0)
+    log->later_start = replaced ? start : max_i64(start, log->entry.start_offset);
+    if (log->entry.swap.count > 0 && !replaced)
         log->later_start = max_i64(log->later_start, log->entry.swap.end_offset);
 }
 
