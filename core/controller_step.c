@@ -176,11 +176,6 @@ static bool check_brokers(struct controller_step *step, struct control_op *op,
 static bool check_size(struct controller_step *step, struct control_op *op,
                        struct control_item *item, uint64_t count, uint64_t replica_count)
 {
-    if (step->replicas_max > 0 && replica_count > step->replicas_max)
-        return refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
-                      "the replication factor %llu is not supported yet; a partition lies on one "
-                      "broker",
-                      (unsigned long long)replica_count);
     if (count * replica_count > CONTROL_REPLICAS_PER_ITEM_MAX)
         return refuse(op, item, ERR_INVALID_PARTITIONS,
                       "%llu new partitions with %llu replicas are more than the %u replicas that "
@@ -601,8 +596,10 @@ static void elect_leader(struct controller_step *step, struct control_op *op,
                          struct control_item *item)
 {
     const struct topic_image *topic = find_topic(step, op, item);
-    if (topic)
-        item->error = (int16_t)controller_elect_preferred(step, &topic->id, item->partition);
+    enum err error =
+        topic ? controller_elect_preferred(step, &topic->id, item->partition) : ERR_NONE;
+    if (error != ERR_NONE)
+        refuse(op, item, (int16_t)error, "%s", err_sentence((int16_t)error));
 }
 
 static void decide(struct controller_step *step, struct control_op *op, struct control_item *item)

@@ -22,7 +22,6 @@ struct controller_step {
     int32_t node_id;
     uint64_t (*random)(void *user);
     void *user;
-    uint32_t replicas_max;           /* of a partition; 0: any number */
     const struct image *base;        /* what the edit began with */
     struct image_edit *edit;         /* the image so far, and what was decided */
     struct metadata_records records; /* what was decided */
