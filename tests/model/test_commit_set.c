@@ -3,8 +3,9 @@
  * The rules of replication hold in random runs of the model, and each mutation of them is found.
  * Longer by hand: MODEL_RUNS=1000000 build/release/test-model-commit_set
  */
+#include "tests/model/commit_set.h"
+
 #include "io/base.h"
-#include "tests/model/commit_set.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
