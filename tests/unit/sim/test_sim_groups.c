@@ -947,12 +947,75 @@ static void o7_poisoned_records_are_skipped(void **state)
     desk_end(&desk);
 }
 
+/* ---- many groups in one request ---- */
+
+#define MANY   3000
+#define STORED 20
+
+/* Whatever shards they live on, answers stand in the order of the names; and a shard is asked once,
+ * not once for each name: a turn of two shards for each of 100,000 names would be seconds. */
+static void g15_many_groups_are_described_at_once(void **state)
+{
+    (void)state;
+    static char text[MANY][16];
+    static struct str names[MANY];
+    struct describe_groups_request request;
+    struct describe_groups_response response;
+    struct desk desk;
+    begin(&desk, 24, 2);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(text[i], sizeof(text[i]), "group-%d", i);
+        names[i] = str_of(text[i]);
+    }
+    for (int i = 0; i < STORED; i++)
+        assert_int_equal(commit(&desk, text[i], "topic", 0, 1), ERR_NONE);
+    init_describe_groups_request(&request);
+    request.groups = names;
+    request.groups_count = MANY;
+    uint64_t began_ns = world_now_ns(desk.world);
+    desk_ask(&desk, 1, KEY_DESCRIBE_GROUPS, 5, &request, &response);
+    assert_in_range(world_now_ns(desk.world) - began_ns, 0, 20 * DESK_MS);
+    assert_int_equal(response.groups_count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        assert_true(str_equal(response.groups[i].group_id, names[i]));
+        assert_int_equal(response.groups[i].error_code, ERR_NONE);
+        assert_true(
+            str_equal(response.groups[i].group_state, str_of(i < STORED ? "Empty" : "Dead")));
+    }
+    desk_end(&desk);
+}
+
+/* Those of one name in order: the second finds nothing. */
+static void g16_many_groups_are_deleted_at_once(void **state)
+{
+    (void)state;
+    struct delete_groups_request request;
+    struct delete_groups_response response;
+    struct desk desk;
+    begin(&desk, 25, 2);
+    struct str names[] = {str_of("a"), str_of("nobody"), str_of("b"), str_of("a"), str_of("c")};
+    static const int16_t wanted[] = {ERR_NONE, ERR_GROUP_ID_NOT_FOUND, ERR_NONE,
+                                     ERR_GROUP_ID_NOT_FOUND, ERR_NONE};
+    assert_int_equal(commit(&desk, "a", "topic", 0, 1), ERR_NONE);
+    assert_int_equal(commit(&desk, "b", "topic", 0, 1), ERR_NONE);
+    assert_int_equal(commit(&desk, "c", "topic", 0, 1), ERR_NONE);
+    init_delete_groups_request(&request);
+    request.groups_names = names;
+    request.groups_names_count = array_count(names);
+    desk_ask(&desk, 0, KEY_DELETE_GROUPS, 2, &request, &response);
+    for (uint32_t i = 0; i < array_count(names); i++)
+        assert_int_equal(response.results[i].error_code, wanted[i]);
+    desk_end(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(o7_offsets_and_groups_come_back_whatever_ended_the_broker),
         cmocka_unit_test(g3_who_asks_while_the_offsets_are_read_back_is_told_so),
         cmocka_unit_test(g3_without_its_topic_nobody_is_coordinator),
+        cmocka_unit_test(g15_many_groups_are_described_at_once),
+        cmocka_unit_test(g16_many_groups_are_deleted_at_once),
         cmocka_unit_test(o1_who_may_commit),
         cmocka_unit_test(o2_unknown_topics_and_long_notes_are_refused),
         cmocka_unit_test(o4_what_was_not_committed_is_minus_one),
