@@ -169,8 +169,8 @@ def api_versions(connection):
                    reader.array(lambda: (reader.i16(), reader.i16(), reader.i16()))}
 
 
-def metadata(connection, topics=None):
-    """(controller id, {broker id: (host, port)}, {topic: (error, {partition: (error, leader)})}); None asks for all."""
+def _metadata(connection, topics):
+    """As metadata(), but {partition: (error, leader, replicas, commit set)}."""
     reader = connection.call(METADATA, 1, i32(-1) if topics is None else array([string(t) for t in topics]))
     brokers = {}
     for _ in range(reader.i32()):
@@ -185,11 +185,22 @@ def metadata(connection, topics=None):
         partitions = {}
         for _ in range(reader.i32()):
             partition_error, partition, leader = reader.i16(), reader.i32(), reader.i32()
-            reader.array(reader.i32)
-            reader.array(reader.i32)
-            partitions[partition] = (partition_error, leader)
+            partitions[partition] = (partition_error, leader, reader.array(reader.i32), reader.array(reader.i32))
         found[name] = (error, partitions)
     return controller, brokers, found
+
+
+def metadata(connection, topics=None):
+    """(controller id, {broker id: (host, port)}, {topic: (error, {partition: (error, leader)})}); None asks for all."""
+    controller, brokers, found = _metadata(connection, topics)
+    return controller, brokers, {name: (error, {partition: told[:2] for partition, told in partitions.items()})
+                                 for name, (error, partitions) in found.items()}
+
+
+def commit_sets(connection, topic):
+    """{partition: (leader, replicas, commit set)}."""
+    _, _, found = _metadata(connection, [topic])
+    return {partition: told[1:] for partition, told in found[topic][1].items()}
 
 
 def create_topic(connection, topic, partitions=1, configs=None, replication_factor=1):
