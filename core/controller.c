@@ -166,7 +166,8 @@ static void begin_batch(struct controller *c)
     c->step.user = c;
     c->step.mutate_deletion = io_mutation(c->sh->io, "metadata.deletion_forgotten");
     c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
-    c->step.mutate_shrink = io_mutation(c->sh->io, "controller.shrinks_below_min");
+    c->step.mutate_shrink =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.shrinks_below_min");
     c->step.base = c->tip;
     c->step.edit = image_edit_begin(c->tip);
 }

@@ -267,10 +267,12 @@ static bool list_has(const struct name_list *list, const char *name)
     return false;
 }
 
-/* The scenarios in their order, until one finds it. */
-static bool mutation_row(const struct run *run, const struct name_list *lists, const char *mutation)
+/* The scenarios in their order, until one finds it with so many seeds. */
+static bool mutation_find(const struct run *run, const struct name_list *lists,
+                          const char *mutation, uint64_t seeds)
 {
     struct run hunt = *run;
+    hunt.seeds = seeds;
     for (unsigned i = 0; i < array_count(scenarios); i++) {
         if (!list_has(&lists[i], mutation))
             continue;
@@ -282,6 +284,14 @@ static bool mutation_row(const struct run *run, const struct name_list *lists, c
                (unsigned long long)word.seed, word.why);
         return true;
     }
+    return false;
+}
+
+/* One that one scenario asks for and another one finds is asked with its first seed everywhere. */
+static bool mutation_row(const struct run *run, const struct name_list *lists, const char *mutation)
+{
+    if (mutation_find(run, lists, mutation, 1) || mutation_find(run, lists, mutation, run->seeds))
+        return true;
     printf("%-36s %-8s %5s  not within %llu\n", mutation, "-", "-", (unsigned long long)run->seeds);
     return false;
 }
