@@ -29,7 +29,11 @@
 #define ALWAYS_DURABLE      "this release acknowledges only what is on stable storage"
 #define NO_TIERS            "there is no remote storage"
 #define ALREADY_DURABLE     "Every acknowledged record is on stable storage already."
-#define NO_REPLICATION      "Replication is not built yet."
+#define OWN_FETCHER         "Followers fetch with limits of their own."
+#define NO_FOLLOWER_READS   "Nobody reads from followers yet."
+#define NO_RACKS            "Racks are not looked at yet."
+#define NO_HANDING_OVER     "A stop does not hand leadership over yet; others lead when it has ended."
+#define ONE_LOG_DIR         "A broker has one log directory, and stops with it."
 #define NO_TIERED_STORAGE   "There is no remote storage."
 #define ONE_THREAD_PER_CORE "One thread per core does all the work: see millrace.cores."
 #define OWN_CLEANER         "Compaction has buffers of its own."
@@ -44,7 +48,7 @@
 #define OWN_METRICS         "Metrics have a form of their own here."
 #define NO_PURGATORY        "Waiting requests are not purged in rounds here."
 #define JAVA_CLASS          "Java classes cannot run here."
-#define NO_ZOOKEEPER        "ZooKeeper is not used yet."
+#define NO_ZOOKEEPER        "The client of ZooKeeper knows no such setting here."
 #define REMOVED_FROM_KAFKA  "Kafka 4 no longer has it."
 
 static bool check_cores(const char *text)
