@@ -15,7 +15,8 @@
  * by a coin of its own, so writes are torn and lost out of order. size    truncate and growth are
  * kept or lost whole, per file. names   create, unlink, rename, mkdir and rmdir per directory, in
  * order: a random number of the last ones is lost. What unlink, rmdir or rename would destroy waits
- * in DIR/lost.
+ * in DIR/lost. A file that is renamed into another directory has its new name when that one is
+ * flushed, and loses the old one when the old one is: a cut may leave both, or none.
  *
  * Flushes: fsync and fdatasync of a file cover its blocks and size; a write with O_DSYNC, or with
  * RWF_DSYNC alone (the kernel hands that flag on with each write of a file opened with direct_io,
@@ -317,6 +318,16 @@ static void lost_name(uint64_t number, char name[32])
     snprintf(name, 32, "%llu", (unsigned long long)number);
 }
 
+/* Gives it a second name, by which the first can come back. */
+static uint64_t keep_name(int dir, const char *name)
+{
+    char number[32];
+    lost_name(++disk.lost_count, number);
+    if (linkat(dir, name, disk.lost_dir, number, 0) != 0)
+        fail("powerfs: link");
+    return disk.lost_count;
+}
+
 /* Moves a name away, so that it can come back. */
 static uint64_t lose(int dir, const char *name)
 {
@@ -358,7 +369,7 @@ static void change_undo(const struct change *change)
     switch (change->kind) {
     case CHANGE_CREATE:
         (void)lose(change->dir, change->name);
-        return;
+        break;
     case CHANGE_RENAME:
         if (renameat(change->dir, change->name, change->from_dir, change->from_name) != 0)
             fail("powerfs: rename");
@@ -370,6 +381,21 @@ static void change_undo(const struct change *change)
         fail("powerfs: rename");
 }
 
+/* What cannot come back any more goes; of a directory the number, 0: it was a file. */
+static ino_t lost_destroy(uint64_t number)
+{
+    char name[32];
+    struct stat st;
+    lost_name(number, name);
+    if (fstatat(disk.lost_dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        fail("powerfs: stat");
+    bool directory = S_ISDIR(st.st_mode);
+    if (unlinkat(disk.lost_dir, name, directory ? AT_REMOVEDIR : 0) != 0)
+        fail("powerfs: unlink");
+    return directory ? st.st_ino : 0;
+}
+
+/* Names in a directory that is gone for good do not come back either. */
 static void dir_flush(ino_t number)
 {
     struct change *next;
@@ -377,13 +403,12 @@ static void dir_flush(ino_t number)
         next = TAILQ_NEXT(change, entry);
         if (change->dir_number != number)
             continue;
-        if (change->lost_number) {
-            char name[32];
-            lost_name(change->lost_number, name);
-            if (unlinkat(disk.lost_dir, name, 0) != 0)
-                (void)unlinkat(disk.lost_dir, name, AT_REMOVEDIR);
-        }
+        ino_t gone = change->lost_number ? lost_destroy(change->lost_number) : 0;
         change_drop(change);
+        if (gone == 0)
+            continue;
+        dir_flush(gone);
+        next = TAILQ_FIRST(&disk.changes);
     }
 }
 
@@ -657,6 +682,33 @@ static int fs_rmdir(const char *path)
     return empty ? fs_unlink(path) : dir < 0 ? -ENOENT : -ENOTEMPTY;
 }
 
+static ino_t number_of(int dir)
+{
+    struct stat st;
+    if (fstat(dir, &st) != 0)
+        fail("powerfs: fstat");
+    return st.st_ino;
+}
+
+/* Within a directory it happens or it does not; a file that goes from one to another may come to
+ * have both names, or none, as on a file system without a journal. */
+static void rename_now(int from_dir, const char *from, int dir, const char *to, bool replaces)
+{
+    bool within = number_of(from_dir) == number_of(dir);
+    uint64_t kept = within ? 0 : keep_name(from_dir, base_name(from));
+    uint64_t lost = replaces ? lose(dir, base_name(to)) : 0;
+    if (renameat(from_dir, base_name(from), dir, base_name(to)) != 0)
+        fail("powerfs: rename");
+    if (!within)
+        change_new(CHANGE_REMOVE, from_dir, from)->lost_number = kept;
+    struct change *change = change_new(within ? CHANGE_RENAME : CHANGE_CREATE, dir, to);
+    change->lost_number = lost;
+    if (!within)
+        return;
+    change->from_dir = from_dir;
+    snprintf(change->from_name, sizeof(change->from_name), "%s", base_name(from));
+}
+
 static int fs_rename(const char *from, const char *to, unsigned flags)
 {
     if (flags & ~(unsigned)RENAME_NOREPLACE)
@@ -677,13 +729,7 @@ static int fs_rename(const char *from, const char *to, unsigned flags)
     if (result == 0 && replaces && !is_empty(dir, base_name(to)))
         result = -ENOTEMPTY;
     if (result == 0) {
-        uint64_t lost = replaces ? lose(dir, base_name(to)) : 0;
-        if (renameat(from_dir, base_name(from), dir, base_name(to)) != 0)
-            fail("powerfs: rename");
-        struct change *change = change_new(CHANGE_RENAME, dir, to);
-        change->from_dir = from_dir;
-        change->lost_number = lost;
-        snprintf(change->from_name, sizeof(change->from_name), "%s", base_name(from));
+        rename_now(from_dir, from, dir, to, replaces);
     } else {
         close(from_dir);
         close(dir);
