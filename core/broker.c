@@ -62,6 +62,7 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
         .cold_bytes = options->plan.cold_bytes,
         .reserve_bytes = DISK_RESERVE_BYTES,
         .open_files_max = options->open_files_max ? options->open_files_max : PLAN_SEGMENTS_MAX,
+        .recycle_bytes = (uint64_t)conf->recycle_bytes,
         .journal_bytes = options->journal_bytes,
         .bypass_bytes = options->bypass_bytes,
         .on_progress = options->on_progress,

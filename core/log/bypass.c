@@ -80,6 +80,7 @@ bool bypass_take(struct log_body *lg, struct log_append *op)
     uint32_t end = op->priv.end;
     if (end - start < ls->dir->options.bypass_bytes)
         return false;
+    lg->large = true;
     bypass_prepare(lg, segment);
     if (!bypass_fits(ls, segment, start, end))
         return false;

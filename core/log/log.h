@@ -352,10 +352,12 @@ struct log_counts {
     uint64_t checkpoint_ns_last;
     uint64_t rolls;
     uint64_t segments_removed;
-    uint64_t segments_swapped; /* compacted ones that took the place of others */
-    uint64_t waits;            /* appends that waited for memory or journal space */
-    uint64_t pins_tail;        /* served from the tail */
-    uint64_t pins_cold;        /* read from a segment */
+    uint64_t segments_recycled; /* of those, files that wait for their next use */
+    uint64_t segments_reused;   /* segments whose file had been another one's */
+    uint64_t segments_swapped;  /* compacted ones that took the place of others */
+    uint64_t waits;             /* appends that waited for memory or journal space */
+    uint64_t pins_tail;         /* served from the tail */
+    uint64_t pins_cold;         /* read from a segment */
     uint64_t cold_bytes;
     uint64_t damaged;       /* batches that were found damaged */
     uint64_t journal_bytes; /* length of the journal now */

@@ -169,6 +169,7 @@ static void change_on_unlinked(struct file_job *job)
     struct log_body *lg = job->lg;
     if (job->result < 0)
         log_shard_fail(job->ls, "remove a segment of", job->directory, job->result);
+    job->ls->counts.segments_recycled += job->recycled;
     if (--lg->unlinks == 0)
         log_change_run(lg);
 }
@@ -194,6 +195,9 @@ void log_remove_segment(struct log_body *lg, struct segment *segment)
     struct file_job *job = file_job_new(lg->ls, JOB_UNLINK, lg, NULL, change_on_unlinked);
     job->base = segment->base;
     job->replaced = segment->replaced ? segment->version : 0;
+    /* Who reads it has it by number or by name, and would read what comes next into the file. */
+    if (segment->io == 0 && !lg->cleaning)
+        file_job_may_recycle(job);
     lg->unlinks++;
     segment_doom(segment);
     file_job_start(job);
@@ -426,13 +430,9 @@ static void start_end_moved(struct log_body *lg, int64_t segment_base)
     }
 }
 
-static void start_apply(struct log_body *lg, const struct log_change *change)
+/* Segments wholly below the offset are no part of the log any more. */
+static void start_drop_below(struct log_body *lg, int64_t offset)
 {
-    int64_t offset = change->priv.record.base_offset;
-    lg->log.start_offset = max_i64(lg->log.start_offset, offset);
-    epoch_truncate_start(&lg->epochs, offset);
-    start_end_moved(lg, change->priv.record.last_offset);
-    lg->clean_upto = max_i64(lg->clean_upto, lg->log.start_offset);
     struct segment *segment;
     TAILQ_FOREACH (segment, &lg->segments, link) {
         const struct segment *next = TAILQ_NEXT(segment, link);
@@ -448,6 +448,25 @@ static void start_apply(struct log_body *lg, const struct log_change *change)
     }
     if (lg->sweeping)
         log_sweep_run(lg->ls);
+}
+
+static void start_apply(struct log_body *lg, const struct log_change *change)
+{
+    int64_t offset = change->priv.record.base_offset;
+    lg->log.start_offset = max_i64(lg->log.start_offset, offset);
+    epoch_truncate_start(&lg->epochs, offset);
+    start_end_moved(lg, change->priv.record.last_offset);
+    lg->clean_upto = max_i64(lg->clean_upto, lg->log.start_offset);
+    start_drop_below(lg, offset);
+}
+
+/* A mistake: files may have their next use before it is durable that they are not needed. */
+static void start_drop_early(struct log_body *lg, int64_t offset)
+{
+    uint64_t delay_ms = lg->config.delete_delay_ms;
+    lg->config.delete_delay_ms = 0;
+    start_drop_below(lg, offset);
+    lg->config.delete_delay_ms = delay_ms;
 }
 
 static void start_run(struct log_body *lg, struct log_change *change)
@@ -470,6 +489,8 @@ static void start_run(struct log_body *lg, struct log_change *change)
                                           : lg->active->base;
     if (io_mutation(lg->ls->io, "log.start_before_durable"))
         lg->log.start_offset = offset;
+    if (io_mutation(lg->ls->io, "recycle.deletion_not_durable"))
+        start_drop_early(lg, offset);
     change->priv.step = CHANGE_QUEUED;
     log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
 }
@@ -533,7 +554,10 @@ static void delete_on_removed(struct file_job *job)
 
 void log_remove_directory(struct log_body *lg)
 {
-    file_job_start(file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed));
+    struct file_job *job = file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed);
+    if (!lg->cleaning)
+        file_job_may_recycle(job);
+    file_job_start(job);
 }
 
 /* Noted at the very moment it is durable: the checkpoint that releases its record may be the one

@@ -156,6 +156,7 @@ struct log_clean *log_clean_begin(struct log *log, const struct log_clean_option
     struct log_clean *clean = mem_zalloc(sizeof(*clean));
     size_t size = strlen(ls->dir->path) + LOG_TOPIC_MAX + 16;
     clean->lg = lg;
+    lg->cleaning = true;
     clean->directory = mem_alloc(size);
     log_directory_path(clean->directory, size, ls->dir->path, lg->log.topic, lg->log.id.partition);
     clean->first_dirty = lg->clean_upto;
@@ -592,6 +593,7 @@ static void on_end(struct io_op *op)
     mem_free(clean->segments);
     mem_free(clean->path);
     mem_free(clean);
+    lg->cleaning = false;
     lg->ls->jobs--;
     log_unuse(lg);
     log_shard_progress(lg->ls);

@@ -21,6 +21,14 @@ char *log_dir_path(const struct log_dir *dir, const char *name)
     return path;
 }
 
+struct recycle_pool log_dir_pool(const struct log_dir *dir)
+{
+    return (struct recycle_pool){.fs = dir->fs,
+                                 .root = dir->path,
+                                 .uuid = dir->uuid,
+                                 .bytes_max = dir->options.recycle_bytes};
+}
+
 /* ---- is it ours ---- */
 
 static bool list_has(const struct fs_list *list, const char *name)

@@ -11,6 +11,7 @@
  *   D/<topic>-<partition>/  log.id (whose it is), <20 digits>.log, and .index
  *                           and .timeindex of segments that are closed
  *   D/<...>-delete          a deleted log on its way out
+ *   D/recycled/             segment files for later (core/log/recycle.h)
  *   D/metadata/             the metadata store's
  *
  * Opening has two steps because the metadata log may live inside the directory: log_dir_open()
@@ -35,6 +36,7 @@ struct log_dir_options {
     uint64_t cold_bytes;     /* memory for reads of old segments, per shard */
     uint64_t reserve_bytes;  /* free disk space below which appends answer LOG_FULL */
     uint32_t open_files_max; /* segment files open at a time, per shard */
+    uint64_t recycle_bytes;  /* of segment files that are kept for new ones; 0: none */
     uint64_t journal_bytes;  /* first length of a journal; 0: 1 MiB */
     uint32_t bypass_bytes;   /* appends of so much bypass the journal; 0: BYPASS_BYTES */
     /* NULL, or told now and then by log_dir_recover how far it is: of how many logs. */

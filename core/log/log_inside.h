@@ -12,6 +12,7 @@
  *   segment.c     segments, and file jobs on the helper thread
  *   segment_index.c   where in a segment offsets and times are, about
  *   segment_cut.c a segment file is cut to its data
+ *   recycle.c     segment files that are used again
  *   writer.c      lazy writes from tail blocks to segments
  *   checkpoint_run.c  checkpoints: everything in the segments, noted, the journal released
  *   bypass.c      large appends: direct writes to segments, which their acknowledgements wait for
@@ -36,6 +37,7 @@
 #include "core/log/journal.h"
 #include "core/log/log_dir.h"
 #include "core/log/record_file.h"
+#include "core/log/recycle.h"
 #include "io/mem.h"
 
 #define TAIL_WRITE_MIN      (128U << 10) /* lazy write when so much is flushed and unwritten */
@@ -223,6 +225,10 @@ struct file_job {
     int64_t base;
     uint64_t length;
     int file;
+    struct recycle_pool pool;
+    uint64_t pool_tag;          /* of files that may go to the pool; 0: none may */
+    uint64_t pool_most;         /* a new file may come from the pool, and be so long */
+    bool recycled;              /* one did, or went there */
     uint8_t identity[FS_BLOCK]; /* log.id as it must be */
     uint32_t replaced;          /* version of a segment that was replaced, 0: it is in place */
     const struct log_swap *swap;
@@ -274,6 +280,8 @@ struct log_body {
     uint32_t pending;        /* in the shard's queue: not durable yet */
     uint8_t size_class;      /* of the next block */
     bool loading;            /* the tail's partial block is being read */
+    bool large;              /* appends have bypassed the journal since it is here */
+    bool cleaning;           /* its segments are being read by name */
     bool cutting;            /* one of its segments is */
     bool directory_waits;    /* to be made or removed when the directory timer comes */
     bool held;               /* scratch of the waiting list */
@@ -627,8 +635,14 @@ int64_t log_directory_claim(struct fs *fs, const char *root, const char *directo
 /* Whose it says it is; false: it has no readable log.id. Blocking. */
 bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid[16],
                         struct log_id *id, uint32_t *incarnation);
-/* Renames a directory away and removes it. Blocking. */
-int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag);
+/* Renames a directory away and removes it; its segments may go to a pool (NULL: none do) under the
+ * tags from `pool_tag` on. Blocking. */
+int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag,
+                             const struct recycle_pool *pool, uint64_t pool_tag);
+/* The pool of D. */
+struct recycle_pool log_dir_pool(const struct log_dir *dir);
+/* The job may put files there: nobody reads them. */
+void file_job_may_recycle(struct file_job *job);
 
 /* The directory timer comes for the log. */
 void log_directory_later(struct log_body *lg);

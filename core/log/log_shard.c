@@ -131,7 +131,9 @@ static void log_shard_on_space_timer(struct shard *sh, struct timer *timer)
         return;
     if (!ls->space_asked) {
         ls->space_asked = true;
-        file_job_start(file_job_new(ls, JOB_SPACE, NULL, NULL, log_shard_on_space));
+        struct file_job *job = file_job_new(ls, JOB_SPACE, NULL, NULL, log_shard_on_space);
+        job->length = ls->dir->options.reserve_bytes;
+        file_job_start(job);
     }
     timer_set(sh, timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
 }

@@ -407,7 +407,7 @@ static bool recovery_clear_directory(struct recovery *rc, struct recovery_worker
     if (!dead && log_directory_read(dir->fs, path, dir->uuid, &id, &incarnation))
         dead = !recovery_lives(rc, &id, incarnation);
     if (dead)
-        (void)log_directory_remove(dir->fs, dir->path, path, (uint32_t)rc->seed);
+        (void)log_directory_remove(dir->fs, dir->path, path, (uint32_t)rc->seed, NULL, 0);
     mem_free(path);
     return true;
 }
@@ -674,6 +674,18 @@ static void recovery_fini(struct recovery *rc)
     mem_free(rc->slots);
 }
 
+/* Before anything needs space. */
+static bool recovery_start_pool(struct recovery *rc)
+{
+    const struct recycle_pool pool = log_dir_pool(rc->dir);
+    uint64_t free_bytes;
+    int64_t result = recycle_start(&pool);
+    if (result >= 0)
+        result = recycle_space(&pool, rc->dir->options.reserve_bytes, &free_bytes);
+    return result >= 0 ||
+           log_refuse_io(rc->error, "look at recycled files of", rc->dir->path, result);
+}
+
 bool log_dir_recover(struct log_dir *dir, struct log_error *error)
 {
     struct recovery rc = {.dir = dir, .error = error};
@@ -683,7 +695,8 @@ bool log_dir_recover(struct log_dir *dir, struct log_error *error)
     dir->was_clean = true;
     int result = fs_list(dir->fs, dir->path, &rc.list);
     bool good = result >= 0 || log_refuse_io(error, "read the directory", dir->path, result);
-    good = good && recovery_read_checkpoints(&rc) && recovery_read_journals(&rc);
+    good = good && recovery_start_pool(&rc) && recovery_read_checkpoints(&rc) &&
+           recovery_read_journals(&rc);
     if (good)
         recovery_drop_dead(&rc);
     good = good && recovery_take_births(&rc);
@@ -791,7 +804,8 @@ bool log_dir_drop(struct log_dir *dir, struct recovered_log *recovered, struct l
     size_t size = strlen(dir->path) + LOG_TOPIC_MAX + 16;
     char *directory = mem_alloc(size);
     log_directory_path(directory, size, dir->path, recovered->topic, recovered->id.partition);
-    (void)log_directory_remove(dir->fs, dir->path, directory, recovered->state->incarnation);
+    (void)log_directory_remove(dir->fs, dir->path, directory, recovered->state->incarnation, NULL,
+                               0);
     mem_free(directory);
     recovered_fini(recovered);
     recovered->topic = mem_strdup("");

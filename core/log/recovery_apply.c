@@ -810,6 +810,37 @@ static bool settle_count(struct apply *ap)
     return true;
 }
 
+/* The mistake of believing a file: what looks good behind a log's end joins it. */
+static void settle_replay(struct apply *ap, int file, uint8_t *bytes)
+{
+    struct checkpoint_entry *entry = &ap->log->entry;
+    int64_t result = fs_read(ap->fs, file, bytes, RECOVERY_CHECK_READ, 0);
+    struct batch_scan scan;
+    while (result > (int64_t)entry->end.position + BATCH_HEADER_SIZE) {
+        const uint8_t *at = bytes + entry->end.position;
+        struct batch_header header;
+        batch_header_of(&header, at);
+        uint64_t size = (uint64_t)max_i64(batch_size(&header), 0);
+        batch_scan_start(&scan, 0);
+        if (size < BATCH_HEADER_SIZE || entry->end.position + size > (uint64_t)result ||
+            !batch_scan_feed(&scan, at, size) || !batch_scan_is_whole(&scan))
+            return;
+        entry->end.position += (uint32_t)size;
+        entry->end_offset = max_i64(entry->end_offset, scan.offset_from);
+    }
+}
+
+static void settle_mistake(struct apply *ap)
+{
+    char *path = recovery_segment_path(ap->log, ap->log->entry.end.segment_base);
+    int file = fs_open(ap->fs, path, FS_READ);
+    if (file >= 0) {
+        settle_replay(ap, file, apply_buffer(ap));
+        fs_close(ap->fs, file);
+    }
+    mem_free(path);
+}
+
 static bool settle(struct apply *ap)
 {
     struct recovery_log *log = ap->log;
@@ -856,5 +887,9 @@ bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
                        .file = -1,
                        /* A clean stop has synced everything, and nothing was written since. */
                        .changed = !rc->dir->was_clean};
-    return apply_records(&ap) && settle(&ap);
+    if (!apply_records(&ap))
+        return false;
+    if (!rc->dir->was_clean && fs_mutation(ap.fs, "recovery.recycled_batch_replayed"))
+        settle_mistake(&ap);
+    return settle(&ap);
 }

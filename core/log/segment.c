@@ -190,6 +190,7 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
     job->fs = ls->fs;
     job->file = -1;
     job->root = mem_strdup(ls->dir->path);
+    job->pool = log_dir_pool(ls->dir);
     if (lg != NULL) {
         size_t size = strlen(job->root) + LOG_TOPIC_MAX + 16;
         job->directory = mem_alloc(size);
@@ -205,6 +206,12 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
         segment->job = job;
     }
     return job;
+}
+
+void file_job_may_recycle(struct file_job *job)
+{
+    if (job->pool.bytes_max > 0 && !job->ls->full)
+        job->pool_tag = io_random(job->ls->io) | 1U;
 }
 
 char *file_job_path(const struct file_job *job, const char *suffix)
@@ -304,7 +311,16 @@ int64_t log_directory_claim(struct fs *fs, const char *root, const char *directo
     return min_i64(result, 0);
 }
 
-int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag)
+/* Into the pool, when there is one that has room, else away: 1 it is in the pool. */
+static int64_t segment_file_remove(struct fs *fs, const char *path, const struct recycle_pool *pool,
+                                   uint64_t pool_tag)
+{
+    int64_t result = pool != NULL ? recycle_put(pool, path, pool_tag) : 0;
+    return result == 0 ? fs_unlink(fs, path) : result;
+}
+
+int64_t log_directory_remove(struct fs *fs, const char *root, const char *directory, uint32_t tag,
+                             const struct recycle_pool *pool, uint64_t pool_tag)
 {
     /* The longest topic name leaves no room for a suffix: the tag alone tells such logs apart. */
     size_t keep = min_u64(strlen(directory), strlen(root) + 1 + NAME_KEPT_ASIDE);
@@ -318,13 +334,39 @@ int64_t log_directory_remove(struct fs *fs, const char *root, const char *direct
     if (result >= 0 && fs_list(fs, aside, &list) >= 0) {
         for (uint32_t i = 0; i < list.count; i++) {
             char *path = path_in(aside, list.names[i]);
-            (void)!fs_unlink(fs, path);
+            const char *dot = strrchr(list.names[i], '.');
+            bool segment = dot != NULL && strcmp(dot, ".log") == 0;
+            (void)!segment_file_remove(fs, path, segment ? pool : NULL, pool_tag + i);
             mem_free(path);
         }
         fs_list_free(&list);
         (void)!fs_rmdir(fs, aside);
     }
     mem_free(aside);
+    return result;
+}
+
+/* A file that was used before, if there is one of the right length, else a new one. */
+static int64_t job_create(struct file_job *job, const char *path)
+{
+    int64_t result =
+        recycle_take(&job->pool, job->directory, path, job->length / 2, job->pool_most);
+    job->recycled = result == 1;
+    if (result >= 0)
+        result = fs_open(job->fs, path, FS_WRITE | FS_CREATE | FS_DIRECT);
+    if (result < 0)
+        return result;
+    job->file = (int)result;
+    return job->recycled ? 0 : fs_sync_dir(job->fs, job->directory);
+}
+
+/* What is in the pool goes before anybody is told that there is no space. */
+static int64_t job_allocate(struct file_job *job, uint64_t from)
+{
+    int64_t result;
+    do
+        result = fs_allocate(job->fs, job->file, from, job->length - from);
+    while (result == -ENOSPC && recycle_shrink(&job->pool));
     return result;
 }
 
@@ -340,11 +382,7 @@ static int64_t job_open(struct file_job *job)
         char *path = file_job_path(job, ".log");
         result = fs_open(job->fs, path, FS_WRITE | FS_DIRECT);
         if (result == -ENOENT) {
-            result = fs_open(job->fs, path, FS_WRITE | FS_CREATE | FS_DIRECT);
-            if (result >= 0) {
-                job->file = (int)result;
-                result = fs_sync_dir(job->fs, job->directory);
-            }
+            result = job_create(job, path);
         } else if (result >= 0) {
             job->file = (int)result;
         }
@@ -358,7 +396,7 @@ static int64_t job_open(struct file_job *job)
     job->verb = "extend";
     if (job->length > job->allocated) {
         uint64_t from = round_down(job->allocated, FS_BLOCK);
-        result = fs_allocate(job->fs, job->file, from, job->length - from);
+        result = job_allocate(job, from);
         /* The new length is saved here, so that no durable write within it has to. */
         if (result >= 0)
             result = fs_sync(job->fs, job->file);
@@ -390,7 +428,9 @@ static int64_t job_unlink(struct file_job *job)
     if (directory_owner(job->fs, job->directory, job->identity) != 1)
         return 0;
     char *path = file_job_path(job, ".log");
-    int64_t result = fs_unlink(job->fs, path);
+    int64_t result =
+        segment_file_remove(job->fs, path, job->pool_tag != 0 ? &job->pool : NULL, job->pool_tag);
+    job->recycled = result == 1;
     mem_free(path);
     if (job->replaced == 0)
         segment_index_unlink(job);
@@ -405,13 +445,13 @@ static int64_t job_remove(struct file_job *job)
     if (directory_owner(job->fs, job->directory, job->identity) != 1)
         return 0; /* never made, or somebody else's by now */
     return log_directory_remove(job->fs, job->root, job->directory,
-                                crc32c(0, job->identity, FS_BLOCK));
+                                crc32c(0, job->identity, FS_BLOCK),
+                                job->pool_tag != 0 ? &job->pool : NULL, job->pool_tag);
 }
 
 static void file_job_work(void *argument)
 {
     struct file_job *job = argument;
-    struct fs_space space = {0};
     switch (job->kind) {
     case JOB_OPEN:
         job->result = job_open(job);
@@ -435,8 +475,7 @@ static void file_job_work(void *argument)
         fs_close(job->fs, job->file);
         break;
     case JOB_SPACE:
-        job->result = fs_space(job->fs, job->root, &space);
-        job->length = space.free_bytes;
+        job->result = recycle_space(&job->pool, job->length, &job->length);
         break;
     case JOB_SWAP:
         job->result = swap_files(job);
@@ -529,6 +568,7 @@ static void segment_on_open(struct file_job *job)
         segment_limit_files(ls, segment);
     }
     segment->allocated = max_u64(segment->allocated, job->allocated);
+    ls->counts.segments_reused += job->recycled;
     if (job->result == -EBUSY) {
         log_directory_later(job->lg);
         return;
@@ -545,6 +585,17 @@ static void segment_on_open(struct file_job *job)
     log_shard_kick(ls);
 }
 
+/* How long a file from the pool may be: it is not given to a log that will not fill it. */
+static uint64_t segment_recycled_most(const struct segment *segment, uint64_t step)
+{
+    const struct log_body *lg = segment->lg;
+    const struct segment *before = TAILQ_PREV(segment, segments, link);
+    uint64_t most = round_up(lg->config.segment_bytes, FS_BLOCK);
+    if (before != NULL && before->size > 0)
+        return min_u64(most, 2ULL * before->size);
+    return lg->large ? most : min_u64(most, 4 * step);
+}
+
 bool segment_ready(struct segment *segment, uint64_t length)
 {
     if (segment->file >= 0 && segment->allocated >= length)
@@ -558,6 +609,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
         job->length = round_up(length, lg->step);
         if (job->length > lg->config.segment_bytes)
             job->length = max_u64(round_up(lg->config.segment_bytes, FS_BLOCK), length);
+        job->pool_most = segment_recycled_most(segment, job->length);
     }
     file_job_start(job);
     return false;

@@ -66,6 +66,7 @@ static bool life_conf(struct broker_life *life)
     (void)snprintf(bytes, sizeof(bytes), "%lld", (long long)node->retention_bytes);
     (void)snprintf(sessions, sizeof(sessions), "%d", node->sessions_max);
     (void)snprintf(id, sizeof(id), "%d", node->id > 0 ? node->id : 1);
+    static const char *const recycled[] = {"0", "200000", "4294967296"};
     const struct conf_assignment own[] = {
         {.name = "node.id", .value = id},
         {.name = "log.dirs", .value = "/data"},
@@ -76,6 +77,7 @@ static bool life_conf(struct broker_life *life)
         {.name = "log.retention.bytes", .value = bytes},
         {.name = "log.retention.check.interval.ms", .value = "20"},
         {.name = "log.segment.delete.delay.ms", .value = "10"},
+        {.name = "millrace.recycle.bytes", .value = recycled[node->open_files_max % 3]},
         {.name = "max.incremental.fetch.session.cache.slots", .value = sessions},
     };
     struct conf_assignment flags[array_count(own) + array_count(node->settings)];

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/millrace/segment_file.h"
 
+#include "io/fs.h"
 #include "io/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -38,6 +40,39 @@ static void segment_place(struct segment_file *segment)
     free(path);
 }
 
+static bool is_newest(const char *directory, const char *name)
+{
+    DIR *list = opendir(directory);
+    bool newest = list != NULL;
+    const struct dirent *entry;
+    while (newest && (entry = readdir(list))) {
+        const char *dot = strrchr(entry->d_name, '.');
+        newest = !dot || strcmp(dot, SEGMENT_SUFFIX) != 0 || strcmp(entry->d_name, name) <= 0;
+    }
+    if (list)
+        (void)closedir(list);
+    return newest;
+}
+
+/* Is it the newest of a log whose broker uses files again? */
+static bool segment_may_be_reused(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *slash = real ? strrchr(real, '/') : NULL;
+    bool may = false;
+    if (slash) {
+        struct stat about;
+        size_t size = strlen(real) + sizeof("/../recycled");
+        char *pool = mem_alloc(size);
+        *slash = '\0';
+        (void)snprintf(pool, size, "%s/../recycled", real);
+        may = stat(pool, &about) == 0 && is_newest(real, slash + 1);
+        mem_free(pool);
+    }
+    free(real);
+    return may;
+}
+
 /* Reads all of [at, at + len) or says why not. */
 static bool segment_read(struct segment_file *segment, void *to, size_t len, uint64_t at)
 {
@@ -67,6 +102,7 @@ bool segment_file_open(struct segment_file *segment, const char *path)
         return false;
     }
     segment->size = (uint64_t)about.st_size;
+    segment->may_be_reused = segment->size % FS_BLOCK == 0 && segment_may_be_reused(path);
     const char *name = strrchr(path, '/');
     name = name ? name + 1 : path;
     char *end = NULL;
@@ -104,6 +140,23 @@ static bool is_zero(const uint8_t *bytes, size_t len)
     return len == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0);
 }
 
+/* No batch is here. The newest segment of a broker that runs or was killed may be a file that was
+ * an older one's, whose bytes follow where a block of this one's data ends. */
+static enum segment_next segment_no_batch(struct segment_file *segment, const char *what)
+{
+    uint64_t end = round_up(max_u64(segment->at, 1), FS_BLOCK);
+    uint8_t bytes[FS_BLOCK];
+    size_t len = end - segment->at;
+    if (!segment->may_be_reused || end > segment->size)
+        return segment_damaged_by(segment, what);
+    if (!segment_read(segment, bytes, len, segment->at))
+        return SEGMENT_UNREADABLE;
+    if (!is_zero(bytes, len))
+        return segment_damaged_by(segment, what);
+    segment->unused = segment->size - segment->at;
+    return SEGMENT_END;
+}
+
 /* No batch begins here: is it space, or are there bytes behind? */
 static enum segment_next segment_rest(struct segment_file *segment)
 {
@@ -113,7 +166,7 @@ static enum segment_next segment_rest(struct segment_file *segment)
         if (!segment_read(segment, segment->bytes, len, at))
             return SEGMENT_UNREADABLE;
         if (!is_zero(segment->bytes, len))
-            return segment_damaged_by(segment, "no batch begins here, and there are bytes behind");
+            return segment_no_batch(segment, "no batch begins here, and there are bytes behind");
         at += len;
     }
     segment->unused = segment->size - segment->at;
@@ -153,14 +206,14 @@ enum segment_next segment_file_next(struct segment_file *segment)
     batch_header_of(&segment->header, head);
     const char *fault = header_fault(segment);
     if (fault)
-        return segment_damaged_by(segment, fault);
+        return segment_no_batch(segment, fault);
     uint32_t len = (uint32_t)batch_size(&segment->header);
     segment_room(segment, len);
     if (!segment_read(segment, segment->bytes, len, segment->at))
         return SEGMENT_UNREADABLE;
     segment->batch = span_of(&segment->piece, segment->bytes, len);
     if (batch_crc(segment->batch) != segment->header.crc)
-        return segment_damaged_by(segment, "the batch does not match its checksum");
+        return segment_no_batch(segment, "the batch does not match its checksum");
     segment->next_at = segment->at + len;
     segment->next_offset = batch_last_offset(&segment->header) + 1;
     return SEGMENT_BATCH;

@@ -4,7 +4,9 @@
  * read too. Every batch is checked as it comes: its length, format, order and checksum.
  *
  * The active segment of a running broker, or of one that was killed, has space behind its data
- * that is all zero; that is no damage. Bytes that a broker writes meanwhile may be seen in part.
+ * that is all zero; that is no damage. Nor is it when the file was another segment's before
+ * (core/log/recycle.h) and that one's bytes are there, from the next block on. Bytes that a broker
+ * writes meanwhile may be seen in part.
  */
 #pragma once
 
@@ -24,6 +26,7 @@ struct segment_file {
     char reason[160]; /* of damage, or why the file cannot be read */
 
     /* private */
+    bool may_be_reused;
     int file;
     uint64_t next_at;
     int64_t next_offset;

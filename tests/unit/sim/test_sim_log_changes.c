@@ -741,6 +741,8 @@ static void run_seed(uint64_t seed, struct model *m, const char *mistake)
     struct rng rng = {.state = seed * 31 + 7};
     if (!rng_one_in(&rng, 3))
         m->options.bypass_bytes = (uint32_t)rng_between(&rng, 1, 9000);
+    if (!rng_one_in(&rng, 4))
+        m->options.recycle_bytes = 32768U << rng_below(&rng, 7);
     (void)!fs_mkdir(machine_fs(m->machine), "/data");
     (void)!fs_sync_dir(machine_fs(m->machine), "/");
     if (rng_one_in(&m->rng, 3)) /* as a start leaves it that is killed at its first step */
@@ -805,9 +807,9 @@ static void mistakes_are_found(void **state)
         const char *name;
         uint64_t from;
     } mistakes[] = {
-        {"recovery.dropped_bytes_again", 54},
-        {"recovery.new_segment_dropped", 119},
-        {"log.reset_with_old_files", 78},
+        {"recovery.dropped_bytes_again", 54}, {"recovery.new_segment_dropped", 1},
+        {"log.reset_with_old_files", 1},      {"recovery.recycled_batch_replayed", 1},
+        {"recycle.deletion_not_durable", 1},  {"recycle.place_not_durable", 1},
     };
     struct model *m = calloc(1, sizeof(*m));
     for (unsigned i = 0; i < array_count(mistakes); i++) {

@@ -59,11 +59,11 @@ static void print_log(const struct log_shard *ls, uint16_t id)
               "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
               " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
               " segment_bytes=%" PRIu64 " bypass_writes=%" PRIu64 " bypass_bytes=%" PRIu64
-              " rolls=%" PRIu64,
+              " rolls=%" PRIu64 " recycled=%" PRIu64 " reused=%" PRIu64,
               id, counts.groups, counts.group_bytes, counts.groups_in_flight_max,
               counts.checkpoints, counts.journal_bytes, counts.journal_used_bytes,
               counts.segment_writes, counts.segment_bytes, counts.bypass_writes,
-              counts.bypass_bytes, counts.rolls);
+              counts.bypass_bytes, counts.rolls, counts.segments_recycled, counts.segments_reused);
 }
 
 static void print_requests(const struct broker_shard *bs, uint16_t id)
