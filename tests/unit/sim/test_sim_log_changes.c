@@ -807,9 +807,9 @@ static void mistakes_are_found(void **state)
         const char *name;
         uint64_t from;
     } mistakes[] = {
-        {"recovery.dropped_bytes_again", 54}, {"recovery.new_segment_dropped", 1},
-        {"log.reset_with_old_files", 1},      {"recovery.recycled_batch_replayed", 1},
-        {"recycle.deletion_not_durable", 1},  {"recycle.place_not_durable", 1},
+        {"recovery.dropped_bytes_again", 69}, {"recovery.new_segment_dropped", 9},
+        {"log.reset_with_old_files", 105},    {"recovery.recycled_batch_replayed", 13},
+        {"recycle.deletion_not_durable", 65}, {"recycle.place_not_durable", 4},
     };
     struct model *m = calloc(1, sizeof(*m));
     for (unsigned i = 0; i < array_count(mistakes); i++) {
