@@ -576,13 +576,17 @@ static int finish(void **state)
 {
     (void)state;
     int s = dial();
+    int other = dial();
+    uint8_t *asked;
     uint8_t *late;
     uint8_t *stop;
+    size_t asked_size = frame(&asked, KEY_ECHO, 3, 100);
     size_t late_size = frame(&late, KEY_LATE, 4, 100);
     size_t stop_size = frame(&stop, KEY_STOP, 5, 0);
-    int other = dial();
-    put(other, late, late_size);
-    usleep(5000);
+    asked = realloc(asked, asked_size + late_size);
+    memcpy(asked + asked_size, late, late_size);
+    put(other, asked, asked_size + late_size);
+    expect_echo(other, 3, 100); /* so the later one is there, too */
     put(s, stop, stop_size);
     expect_echo(other, 4, 100);
     expect_closed(other);
@@ -590,6 +594,7 @@ static int finish(void **state)
     pthread_join(world->thread, NULL);
     shard_group_free(world->group);
     pthread_barrier_destroy(&world->ready);
+    free(asked);
     free(late);
     free(stop);
     free(world->big);
