@@ -15,6 +15,8 @@
 #define RECOVERY_CHECK_MAX  (256ULL << 20)
 #define RECOVERY_CHECK_READ (256U << 10) /* at a time */
 
+#define CHECKPOINT_START "checkpoint-start" /* all logs as a start has left them */
+
 char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
 void recovery_forget(struct log_dir *dir);                       /* what nobody adopted */
 
@@ -83,6 +85,19 @@ struct recovery {
     bool mistake_forget_producers;
 };
 
+/* One log on its way back: records first, then files. */
+struct recovery_apply {
+    struct recovery *rc;
+    struct recovery_worker *worker;
+    struct log_error *error; /* the worker's */
+    struct recovery_log *log;
+    struct fs *fs;
+    int file; /* of segment `base` */
+    int64_t base;
+    bool changed; /* a file, or the names of files, since the last stop: to be synced */
+    bool ended;   /* an extent was not whole */
+};
+
 /* For fuzzing: one entry; false when it cannot be read. */
 bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
 bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
@@ -102,13 +117,21 @@ bool recovery_refuse_short(struct log_error *error, const char *path, uint64_t l
 
 /* core/log/recovery_apply.c: the caller's to mem_free(). */
 char *recovery_segment_path(const struct recovery_log *log, int64_t base);
+/* The base that a segment file's name says, -1 for other names. */
+int64_t recovery_segment_base(const char *name);
+uint8_t *recovery_buffer(struct recovery_worker *worker); /* RECOVERY_CHECK_READ bytes */
 /* How far a record's bytes in this segment still belong to the log. */
 uint32_t recovery_record_limit(struct fs *fs, const struct recovery_log *log,
                                const struct recovery_record *record, int64_t base);
-/* One log's records, physically and logically; then its files are
- * checked, cut and synced. */
+/* One log's records, physically and logically; then recovery_settle(). */
 bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
                          struct recovery_log *log);
+
+/* core/log/recovery_settle.c: its files are checked, cut and synced. */
+bool recovery_settle(struct recovery_apply *ap);
+
+/* core/log/recovery_renew.c: checkpoint files and journals begin anew. */
+bool recovery_renew(struct recovery *rc);
 
 /* core/log/recovery_report.c: log lines about what was found; sums it up in the directory. */
 void recovery_report(struct recovery *rc);
