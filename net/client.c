@@ -382,10 +382,10 @@ struct wr *client_begin(struct client *c, struct client_call *call, int16_t key,
 
 static bool send_call(struct client *c, struct client_call *call, uint64_t deadline_ns, bool silent)
 {
-    must(c->state == CLIENT_READY || c->state == CLIENT_NEGOTIATING);
+    const bool open = c->state == CLIENT_READY || call == &c->hello;
     wr_frame_end(&call->request);
     call->part = wr_finish(&call->request);
-    if (!call->part) {
+    if (!open || !call->part) {
         arena_fini(&call->memory);
         return false;
     }
@@ -448,6 +448,7 @@ static void say_hello(struct client *c, int16_t version)
         .client_software_version = HELLO_NAME(c->options.software_version),
     };
     uint64_t deadline_ns = io_now_ns(c->sh->io) + c->options.connect_timeout_ns;
+    must(c->state == CLIENT_NEGOTIATING);
     struct wr *w = client_begin(c, &c->hello, KEY_API_VERSIONS, version);
     write_api_versions_request(w, version, &request);
     bool sent = client_send(c, &c->hello, deadline_ns);

@@ -19,6 +19,9 @@
  * and the owner may connect again. Calls and the memory they refer to are the owner's again in
  * call->done; a callback may close the client, and start calls while it is ready.
  *
+ * A loss has no good time, and on_lost comes last: by then the state has not been CLIENT_READY for
+ * a while. Whoever starts calls asks the state; a call that comes too late is refused all the same.
+ *
  * Memory: an answer that lies in one receive block is handed out there; any other is put together
  * in one buffer of at most answer_bytes_max, kept for the next. A client with holds_blocks keeps
  * such an answer in its receive blocks instead and saves the copy, as long as blocks are not
@@ -142,10 +145,11 @@ int16_t client_version(const struct client *c, int16_t key, int16_t version_max)
 
 /* Begins a request: the caller writes its body at that version into the writer, and then sends it.
  * Records may be spliced by wr_records_ref(): the cookie is then the address of their bytes, which
- * stay in place until done. Ready only. */
+ * stay in place until done. */
 struct wr *client_begin(struct client *c, struct client_call *call, int16_t key, int16_t version);
-/* Queues it; call->done follows, never inside this call. False: the request did not fit
- * CLIENT_ARENA_MAX, and done will not be called. */
+/* Queues it; call->done follows, never inside this call. False, and done will not be called: the
+ * client is not ready (its connection is being lost), or the request did not fit CLIENT_ARENA_MAX.
+ */
 bool client_send(struct client *c, struct client_call *call, uint64_t deadline_ns) warn_unused;
 /* For a request that has no answer (Produce with acks=0): done when it has left. */
 bool client_send_silent(struct client *c, struct client_call *call,

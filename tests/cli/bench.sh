@@ -151,4 +151,35 @@ if [ -n "$broker_pid" ]; then
     check 'bench produce: after the stall' 0 out '^records +500 in'
 fi
 
+# A broker dies under the load, and comes not back: what was in flight has failed, and that is told.
+killed() { # BENCH...: its broker is killed after a second
+    "$millrace" start --data-dir "$work/killed" --listen 127.0.0.1:0 --admin-listen off --memory 256M --cores 1 \
+        >"$work/victim" 2>&1 &
+    local victim=$! generator
+    for _ in $(seq 100); do
+        grep -q '^ready in' "$work/victim" && break
+        sleep 0.1
+    done
+    timeout 30 "$millrace" bench "$@" -b "$(sed -n 's/^ready in .*kafka \([^ ]*\).*/\1/p' "$work/victim")" \
+        --format json >"$work/out" 2>"$work/err" &
+    generator=$!
+    sleep 1.5
+    kill -9 $victim
+    wait $victim 2>/dev/null
+    wait $generator
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    [ "$code" != 11 ] || code=4
+    rm -rf "$work/killed"
+}
+for acks in 0 1; do
+    killed produce k -c 4 --acks $acks --batch 16 --in-flight 32 -d 3s -w 0s -q
+    check "bench produce --acks $acks: its broker is killed" 4 err '!panic' \
+        json 'j["result"]["acknowledged_in_all"] > 0 and j["result"]["reconnects"] >= 4' \
+        json 'j["result"]["errors"] == {"NO_ANSWER": 128} and j["result"]["failed"] == 128 * 16'
+done
+killed produce k -c 4 -r 5000 --linger 5ms --batch-bytes 2000 --in-flight 32 -d 3s -w 0s --drain 100ms -q
+check 'bench produce --linger: its broker is killed' 4 err '!panic' \
+    json 'j["result"]["errors"]["NO_ANSWER"] > 0 and j["result"]["errors"]["NEVER_SENT"] > 0' \
+    json 'j["result"]["acknowledged_in_all"] > 0 and j["result"]["acknowledged_in_all"] + j["result"]["failed_in_all"] == 15000'
+
 for topic in bench bench-0 bench-1 v; do run topic delete "$t-$topic" -q; done

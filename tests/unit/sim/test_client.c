@@ -216,7 +216,7 @@ struct script {
     uint32_t receive_blocks; /* of the client; 0: as the world draws */
     struct step step;
 
-    uint32_t begun, ended, answered, lost, timed_out, garbled, wrong;
+    uint32_t begun, ended, answered, lost, timed_out, garbled, refused, wrong;
     uint32_t losses, ready;
     int16_t version;
     bool done;
@@ -292,13 +292,13 @@ static void on_asked(struct client *c, struct client_call *call)
     ask_more(asker);
 }
 
-/* The body's last bytes go by reference, as records do. */
-static void ask_one(struct asker *asker, const struct step *step)
+/* The body's last bytes go by reference, as records do. False: the client refused it. */
+static bool ask_try(struct asker *asker, const struct step *step)
 {
     struct ask *ask = mem_zalloc(sizeof(*ask));
     ask->asker = asker;
     ask->step = *step;
-    ask->number = asker->script->begun++;
+    ask->number = asker->script->begun;
     ask->call.done = on_asked;
     put_i32(ask->tail, (int32_t)ask->number);
     put_i32(ask->tail + 4, (int32_t)step->answer_len);
@@ -309,16 +309,36 @@ static void ask_one(struct asker *asker, const struct step *step)
     uint64_t deadline_ns = io_now_ns(asker->sh->io) + step->patience_ns;
     bool sent = step->wish == SILENT ? client_send_silent(c, &ask->call, deadline_ns)
                                      : client_send(c, &ask->call, deadline_ns);
+    asker->script->begun += sent;
+    if (!sent)
+        mem_free(ask);
+    return sent;
+}
+
+static void ask_one(struct asker *asker, const struct step *step)
+{
+    bool sent = ask_try(asker, step);
     must(sent);
+}
+
+/* As one asks who does not know yet that the connection is being lost. */
+static void ask_late(struct asker *asker)
+{
+    const struct step steps[] = {{.patience_ns = SECOND}, {.wish = SILENT, .patience_ns = SECOND}};
+    for (size_t i = 0; i < array_count(steps); i++) {
+        bool sent = ask_try(asker, &steps[i]);
+        asker->script->refused += !sent;
+        asker->script->wrong += sent;
+    }
 }
 
 static void ask_more(struct asker *asker)
 {
     struct script *script = asker->script;
-    if (asker->client.state != CLIENT_READY)
-        return;
-    if (script->answered >= script->wanted) {
+    if (asker->client.state == CLIENT_READY && script->answered >= script->wanted)
         client_close(&asker->client);
+    if (asker->client.state != CLIENT_READY) {
+        ask_late(asker);
         return;
     }
     while (asker->client.calls_in_flight < CALLS_IN_FLIGHT && script->begun < script->wanted &&
@@ -343,6 +363,7 @@ static void on_lost(struct client *c)
     struct asker *asker = c->user;
     struct script *script = asker->script;
     script->losses++;
+    ask_late(asker);
     script->wrong += c->why[0] == 0 || c->calls_in_flight != 0;
     script->done = script->answered >= script->wanted || !script->reconnect;
     if (!script->done) {
@@ -489,6 +510,23 @@ static void garbage_ends_the_connection(void **state)
     assert_int_equal(script.garbled, 2);
 }
 
+static void calls_that_come_too_late_are_refused(void **state)
+{
+    (void)state;
+    static const struct step late[] = {
+        {.answer_len = 1, .patience_ns = SECOND},
+        {.wish = SWALLOW, .patience_ns = SECOND},
+        {.wish = SWALLOW, .patience_ns = SECOND * 9},
+    };
+    struct script script;
+    calm(&script, array_count(late), late);
+    assert_int_equal(script.timed_out + script.lost, 2);
+    assert_int_equal(script.refused, 2 * 3); /* as each of the two ended, and in on_lost */
+    calm(&script, 100, NULL);                /* and so when the owner closes it */
+    assert_true(script.lost > 0);
+    assert_int_equal(script.refused, 2 * (script.lost + 2));
+}
+
 static void a_request_without_an_answer_is_over_when_it_has_left(void **state)
 {
     (void)state;
@@ -544,6 +582,7 @@ int main(void)
         cmocka_unit_test(answers_of_any_size_come_whole),
         cmocka_unit_test(a_late_answer_ends_the_connection),
         cmocka_unit_test(garbage_ends_the_connection),
+        cmocka_unit_test(calls_that_come_too_late_are_refused),
         cmocka_unit_test(a_request_without_an_answer_is_over_when_it_has_left),
         cmocka_unit_test(a_refused_connection_is_told),
         cmocka_unit_test(every_call_ends_once_in_a_rough_world),

@@ -116,7 +116,7 @@ struct bench_conn {
     uint32_t broker;
     uint32_t rank; /* among the connections to this broker */
     uint32_t turn; /* which of its broker's lanes comes next */
-    bool ready;    /* and, when idempotent, has its producer id */
+    bool begun;    /* was ready, and on_lost has not come since: conn_ready() says more */
     struct timer again;
     struct bench_slot **slots;
     uint32_t slot_count;
@@ -240,7 +240,11 @@ int bench_lanes_offsets(struct bench *b);
 
 /* Connects all; EXIT_OK, or said. */
 int bench_conns_open(struct bench *b);
+/* Those that were lost since are opened again. */
+void bench_conns_begin(struct bench *b);
 void bench_conns_close(struct bench *b);
+/* May it send? It is connected now and, when idempotent, has its producer id. */
+bool conn_ready(const struct bench_conn *c);
 /* Room for one more request, or NULL. */
 struct bench_slot *slot_take(struct bench_conn *c);
 void slot_give(struct bench_slot *slot);

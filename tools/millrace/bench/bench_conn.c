@@ -13,9 +13,15 @@
 
 /* ---- slots ---- */
 
+/* The client knows of a loss before on_lost tells of it, and its calls end in between. */
+bool conn_ready(const struct bench_conn *c)
+{
+    return c->begun && c->client.state == CLIENT_READY;
+}
+
 struct bench_slot *slot_take(struct bench_conn *c)
 {
-    if (!c->ready)
+    if (!conn_ready(c))
         return NULL;
     struct bench_slot *slot = c->free;
     if (slot) {
@@ -57,7 +63,7 @@ void slot_give(struct bench_slot *slot)
 static void become_ready(struct bench_conn *c)
 {
     struct bench *b = c->bench;
-    c->ready = true;
+    c->begun = true;
     c->freed_ns = io_clock_ns(c->client.sh->io);
     b->ready_count++;
     b->news = true;
@@ -127,9 +133,9 @@ static void on_lost(struct client *client)
 {
     struct bench_conn *c = container_of(client, struct bench_conn, client);
     struct bench *b = c->bench;
-    if (c->ready)
+    if (c->begun)
         b->ready_count--;
-    c->ready = false;
+    c->begun = false;
     b->news = true;
     if (b->closing)
         return;
@@ -178,7 +184,7 @@ static void conn_init(struct bench *b, struct bench_conn *c, uint32_t number)
 static const struct bench_conn *first_unready(const struct bench *b)
 {
     for (uint32_t i = 0; i < b->conn_count; i++)
-        if (!b->conns[i].ready && b->conns[i].client.state == CLIENT_IDLE)
+        if (!b->conns[i].begun && b->conns[i].client.state == CLIENT_IDLE)
             return &b->conns[i];
     return NULL;
 }
@@ -204,6 +210,13 @@ int bench_conns_open(struct bench *b)
         session_turn(s, UINT64_MAX, &b->news);
     }
     return EXIT_OK;
+}
+
+void bench_conns_begin(struct bench *b)
+{
+    for (uint32_t i = 0; i < b->conn_count; i++)
+        if (b->conns[i].client.state == CLIENT_IDLE)
+            timer_set(b->s->sh, &b->conns[i].again, session_now_ns(b->s));
 }
 
 void bench_conns_close(struct bench *b)

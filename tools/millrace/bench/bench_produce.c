@@ -95,7 +95,7 @@ static void on_produced(struct client *client, struct client_call *call)
     if (code != ERR_NONE)
         measure_failed(&b->measure, slot->due_ns, code, slot->records);
     slot_give(slot);
-    if (b->sending && c->ready)
+    if (b->sending && conn_ready(c))
         bench_fill(b, c);
     else
         b->news = true;
@@ -108,6 +108,11 @@ static void slot_send(struct bench_slot *slot)
     struct bench_conn *c = slot->conn;
     struct bench *b = c->bench;
     struct client *client = &c->client;
+    if (!conn_ready(c)) { /* it was lost while the batch lingered */
+        measure_failed(&b->measure, slot->due_ns, MEASURE_LOST, slot->records);
+        slot_give(slot);
+        return;
+    }
     uint32_t len;
     const uint8_t *batch = slot_batch(slot, &len);
     struct produce_request_partition partition = {
@@ -307,12 +312,7 @@ static uint64_t linger_pump(struct bench *b, uint64_t now_ns)
         if (slot->planned_ns > now_ns)
             return slot->planned_ns;
         filling_remove(b, slot);
-        if (slot->conn->ready) {
-            slot_send(slot);
-        } else {
-            measure_failed(&b->measure, slot->due_ns, MEASURE_LOST, slot->records);
-            slot_give(slot);
-        }
+        slot_send(slot);
     }
     return UINT64_MAX;
 }
@@ -416,6 +416,7 @@ static void begin(struct bench *b)
     b->until_ns = b->o.duration_ns > 0 ? b->epoch_ns + b->o.warm_ns + b->o.duration_ns : UINT64_MAX;
     b->sending = !is_open(b);
     b->next.due_ns = b->epoch_ns; /* the first is due at once */
+    bench_conns_begin(b);
     for (uint32_t i = 0; !is_open(b) && i < b->conn_count; i++)
         bench_fill(b, &b->conns[i]);
 }

@@ -158,8 +158,8 @@ static void ask_on(struct bench_reader *reader)
     struct bench *b = reader->bench;
     if (reader->part_count == 0 || (!b->o.follow && at_end(reader))) {
         if (!b->o.repeat || reader->part_count == 0) {
+            b->readers_over += !reader->over; /* a new connection finds it over again */
             reader->over = true;
-            b->readers_over++;
             b->news = true;
             return;
         }
@@ -297,8 +297,13 @@ int bench_readers_open(struct bench *b, uint32_t count)
 void bench_readers_begin(struct bench *b)
 {
     b->reading = true;
-    for (uint32_t i = 0; i < b->reader_count; i++)
-        ask_on(&b->readers[i]);
+    for (uint32_t i = 0; i < b->reader_count; i++) {
+        struct bench_reader *reader = &b->readers[i];
+        if (reader->client.state == CLIENT_READY)
+            ask_on(reader);
+        else /* it was lost since it was opened */
+            timer_set(b->s->sh, &reader->again, session_now_ns(b->s));
+    }
 }
 
 int bench_readers_extend(struct bench *b)

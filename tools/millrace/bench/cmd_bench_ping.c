@@ -42,6 +42,8 @@ static void ask(struct ping_call *pc)
 {
     struct client *client = &pc->conn->client;
     const struct ping *ping = pc->conn->ping;
+    if (client->state != CLIENT_READY)
+        return; /* on_settled follows */
     const int16_t version = client_version(client, ping->key, CLIENT_NEWEST);
     pc->call.done = on_answer;
     pc->asked_ns = io_clock_ns(client->sh->io);
