@@ -10,7 +10,8 @@
  * Requests stand in one line in the order in which they were made, and each is told when it has
  * come to the head of the line with its answer: so a request that is refused here (too big, the
  * session over) keeps its place among those that went to a server, and events stay between the
- * answers where the server has put them.
+ * answers where the server has put them. A refusal is a message behind all that have come: whoever
+ * asks again at once hears first what has happened.
  *
  * What the library is known for, and what is done about it:
  * - a multi's results and stats are written when its completion runs: they live in the request;
@@ -18,6 +19,8 @@
  * - a lost connection answers ZCONNECTIONLOSS whether the multi happened or not: STORE_UNKNOWN;
  * - so does a request made while there is no connection, at every attempt to connect, and whoever
  *   asks again burns a core: from SUSPENDED to CONNECTED requests stay here, as copies;
+ * - when the session is over its I/O thread ends, and before its event is told here a multi is
+ *   refused with "marshalling error" and its memory lost: those requests wait for the event, too;
  * - of a session that ended, multis in flight are answered "expired", although they may have
  *   happened: STORE_EXPIRED says nothing about them (core/metadata/store.h, S5 and S6);
  * - a follower may sit on a write until another request arrives (ZOOKEEPER-4537), and the library
@@ -83,6 +86,7 @@ struct zoo_request {
     struct zoo *zoo;
     struct store_entry *entry; /* the answer; NULL: our own, for the root */
     bool answered;
+    bool refused;                /* here, with the result in its entry */
     bool is_write;               /* and sent: it may have happened */
     struct store_question *held; /* not sent yet: its copy */
     uint64_t sent_ns;
@@ -299,6 +303,7 @@ static enum store_result result_of(int rc)
     case ZAUTHFAILED:
     case ZNOAUTH:
     case ZBADARGUMENTS:
+    case ZMARSHALLINGERROR:
     case ZNOCHILDRENFOREPHEMERALS:
         return STORE_CLOSED;
     default:
@@ -347,6 +352,8 @@ static void tell_request(struct zoo *zoo, struct zoo_request *request)
         if (request->rc == ZNOAUTH || request->rc == ZAUTHFAILED)
             fail(zoo, "ZooKeeper denies access to the cluster's nodes: their access control list "
                       "does not allow this broker; let it allow world:anyone, or use another path");
+        else if (request->rc == ZMARSHALLINGERROR)
+            fail(zoo, "a request to ZooKeeper cannot be made: libzookeeper refuses it");
         store_entry_tell(request->entry, STORE_OK, zoo->options.on_event, zoo->options.user);
     }
     request_free(request);
@@ -401,7 +408,7 @@ static void take_message(struct zoo *zoo)
     if (message->request) {
         struct zoo_request *request = message->request;
         request->answered = true;
-        if (request->entry)
+        if (request->entry && !request->refused)
             request->entry->result = result_of(request->rc);
         return;
     }
@@ -443,6 +450,15 @@ static void listen_for_bell(struct zoo *zoo)
 
 static void zoo_free(struct zoo *zoo);
 
+static void receive(struct zoo *zoo, struct zoo_message *first, struct zoo_message *last)
+{
+    if (zoo->inbox)
+        zoo->inbox_end->next = first;
+    else
+        zoo->inbox = first;
+    zoo->inbox_end = last;
+}
+
 /* What was pushed, newest first, goes behind what is in the inbox, oldest first. */
 static void fetch(struct zoo *zoo)
 {
@@ -455,13 +471,8 @@ static void fetch(struct zoo *zoo)
         turned = pushed;
         pushed = next;
     }
-    if (!turned)
-        return;
-    if (zoo->inbox)
-        zoo->inbox_end->next = turned;
-    else
-        zoo->inbox = turned;
-    zoo->inbox_end = newest;
+    if (turned)
+        receive(zoo, turned, newest);
 }
 
 static void on_bell(struct io_op *op)
@@ -501,14 +512,20 @@ static struct zoo_request *request_new(struct zoo *zoo, struct store_entry *take
     return request;
 }
 
-/* It goes nowhere; its answer waits for its place in the line. */
+/* It goes nowhere; its answer waits for its place in the line, and comes behind all that has been
+ * pushed. */
 static void refuse(struct zoo_request *request, int rc, enum store_result result)
 {
+    struct zoo *zoo = request->zoo;
     request->rc = rc;
-    request->answered = true;
+    request->refused = true;
+    request->is_write = false;
     if (request->entry)
         request->entry->result = result;
-    shard_ready(request->zoo->sh, &request->zoo->tell);
+    fetch(zoo);
+    request->message.next = NULL;
+    receive(zoo, &request->message, &request->message);
+    shard_ready(zoo->sh, &zoo->tell);
 }
 
 static bool may_send(struct zoo_request *request)
@@ -520,16 +537,28 @@ static bool may_send(struct zoo_request *request)
     return false;
 }
 
-static void sent(struct zoo_request *request, int rc)
+/* The library has given up this handle; its last event may be still on its way. */
+static bool is_over(const struct zoo *zoo)
+{
+    return is_unrecoverable(zoo->zh) != ZOK;
+}
+
+/* False: it was not sent, because the session is over. */
+static bool sent(struct zoo_request *request, int rc)
 {
     struct zoo *zoo = request->zoo;
+    if (rc != ZOK && is_over(zoo)) {
+        request->is_write = false;
+        return false;
+    }
     if (rc != ZOK) {
-        refuse(request, rc, result_of(rc));
-        return;
+        refuse(request, ZMARSHALLINGERROR, STORE_CLOSED);
+        return true;
     }
     request->sent_ns = io_now_ns(zoo->sh->io);
     if (request->is_write && !timer_is_set(&zoo->nudge))
         timer_set(zoo->sh, &zoo->nudge, request->sent_ns + NUDGE_NS);
+    return true;
 }
 
 static void op_init(zoo_op_t *to, const struct store_op *op, const char *path, struct Stat *stat)
@@ -551,23 +580,27 @@ static void op_init(zoo_op_t *to, const struct store_op *op, const char *path, s
     }
 }
 
-static void send_multi(struct zoo_request *request, const struct store_op *ops, uint32_t count)
+static bool send_multi(struct zoo_request *request, const struct store_op *ops, uint32_t count)
 {
     struct zoo *zoo = request->zoo;
     zoo_op_t *zoo_ops = mem_zalloc((count + 1U) * sizeof(*zoo_ops));
     char(*paths)[PATH_ROOM] = mem_alloc((count + 1U) * sizeof(*paths));
     request->is_write = true;
     request->op_count = count;
+    mem_free(request->results); /* of an attempt that failed */
+    mem_free(request->stats);
     request->results = mem_zalloc((count + 1U) * sizeof(*request->results));
     request->stats = mem_zalloc((count + 1U) * sizeof(*request->stats));
     for (uint32_t i = 0; i < count; i++)
         op_init(&zoo_ops[i], &ops[i], full_path(zoo, ops[i].path, paths[i]), &request->stats[i]);
-    sent(request, zoo_amulti(zoo->zh, (int)count, zoo_ops, request->results, on_multi, request));
+    int rc = zoo_amulti(zoo->zh, (int)count, zoo_ops, request->results, on_multi, request);
     mem_free(paths);
     mem_free(zoo_ops);
+    return sent(request, rc);
 }
 
-static void send_question(struct zoo_request *request, const struct store_question *question)
+/* False: as sent(). */
+static bool send_question(struct zoo_request *request, const struct store_question *question)
 {
     struct zoo *zoo = request->zoo;
     char room[PATH_ROOM];
@@ -575,31 +608,31 @@ static void send_question(struct zoo_request *request, const struct store_questi
     watcher_fn watch = !question->watch                       ? NULL
                        : question->kind == STORE_ASK_CHILDREN ? on_children_watch
                                                               : on_node_watch;
+    int rc = ZBADARGUMENTS;
     switch (question->kind) {
     case STORE_ASK_MULTI:
-        send_multi(request, question->ops, question->count);
-        return;
+        return send_multi(request, question->ops, question->count);
     case STORE_ASK_GET:
-        sent(request, zoo_awget(zoo->zh, path, watch, zoo, on_data, request));
-        return;
+        rc = zoo_awget(zoo->zh, path, watch, zoo, on_data, request);
+        break;
     case STORE_ASK_EXISTS:
-        sent(request, zoo_awexists(zoo->zh, path, watch, zoo, on_stat, request));
-        return;
+        rc = zoo_awexists(zoo->zh, path, watch, zoo, on_stat, request);
+        break;
     case STORE_ASK_CHILDREN:
-        sent(request, zoo_awget_children2(zoo->zh, path, watch, zoo, on_names, request));
-        return;
+        rc = zoo_awget_children2(zoo->zh, path, watch, zoo, on_names, request);
+        break;
     }
+    return sent(request, rc);
 }
 
-/* Now, or when the session goes on. */
+/* Now, or when the session goes on; or it is refused, at once or when the session's end is told. */
 static void ask(struct zoo_request *request, const struct store_question *question)
 {
+    const struct zoo *zoo = request->zoo;
     if (!may_send(request))
         return;
-    if (request->zoo->state == ZOO_SUSPENDED)
+    if (zoo->state == ZOO_SUSPENDED || is_over(zoo) || !send_question(request, question))
         request->held = store_question_copy(question);
-    else
-        send_question(request, question);
 }
 
 /* In their order, before whatever the owner asks for next; or they are refused. */
@@ -611,8 +644,7 @@ static void send_held(struct zoo *zoo)
         if (!question)
             continue;
         request->held = NULL;
-        if (may_send(request))
-            send_question(request, question);
+        ask(request, question);
         store_question_free(question);
     }
 }
@@ -690,7 +722,8 @@ static void make_root_part(struct zoo *zoo, size_t len)
     zoo_create_op_init(&op, part, "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
     request->results = mem_zalloc(sizeof(*request->results));
     request->is_write = true;
-    sent(request, zoo_amulti(zoo->zh, 1, &op, request->results, on_multi, request));
+    if (!sent(request, zoo_amulti(zoo->zh, 1, &op, request->results, on_multi, request)))
+        refuse(request, ZINVALIDSTATE, STORE_EXPIRED);
 }
 
 static void rooted(struct zoo *zoo)
@@ -722,8 +755,8 @@ static void on_root_made(struct zoo *zoo, const struct zoo_request *request)
             rooted(zoo);
         else
             make_root_part(zoo, slash ? (size_t)(slash - zoo->chroot) : strlen(zoo->chroot));
-    } else if (result_of(request->rc) == STORE_UNKNOWN) {
-        return; /* the next connection begins again */
+    } else if (result_of(request->rc) == STORE_UNKNOWN || result_of(request->rc) == STORE_EXPIRED) {
+        return; /* the next connection begins again, or the session's end is told */
     } else {
         (void)snprintf(sentence, sizeof(sentence), "cannot create %.*s in ZooKeeper: %s", (int)len,
                        zoo->chroot, zerror(request->rc));
@@ -786,10 +819,12 @@ static void on_handle_closed(struct io_op *op)
     struct zoo *zoo = container_of(op, struct zoo, work);
     zoo->zh = NULL;
     fetch(zoo);
-    while (zoo->inbox)
-        take_message(zoo);
-    struct zoo_request *request;
-    while ((request = STAILQ_FIRST(&zoo->requests)) != NULL) {
+    for (;;) {
+        while (zoo->inbox) /* also the refusals of what is asked meanwhile */
+            take_message(zoo);
+        struct zoo_request *request = STAILQ_FIRST(&zoo->requests);
+        if (!request)
+            break;
         if (!request->answered && request->entry)
             request->entry->result = request->is_write ? STORE_UNKNOWN : STORE_CLOSED;
         tell_request(zoo, request);
