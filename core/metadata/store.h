@@ -13,13 +13,14 @@
  *   S1  Writes are linearizable and totally ordered by zxid. A multi is atomic; its later
  *       operations see the earlier ones. Its answer comes when it is durable.
  *   S2  Requests of one session run and complete in order; callbacks and events arrive on the
- *       owner's shard only, in the store's order, and never inside a call.
+ *       owner's shard only, in the store's order, and never inside a call. What is refused without
+ *       the store is told behind the events that have come by then.
  *   S3  Reads may be stale against other sessions, never older than what this session saw; after a
  *       barrier they show every write that was acknowledged anywhere before it.
  *   S4  Watches fire once. The event comes before any read that shows the change; changes between
  *       the event and the next read coalesce, so read again and compare zxids.
- *   S5  STORE_UNKNOWN: the multi happened or it did not. A multi that failed names the operation
- *       and changed nothing.
+ *   S5  STORE_UNKNOWN: the multi was sent, and happened or not. A multi that failed names the
+ *       operation and changed nothing.
  *   S6  SUSPENDED: the session may be gone, nobody knows. EXPIRED comes from the store only, after
  *       it is reached again; safety comes from versions (fencing), never from believing a session.
  *       A multi that was in flight then is answered STORE_EXPIRED, too: it happened or it did not.

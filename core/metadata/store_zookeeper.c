@@ -303,7 +303,6 @@ static enum store_result result_of(int rc)
     case ZAUTHFAILED:
     case ZNOAUTH:
     case ZBADARGUMENTS:
-    case ZMARSHALLINGERROR:
     case ZNOCHILDRENFOREPHEMERALS:
         return STORE_CLOSED;
     default:
@@ -352,7 +351,7 @@ static void tell_request(struct zoo *zoo, struct zoo_request *request)
         if (request->rc == ZNOAUTH || request->rc == ZAUTHFAILED)
             fail(zoo, "ZooKeeper denies access to the cluster's nodes: their access control list "
                       "does not allow this broker; let it allow world:anyone, or use another path");
-        else if (request->rc == ZMARSHALLINGERROR)
+        else if (request->refused && request->rc == ZMARSHALLINGERROR)
             fail(zoo, "a request to ZooKeeper cannot be made: libzookeeper refuses it");
         store_entry_tell(request->entry, STORE_OK, zoo->options.on_event, zoo->options.user);
     }
