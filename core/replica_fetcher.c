@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-#define FETCH_BYTES_MAX    (1U << 20)
+#define FETCH_BYTES_MAX    (2U << 20) /* room for others beside one that has more than it may send */
 #define PART_BYTES_MAX     (1U << 20)
 #define ANSWER_BYTES_MAX   (128U << 20) /* one batch may be as large as a request */
 #define FETCH_VERSION_MIN  15
@@ -34,9 +34,9 @@
 struct partition_follow {
     struct partition *pt;
     struct replica_fetcher *fetcher;
-    TAILQ_ENTRY(partition_follow) link;
-    uint64_t not_before_ns; /* backing off */
-    int64_t asked_offset;   /* in the Fetch under way; -1: it is not in it */
+    TAILQ_ENTRY(partition_follow) link; /* in the order in which the leader is asked */
+    uint64_t not_before_ns;             /* backing off */
+    int64_t asked_offset;               /* in the Fetch under way; -1: it is not in it */
     int64_t leader_watermark;
 };
 
@@ -402,6 +402,15 @@ static uint32_t count_parts(const struct fetch_response *response)
     return count;
 }
 
+/* The leader fills an answer in the order of the request, so whoever was served asks last: else one
+ * that always has more would leave nothing to those behind it. */
+static void ask_last(struct partition_follow *follow)
+{
+    struct replica_fetcher *f = follow->fetcher;
+    TAILQ_REMOVE(&f->follows, follow, link);
+    TAILQ_INSERT_TAIL(&f->follows, follow, link);
+}
+
 /* What was asked of the partition; false: it was not. */
 static bool part_fill(struct replica_fetcher *f, struct fetched_part *part,
                       const struct uuid *topic_id, const struct fetch_response_partition *in)
@@ -420,6 +429,8 @@ static bool part_fill(struct replica_fetcher *f, struct fetched_part *part,
     part->offset = follow->asked_offset;
     part->leader_epoch = pt->leader_epoch;
     follow->asked_offset = -1;
+    if (part->records.len > 0)
+        ask_last(follow);
     return true;
 }
 

@@ -18,6 +18,8 @@ import wire
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARTITIONS = 6
 RATE = 1000  # records per second of each producer
+FLOOD_BYTES = 512 << 20
+QUIET_S = 3  # beside it; without it a few milliseconds
 JVM = ['-Xmx256m', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Dlog4j2.level=ERROR']
 
 
@@ -249,6 +251,57 @@ def all_killed(c):
     return f'{len(values)} records'
 
 
+class Flood:
+    """Two producers that fill one partition, waiting for its leader only, until so much is written."""
+
+    def __init__(self, address, topic):
+        self.batch = wire.batch([os.urandom(900_000)])
+        self.left, self.errors = FLOOD_BYTES, []
+        self.threads = [threading.Thread(target=self.run, args=(address, topic)) for _ in range(2)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, address, topic):
+        with wire.Connection(address, 60) as link:
+            while self.left > 0 and not self.errors:
+                self.left -= len(self.batch)
+                error, _ = wire.produce(link, topic, 0, self.batch, acks=1)
+                if error:
+                    self.errors.append(error)
+
+    def goes_on(self):
+        return any(thread.is_alive() for thread in self.threads)
+
+
+def quiet_beside_busy(c):
+    """One partition is flooded: what is written to others of the same leader is committed meanwhile by all replicas."""
+    busy = c.create(1, name='busy', replicas=len(c.address), configs={'min.insync.replicas': 2})
+    quiet = replicated(c, 'quiet')
+    leader = sets(c, 1, busy)[0][0]
+    beside = [partition for partition, (led_by, _, _) in sets(c, 1, quiet).items() if led_by == leader]
+    check(beside, f'broker {leader} leads nothing else')
+    took, began = [], time.monotonic()
+    flood = Flood(c.address[leader], busy)
+    with wire.Connection(c.address[leader], 60) as link:
+        while flood.goes_on():
+            for partition in beside:
+                asked = time.monotonic()
+                error, _ = wire.produce(link, quiet, partition, wire.batch([b'x' * 2000]))
+                took.append(time.monotonic() - asked)
+                check(error == 0, f'produce of {partition}: {error}')
+            in_set = [len(ids) for _, _, ids in sets(c, leader, quiet).values()]
+            check(min(in_set) == len(c.address), f'sets of {quiet} have {in_set} members')
+            time.sleep(0.02)
+    flooded = time.monotonic() - began
+    check(not flood.errors, f'the flood: {flood.errors}')
+    await_full_sets(c, busy, 60)
+    took.sort()
+    said = (f'{FLOOD_BYTES >> 20} MiB in {flooded:.1f} s, beside them {len(took)} acks=all, half within '
+            f'{took[len(took) // 2] * 1000:.0f} ms, all within {took[-1]:.2f} s')
+    check(took[-1] < QUIET_S, said)
+    return said
+
+
 def checks_bite(_):
     """One record that is lost, there twice, or in another's place is found."""
     good = [(0, 0, 'a-1'), (1, 0, 'a-2'), (0, 1, 'a-3')]
@@ -261,4 +314,4 @@ def checks_bite(_):
         raise AssertionError(f'{bad} passed')
 
 
-CASES = (checks_bite, leader_killed, followers_lead, all_killed)
+CASES = (checks_bite, quiet_beside_busy, leader_killed, followers_lead, all_killed)
