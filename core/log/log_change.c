@@ -88,6 +88,8 @@ void log_change_finish(struct log_body *lg, struct log_change *change, enum log_
     must(TAILQ_FIRST(&lg->changes) == change);
     TAILQ_REMOVE(&lg->changes, change, priv.link);
     if (lg->state == LOG_TRUNCATING) {
+        must(lg->ls->truncating > 0);
+        lg->ls->truncating--;
         lg->state = LOG_LIVE;
         writer_want(lg); /* what was not written or sealed meanwhile */
     }
@@ -259,12 +261,22 @@ static void truncate_on_found(struct log_find *find)
     log_change_run(log_body_of(find->priv.lg));
 }
 
+/* Until its end the writer hurries: appends to this log wait, and so may a follower's leader. */
+static void truncation_begin(struct log_body *lg)
+{
+    if (lg->state == LOG_TRUNCATING)
+        return;
+    lg->state = LOG_TRUNCATING;
+    lg->ls->truncating++;
+    log_shard_kick(lg->ls); /* the writer may be resting */
+}
+
 static void truncate_run(struct log_body *lg, struct log_change *change)
 {
     struct log_find *find = &change->priv.find;
     struct log_append *record = &change->priv.record;
     if (change->priv.step == CHANGE_ASKED) {
-        lg->state = LOG_TRUNCATING;
+        truncation_begin(lg);
         /* All is written first: the record may have to wait for journal space, that for a
          * checkpoint, and that for what is not written. From here on there is nothing to write. */
         if (!log_at_rest(lg) || !writer_is_done(lg))
@@ -334,7 +346,7 @@ static void reset_apply(struct log_body *lg, int64_t offset)
 static void reset_run(struct log_body *lg, struct log_change *change)
 {
     if (change->priv.step == CHANGE_ASKED) {
-        lg->state = LOG_TRUNCATING;
+        truncation_begin(lg);
         if (!log_at_rest(lg) || !writer_is_done(lg)) /* as for a truncation */
             return;
         change->priv.record.base_offset = change->priv.offset;

@@ -501,7 +501,8 @@ struct log_shard {
     struct timer directory_timer;
     bool full; /* free space is below the reserve */
     bool space_asked;
-    bool pressure; /* appends wait for memory */
+    bool pressure;       /* appends wait for memory */
+    uint32_t truncating; /* logs in that state */
 
     bool offline;
     char reason[512];

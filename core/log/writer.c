@@ -22,11 +22,13 @@
  * half full and then hold everybody up; there it is as much as the disk takes in a millisecond.
  */
 
-/* Is space or memory wanted, so that what is written here may get in the way of commits? */
+/* Is space or memory wanted, or all of a log written, so that what is written here may get in the
+ * way of commits? */
 static bool writer_hurries(const struct log_shard *ls)
 {
     uint64_t area = ls->journal.length - JOURNAL_AREA;
-    return ls->pressure || ls->stopping || ls->journal.starved || ls->journal.used > area / 4 * 3;
+    return ls->pressure || ls->stopping || ls->truncating > 0 || ls->journal.starved ||
+           ls->journal.used > area / 4 * 3;
 }
 
 bool writer_has_time(const struct log_shard *ls)

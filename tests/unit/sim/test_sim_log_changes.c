@@ -17,6 +17,8 @@
  *
  * Resets once more, with a crash in each blocking call that they make.
  *
+ * And a truncation does not wait for a writer that has time.
+ *
  * And the test bites: each deliberate mistake about truncations and resets is found.
  * SIM_LOG_CHANGES_SEEDS, SIM_LOG_CHANGES_FIRST and SIM_LOG_CHANGES_MISTAKE choose other runs.
  */
@@ -799,6 +801,143 @@ static void resets_survive_any_crash(void **state)
     free(m);
 }
 
+/* ---- a truncation beside much that is not written ---- */
+
+#define HASTE_BATCHES 512U
+#define HASTE_SIZE    8000U
+#define HASTE_SLOW    100U /* times as slow as a good disk */
+#define HASTE_NS      (500 * MS)
+
+struct haste {
+    struct log_dir_options options;
+    struct log_dir *dir;
+    struct shard *sh;
+    struct log_shard *ls;
+    struct log *lg;
+    struct timer timer;
+    struct log_append appends[HASTE_BATCHES];
+    struct piece pieces[HASTE_BATCHES];
+    uint8_t *bytes;
+    uint32_t asked;
+    uint32_t durable;
+    struct log_change change;
+    uint64_t began_ns;
+    uint64_t took_ns;
+    uint64_t unwritten; /* when the truncation was asked for */
+    bool done;
+};
+
+static void haste_changed(struct log_change *change)
+{
+    struct haste *haste = container_of(change, struct haste, change);
+    assert_int_equal(change->verdict, LOG_OK);
+    assert_int_equal(haste->lg->end_offset, 1);
+    haste->took_ns = io_now_ns(haste->sh->io) - haste->began_ns;
+    haste->done = true;
+}
+
+static void haste_appended(struct log_append *append)
+{
+    struct haste *haste = append->user;
+    struct log_counts counts;
+    assert_int_equal(append->verdict, LOG_OK);
+    if (++haste->durable < HASTE_BATCHES)
+        return;
+    log_shard_counts(haste->ls, &counts);
+    haste->unwritten = (uint64_t)haste->lg->size_bytes - counts.segment_bytes;
+    haste->began_ns = io_now_ns(haste->sh->io);
+    haste->change = (struct log_change){.done = haste_changed};
+    log_truncate(haste->lg, &haste->change, 1);
+}
+
+static void haste_append(struct haste *haste)
+{
+    uint32_t i = haste->asked++;
+    uint8_t *bytes = haste->bytes + i * HASTE_SIZE;
+    test_batch(bytes, HASTE_SIZE, i + 1, 1, PRODUCER, 0, (int32_t)i);
+    haste->appends[i] = (struct log_append){.batch = span_of(&haste->pieces[i], bytes, HASTE_SIZE),
+                                            .append_time_ms = -1,
+                                            .max_timestamp = LOG_KEEP,
+                                            .done = haste_appended,
+                                            .user = haste};
+    enum log_verdict verdict = log_append(haste->lg, &haste->appends[i]);
+    assert_true(verdict == LOG_OK || verdict == LOG_WAIT);
+}
+
+/* Long after the first, which has made a checkpoint begin for lack of anything else to do. */
+static void haste_rest(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    struct haste *haste = container_of(timer, struct haste, timer);
+    while (haste->asked < HASTE_BATCHES)
+        haste_append(haste);
+}
+
+static void *haste_prepare(struct fs *fs, void *argument, bool *failed)
+{
+    struct haste *haste = argument;
+    struct log_error error;
+    haste->options.fs = fs;
+    haste->dir = log_dir_open(&haste->options, &error);
+    *failed = haste->dir == NULL || !log_dir_recover(haste->dir, &error);
+    return haste;
+}
+
+static void haste_start(struct shard *sh, void *prepared)
+{
+    struct haste *haste = prepared;
+    struct log_id id = id_of(1);
+    haste->sh = sh;
+    haste->ls = log_shard_start(haste->dir, sh);
+    haste->lg = log_new(haste->ls, &id, "orders", &log_config_default, 0);
+    haste->timer = (struct timer){.fn = haste_rest, .name = "script"};
+    haste_append(haste);
+    timer_set(sh, &haste->timer, io_now_ns(sh->io) + 20 * S);
+}
+
+static bool haste_is_done(void *argument)
+{
+    return ((const struct haste *)argument)->done;
+}
+
+static void truncation_hurries(void **state)
+{
+    (void)state;
+    struct world_options options;
+    struct haste *haste = calloc(1, sizeof(*haste));
+    haste->bytes = calloc(HASTE_BATCHES, HASTE_SIZE);
+    haste->options = (struct log_dir_options){.path = "/data/log",
+                                              .may_format = true,
+                                              .node_id = 1,
+                                              .pid = 1,
+                                              .shards = 1,
+                                              .new_uuid = "a directory's id",
+                                              .tail_bytes = 64U << 20,
+                                              .cold_bytes = 1U << 20,
+                                              .open_files_max = 4,
+                                              .journal_bytes = 16U << 20};
+    world_options_calm(&options, 1);
+    struct world *world = world_new(&options);
+    struct machine *machine = world_machine(world, "node");
+    (void)!fs_mkdir(machine_fs(machine), "/data");
+    machine_disk_slow(machine, HASTE_SLOW);
+    const struct program program = {.name = "log",
+                                    .shards = 1,
+                                    .prepare = haste_prepare,
+                                    .start = haste_start,
+                                    .argument = haste};
+    assert_non_null(machine_start(machine, &program));
+    (void)world_run_until(world, haste_is_done, haste, world_now_ns(world) + 100 * S);
+    printf("%llu KiB to be written first: %.3f s\n", (unsigned long long)haste->unwritten >> 10,
+           (double)haste->took_ns / 1e9);
+    assert_true(haste->done && haste->unwritten > 2U << 20);
+    assert_true(haste->took_ns < HASTE_NS);
+    machine_crash(machine, CRASH_KILL);
+    world_free(world);
+    free(haste->bytes);
+    free(haste);
+}
+
 static void mistakes_are_found(void **state)
 {
     (void)state;
@@ -828,6 +967,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_hold),
         cmocka_unit_test(resets_survive_any_crash),
+        cmocka_unit_test(truncation_hurries),
         cmocka_unit_test(mistakes_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
