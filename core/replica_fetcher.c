@@ -2,6 +2,8 @@
  *
  *   connect -> [Fetch -> answer -> parts, one after another: truncate or append -> all durable]
  *
+ * A partition whose log is truncated is left out of Fetches until that is done.
+ *
  * The part of a partition that has changed its leader meanwhile, or whose log is not where it was
  * when it was asked for, is dropped: it will be asked for again by whoever follows then.
  */
@@ -24,6 +26,7 @@
 #define ANSWER_BYTES_MAX   (128U << 20) /* one batch may be as large as a request */
 #define FETCH_VERSION_MIN  15
 #define WAIT_MAX_MS        500
+#define WAIT_CUTTING_MS    20 /* while there are truncations: their partitions are not asked for */
 #define ANSWER_PATIENCE_NS 10000000000ULL
 #define CONNECT_TIMEOUT_NS 3000000000ULL
 #define RECONNECT_NS       20000000ULL /* after a loss */
@@ -79,7 +82,8 @@ struct replica_fetcher {
     bool calling;
     bool closing; /* by ourselves: connect again at once */
     struct fetched *fetched;
-    uint32_t writes;    /* appends and truncations that are not durable */
+    uint32_t writes;    /* appends that are not durable */
+    uint32_t cuts;      /* likewise truncations, which hold up nobody else */
     struct arena arena; /* of the request while it is written */
     struct task task;
     struct timer timer;
@@ -140,7 +144,7 @@ static void back_off(struct partition_follow *follow, uint64_t for_ns)
 
 static bool is_idle(const struct replica_fetcher *f)
 {
-    return !f->calling && !f->fetched && f->writes == 0;
+    return !f->calling && !f->fetched && f->writes == 0 && f->cuts == 0;
 }
 
 static void maybe_stopped(struct replica_fetchers *all)
@@ -156,10 +160,11 @@ static void maybe_stopped(struct replica_fetchers *all)
     stopped(all->user);
 }
 
-static void write_ended(struct replica_fetcher *f, struct partition *pt)
+/* `count` is one of the fetcher's. */
+static void write_ended(struct replica_fetcher *f, struct partition *pt, uint32_t *count)
 {
-    must(f->writes > 0);
-    f->writes--;
+    must(*count > 0);
+    --*count;
     partition_write_end(pt); /* it may have another role from here on */
     wake(f);
 }
@@ -186,7 +191,7 @@ static void on_appended(struct log_append *append)
         back_off(pt->follow, DAMAGE_BACKOFF_NS);
     }
     mem_free(op);
-    write_ended(f, pt);
+    write_ended(f, pt, &f->writes);
 }
 
 /* Is this the next batch of the log, by what its leader may have written? */
@@ -254,7 +259,7 @@ static void on_truncated(struct log_change *change)
     else if (pt->follow)
         back_off(pt->follow, DAMAGE_BACKOFF_NS);
     mem_free(op);
-    write_ended(f, pt);
+    write_ended(f, pt, &f->cuts);
 }
 
 static void cut_to(struct partition *pt, int64_t offset, bool reset)
@@ -266,7 +271,7 @@ static void cut_to(struct partition *pt, int64_t offset, bool reset)
     op->pt = pt;
     op->offset = offset;
     op->reset = reset;
-    f->writes++;
+    f->cuts++;
     partition_write_begin(pt);
     if (reset)
         log_reset(pt->log, &op->change, offset);
@@ -497,6 +502,17 @@ static void part_ask(struct partition_follow *follow, struct fetch_request_parti
     out->partition_max_bytes = PART_BYTES_MAX;
 }
 
+/* Nothing is on its way into its log (a truncation may be), and it does not back off: *next_ns. */
+static bool may_ask(const struct partition_follow *follow, uint64_t *next_ns)
+{
+    if (follow->pt->writes > 0)
+        return false; /* whose end wakes the fetcher */
+    if (follow->not_before_ns <= now_ns(follow->fetcher))
+        return true;
+    *next_ns = min_u64(*next_ns, follow->not_before_ns);
+    return false;
+}
+
 /* Those whose time has come; false: none. */
 static bool request_fill(struct replica_fetcher *f, struct fetch_request *request)
 {
@@ -510,10 +526,8 @@ static bool request_fill(struct replica_fetcher *f, struct fetch_request *reques
     must(out && request->topics);
     TAILQ_FOREACH (follow, &f->follows, link) {
         follow->asked_offset = -1;
-        if (follow->not_before_ns > now_ns(f)) {
-            next_ns = min_u64(next_ns, follow->not_before_ns);
+        if (!may_ask(follow, &next_ns))
             continue;
-        }
         const struct uuid *id = &follow->pt->key.topic_id;
         if (request->topics_count == 0 ||
             !uuid_equal(&request->topics[request->topics_count - 1].topic_id, id))
@@ -541,7 +555,7 @@ static void ask(struct replica_fetcher *f)
         return;
     request.replica_state.replica_id = self->id;
     request.replica_state.replica_epoch = self->epoch;
-    request.max_wait_ms = WAIT_MAX_MS;
+    request.max_wait_ms = f->cuts > 0 ? WAIT_CUTTING_MS : WAIT_MAX_MS;
     request.min_bytes = 1;
     request.max_bytes = FETCH_BYTES_MAX;
     struct wr *w = client_begin(&f->client, &f->call, KEY_FETCH, version);
