@@ -224,3 +224,23 @@ struct api_leader api_leader_of(struct request *q, const struct partition_key *k
     leader.reachable = leader.host.len >= 0;
     return leader;
 }
+
+bool api_in_sync(struct request *q, const struct image *image,
+                 const struct partition_image *partition, int32_t **ids, int32_t *count)
+{
+    int32_t live = 0;
+    for (uint32_t i = 0; i < partition->isr_count; i++)
+        live += image_broker_is_live(image, partition->isr[i]);
+    *ids = no_const(partition->isr);
+    *count = live;
+    if (live == partition->isr_count)
+        return true;
+    *ids = arena_array(&q->arena, (size_t)live, sizeof(**ids));
+    if (!*ids)
+        return false;
+    live = 0;
+    for (uint32_t i = 0; i < partition->isr_count; i++)
+        if (image_broker_is_live(image, partition->isr[i]))
+            (*ids)[live++] = partition->isr[i];
+    return true;
+}

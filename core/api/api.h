@@ -74,6 +74,12 @@ struct api_leader {
 };
 struct api_leader api_leader_of(struct request *q, const struct partition_key *key);
 
+/* Who is told to be in sync (Kafka's ISR): the members of the commit set that live. The set itself
+ * may keep dead ones, so that it stays as large as min.insync.replicas. *ids are the image's or the
+ * arena's. False: no memory. */
+bool api_in_sync(struct request *q, const struct image *image,
+                 const struct partition_image *partition, int32_t **ids, int32_t *count);
+
 /* Asks the controller to make a topic with the broker's defaults, and forgets about it: the client
  * will ask again (Metadata, FindCoordinator). `name` is valid. */
 void api_auto_create(struct broker_shard *bs, struct str name);

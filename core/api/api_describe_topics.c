@@ -53,7 +53,7 @@ static void cursor_set(struct page *page, struct str topic, int32_t partition)
     page->response.next_cursor.partition_index = partition;
 }
 
-static void partition_fill(const struct partition_image *in, int32_t index,
+static bool partition_fill(struct page *page, const struct partition_image *in, int32_t index,
                            struct describe_topic_partitions_response_partition *out)
 {
     init_describe_topic_partitions_response_partition(out);
@@ -63,11 +63,10 @@ static void partition_fill(const struct partition_image *in, int32_t index,
     out->leader_epoch = in->leader_epoch;
     out->replica_nodes = no_const(in->replicas);
     out->replica_nodes_count = in->replica_count;
-    out->isr_nodes = no_const(in->isr);
-    out->isr_nodes_count = in->isr_count;
     /* May be null by the schema, but Kafka's own admin client (3.9, 4.3) takes no null. */
     out->eligible_leader_replicas_count = 0;
     out->last_known_elr_count = 0;
+    return api_in_sync(page->q, page->work.image, in, &out->isr_nodes, &out->isr_nodes_count);
 }
 
 /* False: no memory. Sets the cursor when the page is full. */
@@ -98,8 +97,9 @@ static bool topic_fill(struct page *page, struct str name, int32_t from)
     if (!out->partitions)
         return false;
     for (int32_t i = 0; i < count; i++)
-        partition_fill(&topic->partitions[from + i], from + i,
-                       &out->partitions[out->partitions_count++]);
+        if (!partition_fill(page, &topic->partitions[from + i], from + i,
+                            &out->partitions[out->partitions_count++]))
+            return false;
     page->left -= count;
     if (from + count < total)
         cursor_set(page, name, from + count);

@@ -92,7 +92,7 @@ static enum err missing_topic(struct broker_shard *bs, struct request *q,
 
 /* ---- what is known ---- */
 
-static void partition_fill(const struct partition_image *in, int32_t index,
+static bool partition_fill(struct metadata *m, const struct partition_image *in, int32_t index,
                            struct metadata_response_partition *out)
 {
     *out = (struct metadata_response_partition){
@@ -102,9 +102,8 @@ static void partition_fill(const struct partition_image *in, int32_t index,
         .leader_epoch = in->leader_epoch,
         .replica_nodes = no_const(in->replicas),
         .replica_nodes_count = in->replica_count,
-        .isr_nodes = no_const(in->isr),
-        .isr_nodes_count = in->isr_count,
     };
+    return api_in_sync(m->work.q, m->work.image, in, &out->isr_nodes, &out->isr_nodes_count);
 }
 
 static bool topic_begin(struct metadata *m, const struct topic_image *in,
@@ -179,26 +178,26 @@ static bool next_of_some(struct metadata *m)
     return true;
 }
 
-static void next_partition(struct metadata *m)
+static bool next_partition(struct metadata *m)
 {
     struct metadata_response_topic *out = &m->response.topics[m->response.topics_count - 1];
-    partition_fill(&m->topic->partitions[m->partition], (int32_t)m->partition,
-                   &out->partitions[out->partitions_count++]);
+    bool filled = partition_fill(m, &m->topic->partitions[m->partition], (int32_t)m->partition,
+                                 &out->partitions[out->partitions_count++]);
     if (++m->partition == m->topic->partition_count)
         m->topic = NULL;
+    return filled;
 }
 
 static bool fill_some(struct api_work *work)
 {
     struct metadata *m = container_of(work, struct metadata, work);
     for (unsigned i = 0; i < METADATA_ITEMS; i++) {
-        if (m->topic) {
-            next_partition(m);
-            continue;
-        }
-        if (m->next == m->count)
+        if (!m->topic && m->next == m->count)
             return false;
-        m->failed = !(m->all ? next_of_all(m) : next_of_some(m));
+        if (m->topic)
+            m->failed = !next_partition(m);
+        else
+            m->failed = !(m->all ? next_of_all(m) : next_of_some(m));
         if (m->failed)
             return false;
     }

@@ -83,6 +83,20 @@ bool agent_answered(struct client_call *call, struct rd *rd)
 
 /* ---- the router ---- */
 
+/* Whoever is told to be in sync is told to live, too. */
+static void check_in_sync(struct cluster *cl, const struct metadata_response *response,
+                          const struct metadata_response_partition *pt)
+{
+    for (int32_t i = 0; i < pt->isr_nodes_count; i++) {
+        bool live = false;
+        for (int32_t b = 0; b < response->brokers_count; b++)
+            live = live || response->brokers[b].node_id == pt->isr_nodes[i];
+        if (!live)
+            cluster_wrong(&cl->facts, "partition %d: broker %d is in sync, but no broker",
+                          pt->partition_index, pt->isr_nodes[i]);
+    }
+}
+
 static void take_metadata(struct agent *a, const struct metadata_response *response)
 {
     struct cluster *cl = a->cl;
@@ -95,6 +109,7 @@ static void take_metadata(struct agent *a, const struct metadata_response *respo
         if (pt->partition_index < 0 || pt->partition_index >= (int32_t)CLUSTER_PARTITIONS)
             continue;
         struct cluster_partition *fact = &cl->facts.partition[pt->partition_index];
+        check_in_sync(cl, response, pt);
         if (pt->leader_epoch < fact->leader_epoch)
             continue; /* who says so does not know yet; real clients see that, too (KIP-320) */
         fact->leader_epoch = pt->leader_epoch;
