@@ -163,9 +163,13 @@ struct broker_lookups *broker_lookups_new(struct broker_shard *bs)
 
 void broker_lookups_stop(struct broker_lookups *all, void (*done)(void *user), void *user)
 {
+    struct broker_lookup *lookup;
     all->stopping = true;
     all->stopped = done;
     all->user = user;
+    SLIST_FOREACH (lookup, &all->lookups, link)
+        if (lookup->busy)
+            io_lookup_end(all->bs->sh->io, &lookup->lookup);
     maybe_stopped(all);
 }
 

@@ -17,6 +17,7 @@ void broker_address_to_io(const struct address *from, bool v6, struct io_address
 
 /* What a shard keeps of the names of brokers. */
 struct broker_lookups *broker_lookups_new(struct broker_shard *bs);
-/* No name is looked up any more; then done(user), which may be inside the call. */
+/* No name is looked up any more, and no name server waited for; then done(user), which may be
+ * inside the call. */
 void broker_lookups_stop(struct broker_lookups *lookups, void (*done)(void *user), void *user);
 void broker_lookups_free(struct broker_lookups *lookups);

@@ -149,11 +149,14 @@ struct io_lookup {
     uint32_t count;
     /* private */
     struct io *io;
+    void *job;
 };
 
 /* May take as long as name servers take, which is many seconds; nothing else waits for it. One
  * after another in the whole process. */
 void io_lookup(struct io *io, struct io_lookup *lookup);
+/* One that is under way completes soon, with or without addresses. */
+void io_lookup_end(struct io *io, struct io_lookup *lookup);
 
 /* ---- log lines: called by io/diag.c only ---- */
 

@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Names of hosts: getaddrinfo() on a helper thread. All lookups of the process share one line, so
- * that name servers that do not answer hold up one helper and not all of them.
+ * that name servers that do not answer hold up one helper and not all of them. A lookup has memory
+ * of its own, so that whoever asked may end without an answer.
  */
+#include "io/mem.h"
 #include "io/real/ring.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
 
 static struct work_queue lookups = {.jobs = TAILQ_HEAD_INITIALIZER(lookups.jobs)};
+
+struct job {
+    struct io_op op;
+    struct io_lookup *lookup; /* not touched by the helper */
+    char host[IO_LOOKUP_NAME_MAX + 1];
+    struct io_address addresses[IO_LOOKUP_ADDRESSES];
+    uint32_t count;
+};
+_Static_assert(offsetof(struct job, op) == 0, "work_forsake() frees what begins here");
 
 static bool take(const struct addrinfo *info, struct io_address *to)
 {
@@ -32,19 +44,46 @@ static bool take(const struct addrinfo *info, struct io_address *to)
 
 static void work(void *argument)
 {
-    struct io_lookup *lookup = argument;
+    struct job *job = argument;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
-    lookup->count = 0;
-    if (getaddrinfo(lookup->host, NULL, &hints, &found) != 0)
+    if (getaddrinfo(job->host, NULL, &hints, &found) != 0)
         return;
-    for (const struct addrinfo *info = found; info && lookup->count < IO_LOOKUP_ADDRESSES;
+    for (const struct addrinfo *info = found; info && job->count < IO_LOOKUP_ADDRESSES;
          info = info->ai_next)
-        lookup->count += take(info, &lookup->addresses[lookup->count]);
+        job->count += take(info, &job->addresses[job->count]);
     freeaddrinfo(found);
+}
+
+static void on_job(struct io_op *op)
+{
+    struct job *job = container_of(op, struct job, op);
+    struct io_lookup *lookup = job->lookup;
+    memcpy(lookup->addresses, job->addresses, sizeof(lookup->addresses));
+    lookup->count = job->count;
+    lookup->job = NULL;
+    lookup->op.res = op->res;
+    mem_free(job);
+    lookup->op.done(&lookup->op);
 }
 
 void io_lookup(struct io *io, struct io_lookup *lookup)
 {
-    work_start(io, &lookup->op, &lookups, work, lookup);
+    struct job *job = mem_zalloc(sizeof(*job));
+    job->op.done = on_job;
+    job->lookup = lookup;
+    memcpy(job->host, lookup->host, sizeof(job->host));
+    lookup->job = job;
+    work_start(io, &job->op, &lookups, work, job);
+}
+
+void io_lookup_end(struct io *io, struct io_lookup *lookup)
+{
+    struct job *job = lookup->job;
+    if (!job || !work_forsake(io, &job->op))
+        return;
+    lookup->job = NULL;
+    lookup->count = 0;
+    request_start(io, &lookup->op, REQUEST_WORK, -1);
+    request_finish(io, &lookup->op, -ECANCELED);
 }

@@ -70,8 +70,9 @@ struct __attribute__((may_alias)) request {
         struct {
             void (*fn)(void *argument);
             void *argument;
-            struct io *io;
+            struct io *io; /* NULL: forsaken */
             struct io_op *next;
+            bool back; /* on its way to the shard */
         } work;
     };
 };
@@ -125,6 +126,10 @@ struct work_queue {
 /* work.c: io_work() by another queue than the shard's own. */
 void work_start(struct io *io, struct io_op *op, struct work_queue *queue,
                 void (*work)(void *argument), void *argument);
+/* The shard waits for it no longer, and may even close its door: op and argument are the helpers'
+ * now, in one piece of memory that begins at `argument` and is freed in the end. False: it is on
+ * its way back already. */
+bool work_forsake(struct io *io, struct io_op *op);
 
 struct io {
     struct io_uring ring;

@@ -7,6 +7,7 @@
  * A finished job is pushed on its shard's stack and the shard is woken while the lock is held: so
  * a shard that closes its door, and takes the lock for it, finds no helper with a hand on it.
  */
+#include "io/mem.h"
 #include "io/real/ring.h"
 
 #include <pthread.h>
@@ -58,6 +59,18 @@ static void work_push(struct io *io, struct io_op *op)
     io_wake(NULL, io);
 }
 
+/* With the lock held. */
+static void work_end(struct io_op *op)
+{
+    struct request *request = request_of(op);
+    if (request->work.io == NULL) {
+        mem_free(request->work.argument);
+        return;
+    }
+    request->work.back = true;
+    work_push(request->work.io, op);
+}
+
 static void *helper(void *nothing)
 {
     (void)nothing;
@@ -74,13 +87,15 @@ static void *helper(void *nothing)
         queue->running = true;
         struct io_op *op = TAILQ_FIRST(&queue->jobs);
         TAILQ_REMOVE(&queue->jobs, op, link);
-        struct request *request = request_of(op);
+        const struct request *request = request_of(op);
+        bool wanted = request->work.io != NULL;
         unlock();
-        request->work.fn(request->work.argument);
+        if (wanted)
+            request->work.fn(request->work.argument);
         lock();
         queue->running = false;
         queue_list(queue);
-        work_push(request->work.io, op);
+        work_end(op);
     }
     return NULL; /* for gcc */
 }
@@ -113,6 +128,19 @@ void work_start(struct io *io, struct io_op *op, struct work_queue *queue,
 void io_work(struct io *io, struct io_op *op, void (*work)(void *argument), void *argument)
 {
     work_start(io, op, &io->work, work, argument);
+}
+
+bool work_forsake(struct io *io, struct io_op *op)
+{
+    struct request *request = request_of(op);
+    lock();
+    bool back = request->work.back;
+    if (!back)
+        request->work.io = NULL;
+    unlock();
+    if (!back)
+        io->in_flight--;
+    return !back;
 }
 
 bool work_is_done(const struct io *io)

@@ -7,7 +7,9 @@
 #include "io/mem.h"
 #include "io/threads.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -596,6 +598,56 @@ static void test_lookup(void **state)
     io_close_all(io);
 }
 
+/* A name server that does not answer until it may. */
+#define SILENT_NAME "silent.invalid"
+
+static unsigned silent_asked;
+static unsigned silent_may_answer;
+
+/* In place of the C library's. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (strcmp(name, SILENT_NAME) != 0) {
+        void *symbol = dlsym(RTLD_NEXT, "getaddrinfo");
+        memcpy(&real, &symbol, sizeof(real));
+        return real(name, service, hints, found);
+    }
+    __atomic_store_n(&silent_asked, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&silent_may_answer, __ATOMIC_ACQUIRE))
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return EAI_AGAIN;
+}
+
+/* Two that wait for it end at once, the second in line behind the first; the door is closed before
+ * the helper comes back, which then serves others. */
+static void test_lookup_end(void **state)
+{
+    (void)state;
+    struct io *io = open_door(MIB);
+    unsigned finished = 0;
+    struct named named[2];
+    for (unsigned i = 0; i < array_count(named); i++) {
+        named[i] = (struct named){.lookup = {.op.done = on_named, .host = SILENT_NAME},
+                                  .finished = &finished};
+        io_lookup(io, &named[i].lookup);
+    }
+    while (!__atomic_load_n(&silent_asked, __ATOMIC_ACQUIRE))
+        turn(io, 1);
+    for (unsigned i = 0; i < array_count(named); i++)
+        io_lookup_end(io, &named[i].lookup);
+    assert_int_equal(finished, 0);
+    run_until(io, &finished, array_count(named));
+    for (unsigned i = 0; i < array_count(named); i++) {
+        assert_int_equal(named[i].lookup.op.res, -ECANCELED);
+        assert_int_equal(named[i].lookup.count, 0);
+    }
+    io_close_all(io);
+    __atomic_store_n(&silent_may_answer, 1, __ATOMIC_RELEASE);
+    test_lookup(state);
+}
+
 struct waker {
     struct io *to;
     unsigned wakes;
@@ -672,6 +724,7 @@ int main(void)
         cmocka_unit_test(test_pool_exhausted),
         cmocka_unit_test(test_work),
         cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_lookup_end),
         cmocka_unit_test(test_wake),
         cmocka_unit_test(test_sleep_until),
         cmocka_unit_test(test_refused),
