@@ -174,7 +174,7 @@ static const struct {
     {"bypass.ack_before_write", 816},        {"bypass.evicted_too_early", 760},
     {"journal.mark_in_open_group", 1137},    {"recovery.any_generation", 59},
     {"recovery.swap_forgotten", 371},        {"recycle.deletion_not_durable", 61},
-    {"replica.only_proposal_counts", 81},    {"replica.proposal_not_counted", 51},
+    {"replica.only_proposal_counts", 81},    {"replica.proposal_not_counted", 514},
     {"replica.refusal_believed", 1722},      {"replica.shrunk_before_confirmed", 81},
     {"replica.truncates_to_watermark", 107}, {"segment.cut_without_copy", 835},
     {"writer.unflushed_bytes", 710},
