@@ -118,10 +118,12 @@ class Millrace(Broker):
 
 class Kafka(Broker):
     name = 'kafka'
+    more_properties = ''
 
     def __init__(self, folder, options):
         super().__init__(folder)
-        self.jars, self.heap = clients.java_jars(KAFKA_VERSION), options.heap
+        self.jars, self.heap = clients.java_jars(getattr(options, 'kafka', KAFKA_VERSION)), options.heap
+        self.controller = None
         self.modes = {'no fsync': '', **({'fsync': 'flush.messages=1'} if options.fsync else {})}
 
     def java(self, heap, main, *arguments):
@@ -129,10 +131,10 @@ class Kafka(Broker):
 
     def format(self):
         """Not a part of its start: an operator does it once."""
-        self.port, controller = self.port or free_port(), free_port()
+        self.port, self.controller = self.port or free_port(), free_port()
         self.properties = os.path.join(self.folder, 'server.properties')
         with open(self.properties, 'w') as file:
-            file.write(KAFKA_PROPERTIES.format(port=self.port, controller=controller, data=self.data))
+            file.write(KAFKA_PROPERTIES.format(port=self.port, controller=self.controller, data=self.data) + self.more_properties)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b'=').decode()
         subprocess.run(self.java(['-Xmx256m'], 'kafka.tools.StorageTool', 'format', '-t', 'M' + cluster[1:],
                                  '-c', self.properties), check=True, stdout=subprocess.DEVNULL)

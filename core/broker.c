@@ -2,13 +2,14 @@
  *
  * How a broker starts and stops.
  *
- * Start: the data directory is taken and its logs brought back while nothing runs (broker_open);
- * each shard starts its part of the directory and says so; when all have, the control shard starts
- * the controller, whose first image makes every shard adopt the logs of its partitions; then the
- * listeners open. So a client never meets a broker that does not know its topics.
+ * Start: the log directories are taken and their logs brought back while nothing runs
+ * (broker_open); each shard starts its part of them and says so; when all have, the control shard
+ * starts the controller, whose first image makes every shard adopt the logs of its partitions; then
+ * the listeners open. So a client never meets a broker that does not know its topics.
  *
- * Stop: no new connections; what was asked is answered; logs are stopped (segments cut to their
- * data, journals marked clean); the controller ends last, because topics may still be on their way.
+ * Stop: leadership is handed over; no new connections; what was asked is answered; logs are stopped
+ * (segments cut to their data, journals marked clean); the controller ends last, because topics may
+ * still be on their way.
  */
 #include "core/broker.h"
 
@@ -20,10 +21,14 @@
 #include "core/controller.h"
 #include "core/controller_link.h"
 #include "core/group/groups.h"
+#include "core/handover.h"
+#include "core/partition_offline.h"
 #include "core/producer_ids.h"
+#include "core/quota.h"
 #include "core/record/batch_check.h"
 #include "core/replica_fetcher.h"
 #include "core/retention.h"
+#include "core/scrub.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
@@ -35,9 +40,22 @@
 #define DECADES_MS         (1LL << 40)   /* longer than anything runs */
 #define DRAIN_NS           5000000000ULL /* a reader that does not read is not waited for */
 
-static void fail(struct broker *broker, const char *sentence)
+void broker_fail(struct broker *broker, const char *sentence)
 {
+    if (broker->failed)
+        return;
+    broker->failed = true;
     broker->options.on_failed(broker->options.user, sentence);
+}
+
+enum log_durability broker_durability(const struct broker *broker, enum log_durability mode)
+{
+    bool in_memory = false;
+    for (uint32_t i = 0; i < broker->dirs->count; i++) {
+        const struct log_dir *dir = broker->dirs->entries[i].dir;
+        in_memory = in_memory || (dir && dir->probe.in_memory);
+    }
+    return in_memory && mode == LOG_DURABLE ? LOG_OS : mode;
 }
 
 static struct net_shard *net_of(struct shard *sh)
@@ -51,38 +69,38 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
                            struct log_error *error)
 {
     const struct broker_conf *conf = &options->conf->broker;
-    struct log_dir_options dir_options = {
-        .path = conf->log_dirs,
-        .fs = options->fs,
-        .may_format = true,
-        .node_id = conf->node_id,
-        .pid = options->pid,
-        .shards = options->shard_count,
-        .tail_bytes = options->plan.tail_bytes,
-        .cold_bytes = options->plan.cold_bytes,
-        .reserve_bytes = DISK_RESERVE_BYTES,
-        .open_files_max = options->open_files_max ? options->open_files_max : PLAN_SEGMENTS_MAX,
-        .recycle_bytes = (uint64_t)conf->recycle_bytes,
-        .journal_bytes = options->journal_bytes,
-        .bypass_bytes = options->bypass_bytes,
-        .on_progress = options->on_progress,
-        .user = options->user,
+    const char *zookeeper = conf->zookeeper_connect;
+    struct log_dirs_options dirs_options = {
+        .paths = conf->log_dirs,
+        .metadata_inside = !options->store_url && (!zookeeper || zookeeper[0] == 0),
+        .each = {.fs = options->fs,
+                 .may_format = true,
+                 .node_id = conf->node_id,
+                 .pid = options->pid,
+                 .shards = options->shard_count,
+                 .tail_bytes = options->plan.tail_bytes,
+                 .cold_bytes = options->plan.cold_bytes,
+                 .reserve_bytes = DISK_RESERVE_BYTES,
+                 .open_files_max =
+                     options->open_files_max ? options->open_files_max : PLAN_SEGMENTS_MAX,
+                 .recycle_bytes = (uint64_t)conf->recycle_bytes,
+                 .journal_bytes = options->journal_bytes,
+                 .bypass_bytes = options->bypass_bytes,
+                 .on_progress = options->on_progress,
+                 .user = options->user},
     };
-    memcpy(dir_options.new_uuid, options->seed, sizeof(dir_options.new_uuid));
-    struct log_dir *dir = log_dir_open(&dir_options, error);
-    if (!dir)
+    memcpy(dirs_options.each.new_uuid, options->seed, sizeof(dirs_options.each.new_uuid));
+    struct log_dirs *dirs = log_dirs_open(&dirs_options, error);
+    if (!dirs)
         return NULL;
-    if (!log_dir_recover(dir, error)) {
-        log_dir_close(dir);
-        return NULL;
-    }
     struct broker *broker = mem_zalloc(sizeof(*broker));
     broker->options = *options;
     broker->conf = options->conf;
     broker->node_id = conf->node_id;
     broker->shard_count = options->shard_count;
     broker->group = group;
-    broker->dir = dir;
+    broker->dirs = dirs;
+    broker->metadata_inside = dirs_options.metadata_inside;
     broker->listeners = options->conf->listeners;
     broker->shards = mem_zalloc(options->shard_count * sizeof(*broker->shards));
     return broker;
@@ -151,12 +169,12 @@ static bool listen_on_all(struct broker *broker)
         snprintf(sentence, sizeof(sentence), "cannot listen on %s: %s; %s",
                  address_print(&broker->listeners.listener[i].bind, text), strerror(-error),
                  next_step_of(error));
-        fail(broker, sentence);
+        broker_fail(broker, sentence);
         return false;
     }
     if (broker->listen.socket_count > 0)
         return true;
-    fail(broker, "none of the addresses in listeners is of this machine");
+    broker_fail(broker, "none of the addresses in listeners is of this machine");
     return false;
 }
 
@@ -172,7 +190,7 @@ static void on_controller_ready(void *user)
 
 static void on_controller_failed(void *user, const char *sentence)
 {
-    fail(user, sentence);
+    broker_fail(user, sentence);
 }
 
 /* The path in ZooKeeper is /millrace when none is given: its root belongs to everybody. */
@@ -187,7 +205,7 @@ static char *store_url_of(const struct broker *broker)
         snprintf(url, sizeof(url), "zookeeper:%s%s", servers,
                  strchr(servers, '/') ? "" : "/millrace");
     else
-        snprintf(url, sizeof(url), "file:%s/metadata", broker->dir->path);
+        snprintf(url, sizeof(url), "file:%s/metadata", log_dirs_first(broker->dirs)->path);
     return mem_strdup(url);
 }
 
@@ -215,7 +233,7 @@ static void on_begun(struct shard *here, struct mail *mail)
 {
     struct broker *broker = broker_shard_of(here)->broker;
     (void)mail;
-    if (++broker->begun == broker->shard_count)
+    if (++broker->begun == broker->shard_count && !broker->stopping)
         control_begin(broker);
 }
 
@@ -236,6 +254,11 @@ static bool per_ip_override(const struct io_address *peer, const void *user, uin
     return false;
 }
 
+static uint64_t delay_of_newcomer(const struct io_address *peer, void *user)
+{
+    return quota_connection_delay(user, peer);
+}
+
 static void listen_begin(struct broker_shard *bs)
 {
     struct broker *broker = bs->broker;
@@ -247,6 +270,8 @@ static void listen_begin(struct broker_shard *bs)
         .per_ip_max = (uint32_t)conf->max_connections_per_ip,
         .per_ip_override = per_ip_override,
         .user = conf->max_connections_per_ip_overrides,
+        .delay_ns = delay_of_newcomer,
+        .delay_user = bs,
     };
     listen_init(&broker->listen, bs->sh, net_of, &limits);
 }
@@ -264,7 +289,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->broker = broker;
     bs->sh = sh;
     sh->user = bs;
-    bs->logs = log_shard_start(broker->dir, sh);
+    broker_logs_start(bs);
     const struct net_limits limits = {
         .frame_bytes_max = (uint32_t)conf->socket_request_max_bytes,
         .unfinished_bytes_max = broker->options.plan.unfinished_bytes,
@@ -279,11 +304,14 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);
     bs->groups = groups_new(bs);
+    bs->quotas = quotas_new(bs);
     bs->fetchers = replica_fetchers_new(bs);
+    bs->offline = partition_offline_new(bs);
     bs->lookups = broker_lookups_new(bs);
     partitions_watch_lag(bs);
     bs->retention = retention_start(bs);
     bs->cleaner = cleaner_start(bs);
+    bs->scrub = scrub_start(bs);
     if (sh->id == CONTROL_SHARD) {
         broker->began_ns = io_now_ns(sh->io);
         broker->link = controller_link_new(bs);
@@ -328,13 +356,19 @@ static void on_logs_stopped(void *user)
 static void on_partitions_stopped(void *user)
 {
     struct broker_shard *bs = user;
-    log_shard_stop(bs->logs, on_logs_stopped, bs);
+    broker_logs_stop(bs, on_logs_stopped, bs);
+}
+
+static void on_scrub_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    partitions_stop(bs, on_partitions_stopped, bs);
 }
 
 static void on_cleaner_stopped(void *user)
 {
     struct broker_shard *bs = user;
-    partitions_stop(bs, on_partitions_stopped, bs);
+    scrub_stop(bs->scrub, on_scrub_stopped, bs);
 }
 
 static void on_retention_stopped(void *user)
@@ -352,7 +386,7 @@ static void on_groups_stopped(void *user)
 static void on_lookups_stopped(void *user)
 {
     struct broker_shard *bs = user;
-    log_shard_hurry(bs->logs);
+    broker_logs_hurry(bs);
     groups_stop(bs->groups, on_groups_stopped, bs);
 }
 
@@ -417,15 +451,20 @@ static void on_listen_stopped(void *user)
         shard_post(sh, i, &broker->shards[i].mail, on_stop);
 }
 
+static void on_handed_over(struct broker *broker)
+{
+    if (broker->controller)
+        controller_drain(broker->controller);
+    listen_stop(&broker->listen, on_listen_stopped, broker);
+}
+
 void broker_stop(struct broker *broker)
 {
     must(shard_here() == broker->shards[CONTROL_SHARD].sh);
     if (broker->stopping)
         return;
     broker->stopping = true;
-    if (broker->controller)
-        controller_drain(broker->controller);
-    listen_stop(&broker->listen, on_listen_stopped, broker);
+    handover_begin(broker, on_handed_over);
 }
 
 void broker_close(struct broker *broker)
@@ -434,21 +473,25 @@ void broker_close(struct broker *broker)
         struct broker_shard *bs = &broker->shards[i];
         fetch_sessions_free(bs->sessions);
         groups_free(bs->groups);
+        quotas_free(bs->quotas);
         inflater_fini(&bs->inflater);
         deflater_fini(&bs->deflater);
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         replica_fetchers_free(bs->fetchers);
+        partition_offline_free(bs->offline);
         broker_lookups_free(bs->lookups);
         retention_free(bs->retention);
         cleaner_free(bs->cleaner);
+        scrub_free(bs->scrub);
         partition_table_fini(&bs->partitions);
-        log_shard_free(bs->logs);
+        broker_logs_free(bs);
         net_shard_fini(&bs->net);
     }
     controller_link_free(broker->link);
+    handover_free(broker->handover);
     listen_fini(&broker->listen);
-    log_dir_close(broker->dir);
+    log_dirs_close(broker->dirs);
     mem_free(broker->shards);
     mem_free(broker->store_url);
     mem_free(broker);

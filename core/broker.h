@@ -5,8 +5,8 @@
  */
 #pragma once
 
+#include "core/broker_logs.h"
 #include "core/conf/conf.h"
-#include "core/log/log_dir.h"
 #include "core/metadata/image.h"
 #include "core/metadata/store.h"
 #include "core/partition.h"
@@ -20,9 +20,13 @@ struct controller;
 struct controller_link;
 struct fetch_sessions;
 struct groups;
+struct handover;
+struct partition_offline;
+struct quotas;
 struct replica_fetchers;
 struct broker_lookups;
 struct retention;
+struct scrub;
 
 /* What one shard has. home: that shard; found by broker_shard_of(sh). */
 struct broker_shard {
@@ -50,14 +54,17 @@ struct broker_shard {
     struct deflater deflater;
     uint32_t recodes;
     struct partition_line recode_line;
-    struct log_shard *logs;
+    struct broker_logs logs;
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */
     struct replica_fetchers *fetchers;
+    struct partition_offline *offline;
+    struct quotas *quotas;
     struct broker_lookups *lookups; /* names of other brokers */
     struct timer lag;               /* when the followers are looked at next */
     struct retention *retention;
     struct cleaner *cleaner;
+    struct scrub *scrub;
     struct producer_ids *producer_ids; /* this shard's piece of the broker's block */
     struct mail mail;                  /* between this shard and the control shard */
     struct timer drain;                /* while stopping: how long answers may take */
@@ -94,7 +101,8 @@ struct broker {
     uint16_t shard_count;
     struct shard_group *group;
     struct broker_shard *shards; /* [shard_count] */
-    struct log_dir *dir;
+    struct log_dirs *dirs;
+    bool metadata_inside;          /* the metadata store lies in one of them */
     struct listener_set listeners; /* with the ports they got; final before ready */
 
     /* home: shard 0 */
@@ -102,15 +110,21 @@ struct broker {
     struct controller_link *link; /* to the controller, when that is another broker */
     struct listen listen;
     char *store_url;
+    struct handover *handover; /* while stopping, else NULL */
     uint64_t began_ns;
     uint16_t begun;   /* shards that run */
     uint16_t drained; /* shards without connections, while stopping */
     uint16_t stopped; /* shards that ended */
     bool stopping;
+    bool failed; /* it gave up */
     bool ready;
 };
 
 #define CONTROL_SHARD 0U
+
+/* What a mode comes to on these disks: where one is memory, nothing there survives a loss of power.
+ */
+enum log_durability broker_durability(const struct broker *broker, enum log_durability mode);
 
 /* Blocking, before the threads start: takes the data directory and brings its logs back. NULL and
  * a sentence in `error` when that cannot be. */
@@ -118,8 +132,11 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
                            struct log_error *error);
 /* On each shard's thread, once, with its door open. */
 void broker_shard_begin(struct broker *broker, struct shard *sh);
-/* On the control shard: no new connections, answers leave, logs are closed; then on_stopped. */
+/* On the control shard: others lead, no new connections, answers leave, logs are closed; then
+ * on_stopped. */
 void broker_stop(struct broker *broker);
+/* On the control shard: it cannot go on, and why. */
+void broker_fail(struct broker *broker, const char *sentence);
 /* After every shard has ended. */
 void broker_close(struct broker *broker);
 

@@ -11,8 +11,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define KEPT_NS  30000000000ULL /* as long as Java keeps a name */
-#define AGAIN_NS 1000000000ULL  /* after a lookup that found nothing */
+#define KEPT_NS            30000000000ULL /* as long as Java keeps a name */
+#define AGAIN_NS           1000000000ULL  /* after a lookup that found nothing */
+#define CONNECT_TIMEOUT_NS 3000000000ULL
 
 /* What a broker's host was looked up as. */
 struct broker_lookup {
@@ -148,6 +149,19 @@ bool broker_address(const struct broker_shard *bs, int32_t id, struct io_address
         return name_address(bs->lookups, id, &address, to);
     broker_address_to_io(&address, address.kind == ADDRESS_IPV6, to);
     return true;
+}
+
+void broker_client_init(struct client *c, struct shard *sh, const struct broker_client *about)
+{
+    const struct client_options options = {.client_id = str_of(about->name),
+                                           .software_name = str_of("millrace"),
+                                           .software_version = str_of("1"),
+                                           .answer_bytes_max = about->answer_bytes_max,
+                                           .connect_timeout_ns = CONNECT_TIMEOUT_NS,
+                                           .on_ready = about->on_ready,
+                                           .on_lost = about->on_lost};
+    client_init(c, sh, &options);
+    c->user = about->user;
 }
 
 /* ---- life ---- */

@@ -48,7 +48,7 @@ static void partition_done(struct cleaner *cl)
 
 static bool may_go_on(const struct cleaner *cl)
 {
-    return !cl->stopping && !cl->pt->closing && !log_shard_offline(cl->bs->logs);
+    return !cl->stopping && !cl->pt->closing && !broker_logs_failed(cl->pt);
 }
 
 static void say_what_was_done(const struct cleaner *cl)
@@ -278,7 +278,7 @@ static void sweep_end(struct cleaner *cl)
 
 static bool is_compacted(const struct partition *pt)
 {
-    return pt != NULL && !pt->closing && !pt->is_uncleanable &&
+    return pt != NULL && !pt->closing && !pt->is_uncleanable && !broker_logs_failed(pt) &&
            (pt->conf.cleanup_policy & CONF_CLEANUP_COMPACT);
 }
 
@@ -298,7 +298,7 @@ static void on_step(struct shard *sh, struct task *task)
 
 static void sweep_on(struct cleaner *cl)
 {
-    if (cl->next == cl->key_count || cl->stopping || log_shard_offline(cl->bs->logs))
+    if (cl->next == cl->key_count || cl->stopping)
         sweep_end(cl);
     else
         shard_ready(cl->bs->sh, &cl->task);

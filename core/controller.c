@@ -168,6 +168,19 @@ static void begin_batch(struct controller *c)
     c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
     c->step.mutate_shrink =
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.shrinks_below_min");
+    c->step.mutate_resign = c->bs->broker->dirs->count > 1 &&
+                            io_mutation(c->sh->io, "controller.anyone_follows_who_resigns");
+    c->step.mutate_settle =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.dead_member_stays");
+    c->step.unclean_elections = 0;
+    c->step.mutate_unclean =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.unclean_unasked");
+    c->step.mutate_clean =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.unclean_never");
+    c->step.mutate_reassign =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.move_ends_early");
+    c->step.mutate_drain =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.drain_moves_nothing");
     c->step.base = c->tip;
     c->step.edit = image_edit_begin(c->tip);
 }
@@ -233,7 +246,16 @@ static void on_appended(void *user, enum metadata_append_result result)
 static void append(struct controller *c)
 {
     c->appending = true;
+    if (c->step.unclean_elections > 0)
+        diag_warn(c->sh, "controller.unclean_elections", "partitions=%u",
+                  c->step.unclean_elections);
     metadata_log_append(&c->log, &c->step.records, on_appended, c);
+}
+
+void controller_lead_all_later(struct controller *c)
+{
+    c->leading_all = c->tip && c->tip->broker_count > 1; /* who is alone leads anyhow */
+    c->lead_all = (struct controller_pass){0};
 }
 
 static void decide_queue(struct controller *c)
@@ -241,13 +263,23 @@ static void decide_queue(struct controller *c)
     uint64_t began_ns = io_clock_ns(c->sh->io);
     struct control_op *op;
     while ((op = STAILQ_FIRST(&c->queue)) != NULL) {
+        mutation_bucket_find(&c->buckets, op, io_now_ns(c->sh->io));
         if (!controller_step(&c->step, op))
             break;
         STAILQ_REMOVE_HEAD(&c->queue, link);
         STAILQ_INSERT_TAIL(&c->deciding, op, link);
+        if (op->kind == CONTROL_ALTER_CONFIGS || op->kind == CONTROL_INCREMENTAL_ALTER_CONFIGS)
+            controller_lead_all_later(c); /* when what they are by now is in the image */
         if (c->step.records.length >= CONTROL_BATCH_BYTES || shard_should_yield(c->sh, began_ns))
             break;
     }
+}
+
+/* Something to decide, beside who is there. */
+static bool has_wishes(const struct controller *c)
+{
+    return !STAILQ_EMPTY(&c->queue) ||
+           (c->state == CONTROL_SERVING && (c->balancing || c->leading_all));
 }
 
 static void on_work(struct shard *sh, struct task *task)
@@ -257,13 +289,15 @@ static void on_work(struct shard *sh, struct task *task)
     bool runs = c->state == CONTROL_STARTING || c->state == CONTROL_SERVING;
     if (!runs || !c->in_office || c->appending || c->snapshotting)
         return;
-    if (!c->members_known && (c->taking_over || STAILQ_EMPTY(&c->queue)))
+    if (!c->members_known && (c->taking_over || !has_wishes(c)))
         return; /* in office, the first batch says who is there */
     begin_batch(c);
     if (c->members_known)
         controller_decide_members(c);
+    if (c->state == CONTROL_SERVING && c->leading_all)
+        c->leading_all = !controller_lead_all(&c->step, &c->lead_all);
     if (c->state == CONTROL_SERVING && c->balancing)
-        c->balancing = !controller_balance(&c->step, &c->balance);
+        controller_balance_some(c);
     if (c->state == CONTROL_SERVING)
         decide_queue(c);
     if (c->step.records.count > 0) {
@@ -273,7 +307,7 @@ static void on_work(struct shard *sh, struct task *task)
     image_edit_cancel(c->step.edit);
     c->step.edit = NULL;
     decided(c, c->tip->batch);
-    if (!STAILQ_EMPTY(&c->queue) || c->balancing)
+    if (has_wishes(c))
         shard_ready(c->sh, &c->work);
 }
 
@@ -371,6 +405,7 @@ static void on_store_closed(void *user)
     controller_set_tip(c, NULL);
     image_free(c->published);
     metadata_records_fini(&c->step.records);
+    mutation_buckets_fini(&c->buckets);
     mem_free(c->mails);
     mem_free(c);
     stopped(stopped_user);
@@ -405,6 +440,11 @@ void controller_let_go(struct controller *c)
 {
     if (lets_go(c))
         controller_answer_undecided(c, ERR_NOT_CONTROLLER);
+}
+
+bool controller_store_is_away(const struct controller *c)
+{
+    return !c->connected || c->suspended;
 }
 
 void controller_drain(struct controller *c)

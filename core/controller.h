@@ -25,6 +25,7 @@
 
 struct broker_shard;
 struct controller;
+struct mutation_bucket;
 struct store_sim;
 
 enum control_kind {
@@ -35,7 +36,17 @@ enum control_kind {
     CONTROL_INCREMENTAL_ALTER_CONFIGS,
     CONTROL_ALLOCATE_PRODUCER_IDS,
     CONTROL_ALTER_PARTITION,
-    CONTROL_ELECT_LEADERS, /* the preferred ones */
+    CONTROL_ELECT_LEADERS, /* the preferred ones, or any */
+    CONTROL_DRAIN_BROKER,
+    CONTROL_REASSIGN,     /* partitions to other brokers */
+    CONTROL_ALTER_QUOTAS, /* of clients */
+};
+
+/* CONTROL_DRAIN_BROKER: a broker is about to stop. */
+struct control_drain {
+    int32_t id;
+    int64_t epoch;      /* of its registration */
+    uint32_t remaining; /* out: partitions that nobody else can lead */
 };
 
 /* CONTROL_ALTER_PARTITION: the leader of a partition wants another commit set (KIP-497). A request
@@ -47,6 +58,7 @@ struct control_alter {
     int64_t broker_epoch;
     int32_t leader_epoch;
     int32_t partition_epoch; /* of the state that it would change */
+    bool recovering;         /* nothing but a new leader epoch is wanted: core/partition_loss.h */
     uint32_t member_count;
     struct control_member {
         int32_t id;
@@ -58,6 +70,12 @@ struct control_config {
     struct str name;
     struct str value; /* null: as the kind says (reset to default, or not given) */
     int8_t operation; /* CONTROL_INCREMENTAL_ALTER_CONFIGS: 0 set 1 delete 2 append 3 subtract */
+};
+
+struct control_limit {
+    struct str key;
+    double value;
+    bool remove;
 };
 
 struct control_assignment {
@@ -76,11 +94,18 @@ struct control_item {
     int8_t resource_type;       /* configs: 2 topic, 4 broker */
     int32_t partition_count;    /* create topics: -1 default; create partitions: the new total */
     int16_t replication_factor; /* -1: default */
-    int32_t partition;          /* elect leaders */
+    int32_t partition;          /* elect leaders, reassign */
+    bool unclean;               /* elect leaders: any replica, for a partition without a leader */
+    const int32_t *replicas;    /* reassign */
+    int32_t replica_count;      /* -1: take the move back */
+    bool same_replica_count;    /* it may not become another one */
     const struct control_assignment *assignments;
-    int32_t assignment_count;
+    int32_t assignment_count; /* create partitions: -1, the controller chooses */
     const struct control_config *configs;
     int32_t config_count;
+    const struct quota_entity *quota; /* alter quotas: whose */
+    const struct control_limit *limits;
+    int32_t limit_count;
 
     /* out; an item whose error is set beforehand (by the request\'s own checks) is left alone */
     int16_t error;          /* Kafka's code; 0 */
@@ -104,6 +129,13 @@ struct control_op {
     void *user;
 
     const struct control_alter *alter; /* CONTROL_ALTER_PARTITION: in */
+    struct control_drain *drain;       /* CONTROL_DRAIN_BROKER: in and out */
+
+    /* The quota on partitions that are created and deleted: core/controller_quota.h */
+    double mutation_rate; /* a second; 0: there is none for who asks */
+    struct str mutator;   /* who counts together with others of this text */
+    bool strict;          /* items are refused while it is used up */
+    uint32_t throttle_ms; /* out */
 
     /* CONTROL_ALLOCATE_PRODUCER_IDS: out */
     int64_t producer_id_first;
@@ -114,7 +146,8 @@ struct control_op {
     struct mail mail;
     STAILQ_ENTRY(control_op) link;
     int32_t next_item;
-    uint64_t batch; /* answered when every shard has applied it */
+    struct mutation_bucket *bucket; /* while it is being decided */
+    uint64_t batch;                 /* answered when every shard has applied it */
 };
 
 /* Of one cluster today, of one broker when there are several. Each partition costs memory on its
@@ -161,6 +194,8 @@ struct controller_options {
  * broker, takes office or stands by, and publishes the first image that this broker is in. */
 struct controller *controller_start(struct broker_shard *bs,
                                     const struct controller_options *options);
+/* Nothing can be changed at the moment. */
+bool controller_store_is_away(const struct controller *controller);
 /* The broker stops, and answers what it was asked first: a change that waits for a store that is
  * away is answered NOT_CONTROLLER; it may happen all the same. */
 void controller_drain(struct controller *controller);

@@ -25,6 +25,7 @@
 #include <stdio.h>
 
 #define DECODE_BYTES_MAX (256U << 20) /* of the records of one batch or snapshot */
+#define BALANCE_REST_NS  NS_PER_S
 #define FEATURE_NAME     "millrace.metadata"
 #define FEATURE_LEVEL    1
 
@@ -101,19 +102,20 @@ static void on_log_end(void *user)
  * must be known: nothing is made anew silently. */
 static bool check_directory(struct controller *c)
 {
-    const struct log_dir *dir = c->bs->broker->dir;
+    const struct log_dirs *dirs = c->bs->broker->dirs;
+    const struct log_dirs_entry *first = log_dirs_first(dirs);
     const struct broker_image *known = image_broker(c->tip, c->bs->broker->node_id);
     char expected[UUID_TEXT_LEN + 1];
-    if (known && memcmp(known->directory.bytes, dir->uuid, sizeof(dir->uuid)) == 0)
+    if (known && memcmp(known->directory.bytes, dirs->identity, sizeof(dirs->identity)) == 0)
         return true;
-    if (!known && dir->recovered_count == 0)
+    if (!known && dirs->recovered_count == 0)
         return true;
     if (!known) {
         controller_fail(
             c,
             "%s holds the logs of %u partitions, and the metadata store has never heard of it; "
             "restore the metadata from a copy, or start with another data directory",
-            dir->path, dir->recovered_count);
+            first->path, dirs->recovered_count);
         return false;
     }
     uuid_text(&known->directory, expected);
@@ -121,7 +123,8 @@ static bool check_directory(struct controller *c)
         c,
         "%s is %s: the metadata store expects the data directory %s of broker %d; mount or restore "
         "that directory, or start with a new metadata store and give up what was in it",
-        dir->path, dir->formatted_now ? "empty" : "another one", expected, known->id);
+        first->path, first->dir && first->dir->formatted_now ? "empty" : "another one", expected,
+        known->id);
     return false;
 }
 
@@ -263,6 +266,8 @@ void controller_decide_members(struct controller *c)
     bool all = !c->change.under_way || change_go(c);
     all = all && all_gone(c) && all_come(c) && all_rechecked(c);
     c->members_known = !all; /* the rest in the next batch */
+    if (all)
+        controller_lead_all_later(c);
 }
 
 static void on_members(void *user)
@@ -284,16 +289,24 @@ static void balance_later(struct controller *c)
 {
     const struct broker_conf *conf = &c->bs->broker->conf->broker;
     uint64_t seconds = (uint64_t)min_i64(conf->leader_imbalance_check_interval_seconds, 1 << 30);
-    timer_set(c->sh, &c->balance_timer, io_now_ns(c->sh->io) + seconds * NS_PER_S);
+    timer_set(c->sh, &c->balance_timer,
+              io_now_ns(c->sh->io) + (c->balanced ? seconds * NS_PER_S : BALANCE_REST_NS));
+}
+
+void controller_balance_some(struct controller *c)
+{
+    c->balancing = false;
+    c->balanced = controller_balance(&c->step, &c->balance);
+    balance_later(c);
 }
 
 static void on_balance(struct shard *sh, struct timer *timer)
 {
     struct controller *c = container_of(timer, struct controller, balance_timer);
     c->balancing = true;
-    c->balance = (struct controller_pass){0};
+    if (c->balanced)
+        c->balance = (struct controller_pass){0};
     shard_ready(sh, &c->work);
-    balance_later(c);
 }
 
 /* Not at once: who comes back at a start of all has not caught up yet. */
@@ -301,6 +314,7 @@ static void balance_begin(struct controller *c)
 {
     c->balance_timer = (struct timer){.fn = on_balance, .name = "controller.balance"};
     c->balancing = false;
+    c->balanced = true;
     if (c->bs->broker->conf->broker.auto_leader_rebalance_enable)
         balance_later(c);
 }
@@ -409,7 +423,7 @@ static void identity_work(void *argument)
     struct controller *c = argument;
     struct broker *broker = c->bs->broker;
     c->identity_good =
-        log_dir_set_identity(broker->dir, c->membership.cluster_id, broker->node_id, &c->error);
+        log_dirs_set_identity(broker->dirs, c->membership.cluster_id, broker->node_id, &c->error);
 }
 
 static void on_identity(struct io_op *op)
@@ -428,7 +442,7 @@ static void on_tree(void *user)
     struct controller *c = user;
     if (!runs(c))
         return;
-    if (c->bs->broker->dir->cluster_id[0] != '\0') {
+    if (log_dirs_have_identity(c->bs->broker->dirs)) {
         read_log(c);
     } else if (!c->identity_busy) {
         c->identity_busy = true;
@@ -446,12 +460,12 @@ static void open_tree(struct controller *c)
         .store = c->store,
         .node_id = broker->node_id,
         .version = MR_VERSION,
-        .known_cluster_id = broker->dir->cluster_id,
+        .known_cluster_id = log_dirs_cluster_id(broker->dirs),
         .listeners = &broker->listeners,
         .on_failed = on_part_failed,
         .user = c,
     };
-    memcpy(c->membership.directory.bytes, broker->dir->uuid, sizeof(broker->dir->uuid));
+    memcpy(c->membership.directory.bytes, broker->dirs->identity, sizeof(broker->dirs->identity));
     membership_init(&c->membership);
     membership_open(&c->membership, on_tree);
 }
@@ -564,7 +578,7 @@ void controller_office_open(struct controller *c)
         .on_event = on_event,
         .user = c,
     };
-    memcpy(options.directory, c->bs->broker->dir->uuid, sizeof(options.directory));
+    memcpy(options.directory, c->bs->broker->dirs->identity, sizeof(options.directory));
     c->store = store_open(c->sh, &options, c->error.text, sizeof(c->error.text));
     if (c->store)
         return;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/broker.h"
+#include "core/controller_quota.h"
 #include "core/controller_replicas.h"
 #include "core/metadata/membership.h"
 #include "core/metadata/metadata_log.h"
@@ -60,13 +61,17 @@ struct controller {
     struct member_change change;
     uint32_t recheck;   /* brokers whose end a former controller may not have come to */
     bool members_known; /* and the image is to agree with them */
+    bool leading_all;   /* settings have changed: what has no leader may get one */
+    struct controller_pass lead_all;
     struct timer balance_timer;
-    bool balancing; /* leadership goes back to preferred replicas */
+    bool balancing; /* leadership goes back to preferred replicas: some in the next batch */
+    bool balanced;  /* the pass is over */
     struct controller_pass balance;
 
-    struct op_queue queue;    /* not decided */
-    struct op_queue deciding; /* in the batch that is being appended */
-    struct op_queue waiting;  /* durable, not yet applied by all shards */
+    struct mutation_buckets buckets; /* of clients with a quota on what they ask here */
+    struct op_queue queue;           /* not decided */
+    struct op_queue deciding;        /* in the batch that is being appended */
+    struct op_queue waiting;         /* durable, not yet applied by all shards */
     struct task work;
     struct controller_step step;
     bool appending;
@@ -95,6 +100,8 @@ void controller_let_go(struct controller *c);
 void controller_set_tip(struct controller *c, struct image *image);
 void controller_publish(struct controller *c);
 void controller_try_to_end(struct controller *c);
+/* A look at what has no leader, beside the next batch. */
+void controller_lead_all_later(struct controller *c);
 void controller_record(struct controller *c, const struct metadata_record *record);
 
 /* ---- core/controller_office.c ---- */
@@ -104,6 +111,8 @@ void controller_office_open(struct controller *c);
 bool controller_is_member(const struct controller *c, const struct image *image);
 /* In office: what the first batch begins with, and who has come and gone. */
 void controller_decide_members(struct controller *c);
+/* Some leaders go back to where they are preferred; the others later. */
+void controller_balance_some(struct controller *c);
 /* Out of office, unless something is being written: then when that has ended. */
 void controller_resign(struct controller *c);
 void controller_office_fini(struct controller *c);

@@ -1,125 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/controller_replicas.h"
 
-#include <string.h>
+#include "core/controller_partition.h"
+#include "core/controller_reassign.h"
 
 #define BALANCE_LOOKS 10000U /* partitions per batch: some 10 us */
+#define BALANCE_MOVES 500U   /* leaders, or those of one topic: their clients have to find them */
 
-/* The next state of a partition. */
-struct next_state {
-    const struct topic_image *topic;
-    const struct partition_image *was;
-    int32_t partition;
-    int32_t leader;
-    int32_t leader_epoch;
-    int32_t set[METADATA_REPLICAS_MAX];
-    uint32_t set_count;
-};
-
-static bool holds(const int32_t *ids, uint32_t count, int32_t id)
+static void write_if_changed(struct controller_step *step, const struct next_state *next)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (ids[i] == id)
-            return true;
-    return false;
-}
-
-static void next_begin(struct next_state *next, const struct topic_image *topic, uint32_t partition)
-{
-    const struct partition_image *was = &topic->partitions[partition];
-    *next = (struct next_state){.topic = topic,
-                                .was = was,
-                                .partition = (int32_t)partition,
-                                .leader = was->leader,
-                                .leader_epoch = was->leader_epoch,
-                                .set_count = was->isr_count};
-    must(was->isr_count <= METADATA_REPLICAS_MAX);
-    memcpy(next->set, was->isr, was->isr_count * sizeof(next->set[0]));
-}
-
-static void set_remove(struct next_state *next, int32_t id)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < next->set_count; i++)
-        if (next->set[i] != id)
-            next->set[kept++] = next->set[i];
-    next->set_count = kept;
-}
-
-/* min.insync.replicas, or the number of replicas if that is less. */
-static uint32_t insync_min(const struct next_state *next)
-{
-    return (uint32_t)min_u64((uint64_t)next->topic->conf.min_insync_replicas,
-                             next->was->replica_count);
-}
-
-/* A new epoch: whoever may lead by now does. */
-static void elect(const struct controller_step *step, struct next_state *next)
-{
-    next->leader = -1;
-    next->leader_epoch++;
-    for (uint32_t i = 0; i < next->was->replica_count && next->leader < 0; i++) {
-        int32_t id = next->was->replicas[i];
-        if (holds(next->set, next->set_count, id) &&
-            image_broker_is_live(image_edit_peek(step->edit), id))
-            next->leader = id;
-    }
-}
-
-static void write_state(struct controller_step *step, const struct next_state *next)
-{
-    const struct partition_image *was = next->was;
-    controller_step_record(
-        step, &(struct metadata_record){.kind = METADATA_PARTITION_CHANGE,
-                                        .partition_change = {
-                                            .topic_id = next->topic->id,
-                                            .partition = next->partition,
-                                            .leader = next->leader,
-                                            .leader_epoch = next->leader_epoch,
-                                            .partition_epoch = was->partition_epoch + 1,
-                                            .replicas = was->replicas,
-                                            .isr = next->set,
-                                            .replica_count = was->replica_count,
-                                            .isr_count = next->set_count,
-                                        }});
+    if (next->leader_epoch != next->was->leader_epoch || next->set_count != next->was->isr_count)
+        next_write(step, next);
 }
 
 /* ---- brokers ---- */
 
+/* What a pass over all partitions is about. */
+struct broker_change {
+    int32_t id;
+    bool bounced;
+    bool lossy;
+    uint32_t *remaining; /* of one that is about to stop: what nobody else may lead */
+};
+
 static void partition_loses(struct controller_step *step, const struct topic_image *topic,
-                            uint32_t partition, int32_t id, bool bounced)
+                            uint32_t partition, const struct broker_change *change)
 {
     struct next_state next;
     next_begin(&next, topic, partition);
-    if (bounced && next.was->replica_count == 1)
+    if (change->bounced && next.was->replica_count == 1)
         return;
-    bool member = holds(next.set, next.set_count, id);
-    uint32_t least = step->mutate_shrink ? 1 : insync_min(&next);
-    if (member && next.set_count > least)
-        set_remove(&next, id);
-    if (next.leader == id)
-        elect(step, &next);
-    if (next.leader_epoch != next.was->leader_epoch || next.set_count != next.was->isr_count)
-        write_state(step, &next);
+    next_set_leave(step, &next, change->id);
+    if (next.leader == change->id)
+        next_elect(step, &next);
+    write_if_changed(step, &next);
+}
+
+/* Who leads and is about to stop does not, as soon as another one may. */
+static void hand_over(const struct controller_step *step, struct next_state *next)
+{
+    if (next->leader >= 0 && !image_broker_stays(image_edit_peek(step->edit), next->leader) &&
+        next_candidate(step, next) >= 0)
+        next_elect(step, next);
 }
 
 static void partition_gains(struct controller_step *step, const struct topic_image *topic,
-                            uint32_t partition, int32_t id, bool lossy)
+                            uint32_t partition, const struct broker_change *change)
 {
     struct next_state next;
     next_begin(&next, topic, partition);
-    bool member = holds(next.set, next.set_count, id);
-    if (!member && next.leader != id)
+    if (!image_has_replica(next.was, change->id))
         return;
-    if (lossy) {
-        set_remove(&next, id);
-        if (next.leader == id || next.leader < 0)
-            elect(step, &next);
-        write_state(step, &next);
-    } else if (next.leader < 0) {
-        elect(step, &next);
-        write_state(step, &next);
+    if (change->lossy)
+        next_set_remove(&next, change->id);
+    if (next.leader < 0 || (change->lossy && next.leader == change->id))
+        next_elect(step, &next);
+    if (next.leader < 0 && next.was->leader < 0)
+        next.leader_epoch = next.was->leader_epoch; /* nobody leads, as before */
+    hand_over(step, &next);
+    controller_reassign_end(step, &next);
+    write_if_changed(step, &next);
+}
+
+/* While it still serves: who can go on without it does. */
+static void partition_hands_over(struct controller_step *step, const struct topic_image *topic,
+                                 uint32_t partition, const struct broker_change *change)
+{
+    struct next_state next;
+    next_begin(&next, topic, partition);
+    bool leads = next.leader == change->id;
+    if (leads && next_candidate(step, &next) < 0) {
+        ++*change->remaining;
+        return;
     }
+    next_set_leave(step, &next, change->id);
+    if (leads)
+        next_elect(step, &next);
+    write_if_changed(step, &next);
 }
 
 /* The topic as it is by now; NULL: it has gone. */
@@ -133,42 +90,70 @@ static bool is_full(const struct controller_step *step)
     return step->records.length >= CONTROL_BATCH_BYTES;
 }
 
-bool controller_broker_down(struct controller_step *step, struct controller_pass *pass,
-                            const struct metadata_broker_down *down)
+/* Of every partition from pass->topic on. False: the batch is full. */
+static bool each_partition(struct controller_step *step, struct controller_pass *pass,
+                           void (*fn)(struct controller_step *step, const struct topic_image *topic,
+                                      uint32_t partition, const struct broker_change *change),
+                           const struct broker_change *change)
 {
-    if (!pass->begun)
-        controller_step_record(
-            step, &(struct metadata_record){.kind = METADATA_BROKER_DOWN, .broker_down = *down});
-    pass->begun = true;
     for (; pass->topic < step->base->topic_count; pass->topic++) {
         if (is_full(step))
             return false;
         const struct topic_image *topic = topic_now(step, pass->topic);
         for (uint32_t i = 0; topic && i < topic->partition_count; i++) {
-            partition_loses(step, topic, i, down->id, pass->bounced);
+            fn(step, topic, i, change);
             topic = topic_now(step, pass->topic); /* a record has made it anew */
         }
     }
     return true;
 }
 
+/* A pass begins with what is its reason. */
+static void pass_begin(struct controller_step *step, struct controller_pass *pass,
+                       const struct metadata_record *record)
+{
+    if (!pass->begun)
+        controller_step_record(step, record);
+    pass->begun = true;
+}
+
+bool controller_broker_down(struct controller_step *step, struct controller_pass *pass,
+                            const struct metadata_broker_down *down)
+{
+    pass_begin(step, pass,
+               &(struct metadata_record){.kind = METADATA_BROKER_DOWN, .broker_down = *down});
+    const struct broker_change change = {.id = down->id, .bounced = pass->bounced};
+    return each_partition(step, pass, partition_loses, &change);
+}
+
 bool controller_broker_up(struct controller_step *step, struct controller_pass *pass,
                           const struct metadata_broker_up *up)
 {
-    if (!pass->begun)
-        controller_step_record(
-            step, &(struct metadata_record){.kind = METADATA_BROKER_UP, .broker_up = *up});
-    pass->begun = true;
-    for (; pass->topic < step->base->topic_count; pass->topic++) {
-        if (is_full(step))
-            return false;
-        const struct topic_image *topic = topic_now(step, pass->topic);
-        for (uint32_t i = 0; topic && i < topic->partition_count; i++) {
-            partition_gains(step, topic, i, up->id, up->lossy);
-            topic = topic_now(step, pass->topic);
-        }
+    pass_begin(step, pass, &(struct metadata_record){.kind = METADATA_BROKER_UP, .broker_up = *up});
+    const struct broker_change change = {.id = up->id, .lossy = up->lossy};
+    return each_partition(step, pass, partition_gains, &change);
+}
+
+bool controller_broker_drain(struct controller_step *step, struct control_op *op)
+{
+    struct control_drain *drain = op->drain;
+    const struct broker_image *broker = image_broker(image_edit_peek(step->edit), drain->id);
+    if (!broker || !broker->live || broker->epoch != drain->epoch) {
+        op->error = ERR_STALE_BROKER_EPOCH;
+        return true;
     }
-    return true;
+    if (!broker->draining)
+        controller_step_record(
+            step,
+            &(struct metadata_record){.kind = METADATA_BROKER_DRAINING,
+                                      .broker_draining = {.id = drain->id, .epoch = drain->epoch}});
+    if (step->mutate_drain)
+        return true;
+    struct controller_pass pass = {.topic = (uint32_t)op->next_item};
+    const struct broker_change change = {.id = drain->id, .remaining = &drain->remaining};
+    bool done = each_partition(step, &pass, partition_hands_over, &change);
+    op->next_item = (int32_t)pass.topic;
+    return done;
 }
 
 /* ---- sets ---- */
@@ -183,22 +168,23 @@ static enum err check_members(const struct controller_step *step, const struct c
         return ERR_INVALID_REQUEST;
     for (uint32_t i = 0; i < alter->member_count; i++) {
         const struct control_member *member = &alter->members[i];
-        if (!holds(next->was->replicas, next->was->replica_count, member->id))
+        if (!image_has_replica(next->was, member->id))
             return ERR_INVALID_REQUEST;
         for (uint32_t j = 0; j < i; j++)
             if (alter->members[j].id == member->id)
                 return ERR_INVALID_REQUEST;
         has_leader = has_leader || member->id == alter->leader;
-        if (holds(next->set, next->set_count, member->id))
+        if (ids_hold(next->set, next->set_count, member->id))
             continue;
         const struct broker_image *broker = image_broker(image, member->id);
         bool same = broker && broker->epoch == member->broker_epoch;
-        if (!same || !broker->live)
+        if (!same || !broker->live || broker->draining)
             return ERR_INELIGIBLE_REPLICA;
     }
     if (!has_leader)
         return ERR_INVALID_REQUEST;
-    bool below = alter->member_count < insync_min(next) && alter->member_count < next->set_count;
+    bool below =
+        alter->member_count < next_insync_min(next) && alter->member_count < next->set_count;
     return below && !step->mutate_shrink ? ERR_INVALID_REQUEST : ERR_NONE;
 }
 
@@ -215,6 +201,62 @@ static enum err check_state(const struct controller_step *step, const struct con
     return alter->partition_epoch == now->partition_epoch ? ERR_NONE : ERR_INVALID_UPDATE_VERSION;
 }
 
+/* The set has grown: who is not there, or is about to go, may leave it now. Nothing else would ask
+ * for that before the leader has missed it for replica.lag.time.max.ms, and until then it would
+ * wait for it with every acknowledgement. */
+static void set_settle(const struct controller_step *step, struct next_state *next)
+{
+    if (step->mutate_settle)
+        return;
+    for (uint32_t i = next->set_count; i-- > 0;) {
+        int32_t id = next->set[i];
+        if (id != next->leader && !image_broker_stays(image_edit_peek(step->edit), id))
+            next_set_leave(step, next, id);
+    }
+    hand_over(step, next);
+}
+
+/* The set without its leader: a leader that cannot use its log any more, because the directory is
+ * offline, lets another member lead. It leaves the set as a dead broker would. */
+static bool alter_resigns(const struct control_alter *alter)
+{
+    for (uint32_t i = 0; i < alter->member_count; i++)
+        if (alter->members[i].id == alter->leader)
+            return false;
+    return alter->member_count > 0;
+}
+
+static enum err resign(struct controller_step *step, const struct control_alter *alter,
+                       struct next_state *next)
+{
+    const struct image *image = image_edit_peek(step->edit);
+    int32_t leader = -1;
+    for (uint32_t i = 0; i < alter->member_count; i++)
+        if (!ids_hold(next->set, next->set_count, alter->members[i].id))
+            return ERR_INVALID_REQUEST;
+    for (uint32_t i = 0; i < next->replica_count && leader < 0; i++) {
+        int32_t id = next->replicas[i];
+        bool may = ids_hold(next->set, next->set_count, id) || step->mutate_resign;
+        if (id != alter->leader && may && image_broker_stays(image, id))
+            leader = id;
+    }
+    if (leader < 0)
+        return ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    next->leader = leader;
+    next->leader_epoch++;
+    next_set_leave(step, next, alter->leader);
+    next_write(step, next);
+    return ERR_NONE;
+}
+
+/* The leader may have lost what it acknowledged alone, by the promise of its topic. It leads on, in
+ * a new epoch; what a set has committed was durable (core/partition_loss.h). */
+static void alter_recovering(struct controller_step *step, struct next_state *next)
+{
+    next->leader_epoch++;
+    next_write(step, next);
+}
+
 void controller_alter_partition(struct controller_step *step, struct control_op *op)
 {
     const struct control_alter *alter = op->alter;
@@ -227,15 +269,25 @@ void controller_alter_partition(struct controller_step *step, struct control_op 
     struct next_state next;
     next_begin(&next, topic, (uint32_t)alter->partition);
     enum err error = check_state(step, alter, now);
-    if (error == ERR_NONE)
+    if (error == ERR_NONE && !alter->recovering && alter_resigns(alter)) {
+        op->error = (int16_t)resign(step, alter, &next);
+        return;
+    }
+    if (error == ERR_NONE && !alter->recovering)
         error = check_members(step, alter, &next);
     op->error = (int16_t)error;
     if (error != ERR_NONE)
         return;
+    if (alter->recovering) {
+        alter_recovering(step, &next);
+        return;
+    }
     next.set_count = alter->member_count;
     for (uint32_t i = 0; i < alter->member_count; i++)
         next.set[i] = alter->members[i].id;
-    write_state(step, &next);
+    set_settle(step, &next);
+    controller_reassign_end(step, &next);
+    next_write(step, &next);
 }
 
 enum err controller_elect_preferred(struct controller_step *step, const struct uuid *topic_id,
@@ -249,26 +301,62 @@ enum err controller_elect_preferred(struct controller_step *step, const struct u
     int32_t preferred = next.was->replicas[0];
     if (next.leader == preferred)
         return ERR_ELECTION_NOT_NEEDED;
-    if (!holds(next.set, next.set_count, preferred) ||
-        !image_broker_is_live(image_edit_peek(step->edit), preferred))
+    if (!ids_hold(next.set, next.set_count, preferred) ||
+        !image_broker_stays(image_edit_peek(step->edit), preferred))
         return ERR_PREFERRED_LEADER_NOT_AVAILABLE;
-    elect(step, &next);
-    write_state(step, &next);
+    next_elect(step, &next);
+    next_write(step, &next);
     return ERR_NONE;
+}
+
+enum err controller_elect_unclean(struct controller_step *step, const struct uuid *topic_id,
+                                  int32_t partition)
+{
+    const struct topic_image *topic = image_edit_topic_by_id(step->edit, topic_id);
+    if (!topic || !image_partition(topic, partition))
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    struct next_state next;
+    next_begin(&next, topic, (uint32_t)partition);
+    if (next.leader >= 0)
+        return ERR_ELECTION_NOT_NEEDED;
+    next_elect_unclean(step, &next);
+    if (next.leader < 0)
+        return ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    next_write(step, &next);
+    return ERR_NONE;
+}
+
+static void partition_is_led(struct controller_step *step, const struct topic_image *topic,
+                             uint32_t partition, const struct broker_change *change)
+{
+    struct next_state next;
+    (void)change;
+    if (topic->partitions[partition].leader >= 0)
+        return;
+    next_begin(&next, topic, partition);
+    next_elect_as_set(step, &next);
+    if (next.leader >= 0)
+        next_write(step, &next);
+}
+
+bool controller_lead_all(struct controller_step *step, struct controller_pass *pass)
+{
+    return each_partition(step, pass, partition_is_led, NULL);
 }
 
 bool controller_balance(struct controller_step *step, struct controller_pass *pass)
 {
     uint32_t looked_at = 0;
+    uint32_t moved = 0;
     for (; pass->topic < step->base->topic_count; pass->topic++) {
-        if (is_full(step) || looked_at > BALANCE_LOOKS)
+        if (is_full(step) || looked_at > BALANCE_LOOKS || moved > BALANCE_MOVES)
             return false;
         const struct topic_image *topic = step->base->topics[pass->topic];
         looked_at += topic->partition_count;
         for (uint32_t i = 0; i < topic->partition_count; i++) {
             const struct partition_image *partition = &topic->partitions[i];
             if (partition->leader != partition->replicas[0])
-                (void)controller_elect_preferred(step, &topic->id, (int32_t)i);
+                moved += controller_elect_preferred(step, &topic->id, (int32_t)i) == ERR_NONE;
         }
     }
     return true;

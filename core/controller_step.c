@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/controller_step.h"
 
+#include "core/controller_place.h"
+#include "core/controller_quota.h"
+#include "core/controller_reassign.h"
 #include "core/controller_replicas.h"
+#include "core/topic_name.h"
 #include "io/mem.h"
 #include "net/err.h"
 
@@ -10,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOPIC_NAME_MAX       249
 #define MESSAGE_MAX          512
 #define RECORD_BYTES_MAX     (256U << 10) /* settings of one resource */
 #define RESOURCE_TYPE_TOPIC  2
@@ -18,8 +21,8 @@
 
 /* ---- results and records ---- */
 
-static printf_like(4, 5) bool refuse(struct control_op *op, struct control_item *item,
-                                     int16_t error, const char *format, ...)
+bool controller_refuse(struct control_op *op, struct control_item *item, int16_t error,
+                       const char *format, ...)
 {
     char text[MESSAGE_MAX];
     va_list args;
@@ -45,43 +48,29 @@ void controller_step_record(struct controller_step *step, const struct metadata_
 
 /* ---- names ---- */
 
-bool controller_topic_name_valid(struct str name)
-{
-    if (name.len < 1 || name.len > TOPIC_NAME_MAX)
-        return false;
-    if (str_equal(name, str_of(".")) || str_equal(name, str_of("..")))
-        return false;
-    for (int32_t i = 0; i < name.len; i++) {
-        char letter = name.data[i];
-        bool valid = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                     (letter >= '0' && letter <= '9') || letter == '.' || letter == '_' ||
-                     letter == '-';
-        if (!valid)
-            return false;
-    }
-    return true;
-}
-
 static bool check_new_name(struct controller_step *step, struct control_op *op,
                            struct control_item *item)
 {
-    if (!controller_topic_name_valid(item->name))
-        return refuse(op, item, ERR_INVALID_TOPIC_EXCEPTION,
-                      "a topic name is 1 to %d of the characters a-z, A-Z, 0-9, '.', '_' and '-', "
-                      "and neither \".\" nor \"..\"",
-                      TOPIC_NAME_MAX);
+    if (topic_name_problem(item->name))
+        return controller_refuse(
+            op, item, ERR_INVALID_TOPIC_EXCEPTION,
+            "a topic name is 1 to %d of the characters a-z, A-Z, 0-9, '.', '_' and '-', "
+            "and neither \".\" nor \"..\"",
+            TOPIC_NAME_LEN_MAX);
     const struct topic_image *other = image_edit_collision(step->edit, item->name);
     if (!other)
         return true;
     if (!str_equal(item->name, (struct str){other->name, other->name_len}))
-        return refuse(op, item, ERR_INVALID_TOPIC_EXCEPTION,
-                      "topic %.*s collides with the existing topic %s: '.' and '_' count as the "
-                      "same in metric names",
-                      item->name.len, item->name.data, other->name);
+        return controller_refuse(
+            op, item, ERR_INVALID_TOPIC_EXCEPTION,
+            "topic %.*s collides with the existing topic %s: '.' and '_' count as the "
+            "same in metric names",
+            item->name.len, item->name.data, other->name);
     item->created_id = other->id;
     if (op->from_auto_create)
         return false; /* somebody was faster: that is what was wanted */
-    return refuse(op, item, ERR_TOPIC_ALREADY_EXISTS, "topic %s exists already", other->name);
+    return controller_refuse(op, item, ERR_TOPIC_ALREADY_EXISTS, "topic %s exists already",
+                             other->name);
 }
 
 static const struct topic_image *find_topic(struct controller_step *step, struct control_op *op,
@@ -92,9 +81,10 @@ static const struct topic_image *find_topic(struct controller_step *step, struct
         : item->name.len >= 0 ? image_edit_topic_by_name(step->edit, item->name)
                               : NULL;
     if (!topic && item->by_id) {
-        refuse(op, item, ERR_UNKNOWN_TOPIC_ID, "there is no topic with this id");
+        controller_refuse(op, item, ERR_UNKNOWN_TOPIC_ID, "there is no topic with this id");
     } else if (!topic) {
-        refuse(op, item, ERR_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic of this name");
+        controller_refuse(op, item, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                          "there is no topic of this name");
     } else if (item->by_id) {
         char *name = arena_alloc(op->arena, topic->name_len + 1U);
         if (name)
@@ -104,184 +94,6 @@ static const struct topic_image *find_topic(struct controller_step *step, struct
     if (topic)
         item->created_id = topic->id;
     return topic;
-}
-
-/* ---- replicas ---- */
-
-/* Of new partitions: [count][replica_count], allocated. */
-struct placement {
-    uint32_t count;
-    uint32_t replica_count;
-    int32_t *replicas;
-};
-
-/* The ids of the brokers that are there, sorted; how many. */
-static uint32_t live_brokers(const struct controller_step *step, int32_t **ids)
-{
-    const struct image *image = image_edit_peek(step->edit);
-    uint32_t count = 0;
-    *ids = mem_alloc((image->broker_count + 1) * sizeof(**ids));
-    for (uint32_t i = 0; i < image->broker_count; i++)
-        if (image->brokers[i].live)
-            (*ids)[count++] = image->brokers[i].id;
-    return count;
-}
-
-static uint32_t live_broker_count(const struct controller_step *step)
-{
-    int32_t *ids;
-    uint32_t count = live_brokers(step, &ids);
-    mem_free(ids);
-    return count;
-}
-
-/* Leaders in turn; followers shifted so that the load of a dead leader spreads over all others. */
-static void place(const struct controller_step *step, struct placement *placement, uint32_t first)
-{
-    const struct image *image = image_edit_peek(step->edit);
-    int32_t *ids;
-    uint32_t brokers = live_brokers(step, &ids);
-    must(brokers > 0 && brokers >= placement->replica_count);
-    uint32_t start = (uint32_t)(image->partition_count % brokers);
-    int32_t *at = placement->replicas;
-    for (uint32_t i = 0; i < placement->count; i++) {
-        uint32_t leader = (start + first + i) % brokers;
-        uint32_t shift = start + (first + i) / brokers;
-        *at++ = ids[leader];
-        for (uint32_t r = 1; r < placement->replica_count; r++) {
-            uint32_t step_by = 1 + (shift + r - 1) % (brokers - 1);
-            *at++ = ids[(leader + step_by) % brokers];
-        }
-    }
-    mem_free(ids);
-}
-
-static bool check_brokers(struct controller_step *step, struct control_op *op,
-                          struct control_item *item, const struct control_assignment *assignment)
-{
-    for (int32_t i = 0; i < assignment->broker_count; i++) {
-        int32_t id = assignment->broker_ids[i];
-        if (!image_broker_is_live(image_edit_peek(step->edit), id))
-            return refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                          "the assignment names broker %d, which is not registered", id);
-        for (int32_t j = 0; j < i; j++) {
-            if (assignment->broker_ids[j] == id)
-                return refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                              "the assignment of a partition names broker %d twice", id);
-        }
-    }
-    return true;
-}
-
-static bool check_size(struct controller_step *step, struct control_op *op,
-                       struct control_item *item, uint64_t count, uint64_t replica_count)
-{
-    if (count * replica_count > CONTROL_REPLICAS_PER_ITEM_MAX)
-        return refuse(op, item, ERR_INVALID_PARTITIONS,
-                      "%llu new partitions with %llu replicas are more than the %u replicas that "
-                      "one request may create",
-                      (unsigned long long)count, (unsigned long long)replica_count,
-                      CONTROL_REPLICAS_PER_ITEM_MAX);
-    uint64_t now = image_edit_partition_count(step->edit);
-    if (now + count > CONTROL_PARTITIONS_MAX)
-        return refuse(op, item, ERR_INVALID_PARTITIONS,
-                      "with %llu partitions more there would be %llu; the limit is %u",
-                      (unsigned long long)count, (unsigned long long)now + count,
-                      CONTROL_PARTITIONS_MAX);
-    return true;
-}
-
-/* The replicas that the client gave for `count` partitions; in_order: of CreatePartitions. */
-static bool take_assignments(struct controller_step *step, struct control_op *op,
-                             struct control_item *item, struct placement *placement, bool in_order)
-{
-    uint32_t replica_count = placement->replica_count;
-    placement->replicas =
-        mem_zalloc((size_t)placement->count * replica_count * sizeof(*placement->replicas));
-    bool *seen = mem_zalloc(placement->count * sizeof(*seen));
-    bool good = true;
-    for (int32_t i = 0; good && i < item->assignment_count; i++) {
-        const struct control_assignment *assignment = &item->assignments[i];
-        int32_t partition = in_order ? i : assignment->partition;
-        if (partition < 0 || (uint32_t)partition >= placement->count || seen[partition])
-            good = refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                          "the assigned partitions are not 0, 1, 2, ... each once");
-        else if (assignment->broker_count != (int32_t)replica_count)
-            good = refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                          "a partition is assigned %d replicas where others have %u",
-                          assignment->broker_count, replica_count);
-        else
-            good = check_brokers(step, op, item, assignment);
-        if (good) {
-            seen[partition] = true;
-            memcpy(placement->replicas + (size_t)partition * replica_count, assignment->broker_ids,
-                   replica_count * sizeof(int32_t));
-        }
-    }
-    mem_free(seen);
-    if (!good)
-        mem_free(placement->replicas);
-    return good;
-}
-
-static bool place_as_assigned(struct controller_step *step, struct control_op *op,
-                              struct control_item *item, struct placement *placement)
-{
-    if (item->partition_count != -1 || item->replication_factor != -1)
-        return refuse(op, item, ERR_INVALID_REQUEST,
-                      "a request gives counts or assignments, not both");
-    if (item->assignments[0].broker_count < 1)
-        return refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                      "the assignment of a partition is empty");
-    placement->count = (uint32_t)item->assignment_count;
-    placement->replica_count = (uint32_t)item->assignments[0].broker_count;
-    if (placement->replica_count > METADATA_REPLICAS_MAX)
-        return refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                      "a partition has at most %u replicas", METADATA_REPLICAS_MAX);
-    return check_size(step, op, item, placement->count, placement->replica_count) &&
-           take_assignments(step, op, item, placement, false);
-}
-
-static bool place_by_counts(struct controller_step *step, struct control_op *op,
-                            struct control_item *item, struct placement *placement)
-{
-    const struct broker_conf *conf = &step->conf->broker;
-    int32_t count = item->partition_count == -1 ? conf->num_partitions : item->partition_count;
-    int32_t replica_count = item->replication_factor == -1 ? conf->default_replication_factor
-                                                           : item->replication_factor;
-    uint32_t brokers = live_broker_count(step);
-    if (count < 1)
-        return refuse(op, item, ERR_INVALID_PARTITIONS,
-                      "the number of partitions is %d; it must be at least 1", count);
-    if (replica_count < 1)
-        return refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
-                      "the replication factor is %d; it must be at least 1", replica_count);
-    if ((uint32_t)replica_count > brokers || (uint32_t)replica_count > METADATA_REPLICAS_MAX)
-        return refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
-                      "the replication factor %d is larger than the number of brokers, %u",
-                      replica_count, brokers);
-    placement->count = (uint32_t)count;
-    placement->replica_count = (uint32_t)replica_count;
-    if (!check_size(step, op, item, placement->count, placement->replica_count))
-        return false;
-    placement->replicas =
-        mem_alloc((size_t)count * (size_t)replica_count * sizeof(*placement->replicas));
-    place(step, placement, 0);
-    return true;
-}
-
-static void record_partitions(struct controller_step *step, const struct uuid *topic_id,
-                              uint32_t first, const struct placement *placement)
-{
-    controller_step_record(step,
-                           &(struct metadata_record){.kind = METADATA_PARTITIONS,
-                                                     .partitions = {
-                                                         .topic_id = *topic_id,
-                                                         .first = (int32_t)first,
-                                                         .count = placement->count,
-                                                         .replica_count = placement->replica_count,
-                                                         .replicas = placement->replicas,
-                                                     }});
 }
 
 /* ---- settings ---- */
@@ -300,32 +112,35 @@ static bool alter(struct control_op *op, struct control_item *item, struct overr
                   const struct conf_view *view)
 {
     if (item->config_count > CONF_KEY_COUNT_MAX)
-        return refuse(op, item, ERR_INVALID_CONFIG, "%d settings are more than there are keys",
-                      item->config_count);
+        return controller_refuse(op, item, ERR_INVALID_CONFIG,
+                                 "%d settings are more than there are keys", item->config_count);
     for (int32_t i = 0; i < item->config_count; i++) {
         const struct control_config *config = &item->configs[i];
         int operation =
             op->kind == CONTROL_INCREMENTAL_ALTER_CONFIGS ? config->operation : OVERRIDE_SET;
         if (operation < OVERRIDE_SET || operation > OVERRIDE_SUBTRACT)
-            return refuse(op, item, ERR_INVALID_REQUEST, "%d is not a config operation", operation);
+            return controller_refuse(op, item, ERR_INVALID_REQUEST, "%d is not a config operation",
+                                     operation);
         for (int32_t j = 0; j < i; j++) {
             if (str_equal(item->configs[j].name, config->name))
-                return refuse(op, item, ERR_INVALID_REQUEST, "%.*s is given twice",
-                              config->name.len < 96 ? config->name.len : 96, config->name.data);
+                return controller_refuse(op, item, ERR_INVALID_REQUEST, "%.*s is given twice",
+                                         config->name.len < 96 ? config->name.len : 96,
+                                         config->name.data);
         }
         if (config->name.len < 1)
-            return refuse(op, item, ERR_INVALID_REQUEST, "a setting has no name");
+            return controller_refuse(op, item, ERR_INVALID_CONFIG, "a setting has no name");
         const char *value = config->value.len < 0 ? NULL : config->value.data;
         if (!value && config->value.len >= 0)
             value = "";
         size_t value_len = config->value.len > 0 ? (size_t)config->value.len : 0;
         if (!value && op->kind == CONTROL_CREATE_TOPICS)
-            return refuse(op, item, ERR_INVALID_CONFIG, "%.*s has no value",
-                          config->name.len < 96 ? config->name.len : 96, config->name.data);
+            return controller_refuse(op, item, ERR_INVALID_CONFIG, "%.*s has no value",
+                                     config->name.len < 96 ? config->name.len : 96,
+                                     config->name.data);
         struct conf_error error;
         if (!overrides_alter(overrides, (enum override_op)operation, config->name.data,
                              (size_t)config->name.len, value, value_len, view, &error))
-            return refuse(op, item, error.code, "%s", error.text);
+            return controller_refuse(op, item, error.code, "%s", error.text);
     }
     return true;
 }
@@ -345,8 +160,8 @@ static bool record_overrides(struct controller_step *step, struct control_op *op
     const struct metadata_record wanted = {.kind = METADATA_CONFIG, .config = config};
     bool good = metadata_record_size(&wanted) <= RECORD_BYTES_MAX;
     if (!good)
-        refuse(op, item, ERR_INVALID_CONFIG, "the settings take more than %u bytes together",
-               RECORD_BYTES_MAX);
+        controller_refuse(op, item, ERR_INVALID_CONFIG,
+                          "the settings take more than %u bytes together", RECORD_BYTES_MAX);
     else if (!op->validate_only)
         controller_step_record(step, &wanted);
     mem_free(settings);
@@ -363,7 +178,7 @@ static void record_topic(struct controller_step *step, struct control_op *op,
     controller_step_record(
         step, &(struct metadata_record){.kind = METADATA_TOPIC_CREATE,
                                         .topic_create = {.id = id, .name = item->name}});
-    record_partitions(step, &id, 0, placement);
+    placement_record(step, &id, 0, placement);
     if (overrides->count > 0)
         (void)record_overrides(step, op, item, overrides,
                                (struct metadata_config){.resource = METADATA_RESOURCE_TOPIC,
@@ -382,13 +197,13 @@ static bool check_new_settings(struct controller_step *step, struct control_op *
     struct topic_conf resolved;
     struct conf_error error;
     if (!overrides_resolve_topic(&view, &resolved, &error))
-        return refuse(op, item, error.code, "%s", error.text);
+        return controller_refuse(op, item, error.code, "%s", error.text);
     uint64_t bytes = 0;
     for (uint16_t i = 0; i < overrides->count; i++)
         bytes += strlen(overrides->item[i].value) + 128;
     return bytes <= RECORD_BYTES_MAX ||
-           refuse(op, item, ERR_INVALID_CONFIG, "the settings take more than %u bytes together",
-                  RECORD_BYTES_MAX);
+           controller_refuse(op, item, ERR_INVALID_CONFIG,
+                             "the settings take more than %u bytes together", RECORD_BYTES_MAX);
 }
 
 static void create_topic(struct controller_step *step, struct control_op *op,
@@ -397,13 +212,12 @@ static void create_topic(struct controller_step *step, struct control_op *op,
     if (!check_new_name(step, op, item))
         return;
     struct placement placement = {0};
-    bool placed = item->assignment_count > 0 ? place_as_assigned(step, op, item, &placement)
-                                             : place_by_counts(step, op, item, &placement);
-    if (!placed)
+    if (!placement_of_topic(step, op, item, &placement))
         return;
     struct overrides overrides;
     overrides_init(&overrides, CONF_TOPIC);
-    if (check_new_settings(step, op, item, &overrides)) {
+    if (check_new_settings(step, op, item, &overrides) &&
+        controller_charge(op, item, placement.count)) {
         item->created_partitions = (int32_t)placement.count;
         item->created_replication_factor = (int16_t)placement.replica_count;
         if (!op->validate_only)
@@ -419,11 +233,11 @@ static void delete_topic(struct controller_step *step, struct control_op *op,
                          struct control_item *item)
 {
     if (!step->conf->broker.delete_topic_enable) {
-        refuse(op, item, ERR_TOPIC_DELETION_DISABLED, "delete.topic.enable is false");
+        controller_refuse(op, item, ERR_TOPIC_DELETION_DISABLED, "delete.topic.enable is false");
         return;
     }
     const struct topic_image *topic = find_topic(step, op, item);
-    if (!topic || op->validate_only)
+    if (!topic || op->validate_only || !controller_charge(op, item, topic->partition_count))
         return;
     const struct uuid id = topic->id;
     if (step->mutate_deletion)
@@ -440,38 +254,24 @@ static void create_partitions(struct controller_step *step, struct control_op *o
         return;
     uint32_t now = topic->partition_count;
     if (item->partition_count <= (int32_t)now) {
-        refuse(op, item, ERR_INVALID_PARTITIONS, "topic %s has %u partitions already; asked for %d",
-               topic->name, now, item->partition_count);
+        controller_refuse(op, item, ERR_INVALID_PARTITIONS,
+                          "topic %s has %u partitions already; asked for %d", topic->name, now,
+                          item->partition_count);
         return;
     }
-    struct placement placement = {
-        .count = (uint32_t)item->partition_count - now,
-        .replica_count = topic->partitions[0].replica_count,
-    };
-    if (!check_size(step, op, item, placement.count, placement.replica_count))
+    for (uint32_t i = 0; i < now; i++) {
+        if (!image_is_moving(&topic->partitions[i]))
+            continue;
+        controller_refuse(op, item, ERR_REASSIGNMENT_IN_PROGRESS,
+                          "partition %u of topic %s is being moved", i, topic->name);
         return;
-    if (item->assignment_count > 0) {
-        if ((uint32_t)item->assignment_count != placement.count) {
-            refuse(op, item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                   "%d partitions are assigned where %u are new", item->assignment_count,
-                   placement.count);
-            return;
-        }
-        if (!take_assignments(step, op, item, &placement, true))
-            return;
-    } else if (placement.replica_count > live_broker_count(step)) {
-        refuse(op, item, ERR_INVALID_REPLICATION_FACTOR,
-               "the topic has %u replicas of each partition, and there are %u brokers",
-               placement.replica_count, live_broker_count(step));
-        return;
-    } else {
-        placement.replicas = mem_alloc((size_t)placement.count * placement.replica_count *
-                                       sizeof(*placement.replicas));
-        place(step, &placement, now);
     }
+    struct placement placement = {0};
+    if (!placement_of_more(step, op, item, topic, &placement))
+        return;
     const struct uuid id = topic->id;
-    if (!op->validate_only)
-        record_partitions(step, &id, now, &placement);
+    if (controller_charge(op, item, placement.count) && !op->validate_only)
+        placement_record(step, &id, now, &placement);
     item->created_partitions = item->partition_count;
     mem_free(placement.replicas);
 }
@@ -481,6 +281,15 @@ static void create_partitions(struct controller_step *step, struct control_op *o
 static void alter_topic(struct controller_step *step, struct control_op *op,
                         struct control_item *item)
 {
+    if (item->name.len <= 0) {
+        controller_refuse(op, item, ERR_INVALID_REQUEST,
+                          "topics have no default settings of their own");
+        return;
+    }
+    if (topic_name_problem(item->name)) {
+        controller_refuse(op, item, ERR_INVALID_TOPIC_EXCEPTION, "this is no name of a topic");
+        return;
+    }
     const struct topic_image *topic = find_topic(step, op, item);
     if (!topic)
         return;
@@ -494,7 +303,7 @@ static void alter_topic(struct controller_step *step, struct control_op *op,
     struct conf_error error;
     if (alter(op, item, &overrides, &view)) {
         if (!overrides_resolve_topic(&view, &resolved, &error))
-            refuse(op, item, error.code, "%s", error.text);
+            controller_refuse(op, item, error.code, "%s", error.text);
         else
             (void)record_overrides(step, op, item, &overrides,
                                    (struct metadata_config){.resource = METADATA_RESOURCE_TOPIC,
@@ -520,10 +329,11 @@ static bool broker_of(struct controller_step *step, struct control_op *op,
         number = strtol(text, &end, 10);
     }
     if (end == text || *end != '\0' || number < 0 || number > INT32_MAX)
-        return refuse(op, item, ERR_INVALID_REQUEST, "a broker is named by its number");
+        return controller_refuse(op, item, ERR_INVALID_REQUEST, "a broker is named by its number");
     *id = (int32_t)number;
     if (!image_broker(image_edit_peek(step->edit), *id))
-        return refuse(op, item, ERR_BROKER_ID_NOT_REGISTERED, "there is no broker %d", *id);
+        return controller_refuse(op, item, ERR_BROKER_ID_NOT_REGISTERED, "there is no broker %d",
+                                 *id);
     return true;
 }
 
@@ -547,7 +357,7 @@ static void alter_broker(struct controller_step *step, struct control_op *op,
     struct conf_error error;
     if (alter(op, item, &overrides, &view)) {
         if (!overrides_resolve_topic(&view, &resolved, &error))
-            refuse(op, item, error.code, "%s", error.text);
+            controller_refuse(op, item, error.code, "%s", error.text);
         else
             (void)record_overrides(
                 step, op, item, &overrides,
@@ -564,8 +374,8 @@ static void alter_configs(struct controller_step *step, struct control_op *op,
     else if (item->resource_type == RESOURCE_TYPE_BROKER)
         alter_broker(step, op, item);
     else
-        refuse(op, item, ERR_INVALID_REQUEST, "resources of type %d have no settings here",
-               item->resource_type);
+        controller_refuse(op, item, ERR_INVALID_REQUEST,
+                          "resources of type %d have no settings here", item->resource_type);
 }
 
 /* ---- producer ids ---- */
@@ -596,10 +406,20 @@ static void elect_leader(struct controller_step *step, struct control_op *op,
                          struct control_item *item)
 {
     const struct topic_image *topic = find_topic(step, op, item);
-    enum err error =
-        topic ? controller_elect_preferred(step, &topic->id, item->partition) : ERR_NONE;
+    enum err error = ERR_NONE;
+    if (topic && item->unclean)
+        error = controller_elect_unclean(step, &topic->id, item->partition);
+    else if (topic)
+        error = controller_elect_preferred(step, &topic->id, item->partition);
     if (error != ERR_NONE)
-        refuse(op, item, (int16_t)error, "%s", err_sentence((int16_t)error));
+        controller_refuse(op, item, (int16_t)error, "%s", err_sentence((int16_t)error));
+}
+
+static void reassign(struct controller_step *step, struct control_op *op, struct control_item *item)
+{
+    const struct topic_image *topic = find_topic(step, op, item);
+    if (topic)
+        controller_reassign(step, op, item, topic);
 }
 
 static void decide(struct controller_step *step, struct control_op *op, struct control_item *item)
@@ -625,8 +445,15 @@ static void decide(struct controller_step *step, struct control_op *op, struct c
     case CONTROL_ELECT_LEADERS:
         elect_leader(step, op, item);
         return;
+    case CONTROL_REASSIGN:
+        reassign(step, op, item);
+        return;
+    case CONTROL_ALTER_QUOTAS:
+        controller_alter_quota(step, op, item);
+        return;
     case CONTROL_ALLOCATE_PRODUCER_IDS:
     case CONTROL_ALTER_PARTITION:
+    case CONTROL_DRAIN_BROKER:
         return;
     }
 }
@@ -642,6 +469,8 @@ bool controller_step(struct controller_step *step, struct control_op *op)
         controller_alter_partition(step, op);
         return true;
     }
+    if (op->kind == CONTROL_DRAIN_BROKER)
+        return controller_broker_drain(step, op);
     while (op->next_item < op->item_count) {
         if (step->records.length >= CONTROL_BATCH_BYTES)
             return false;

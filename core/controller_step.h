@@ -25,17 +25,25 @@ struct controller_step {
     const struct image *base;        /* what the edit began with */
     struct image_edit *edit;         /* the image so far, and what was decided */
     struct metadata_records records; /* what was decided */
+    uint32_t unclean_elections;      /* in it: leaders from outside their sets */
     /* deliberate mistakes: the answer is given and nothing was decided */
     bool mutate_deletion, mutate_producer_ids;
-    bool mutate_shrink; /* likewise: a set may shrink below its least */
+    bool mutate_shrink;   /* likewise: a set may shrink below its least */
+    bool mutate_resign;   /* a leader that resigns is followed by whoever is there */
+    bool mutate_settle;   /* a dead member stays in a set that could do without it */
+    bool mutate_unclean;  /* leaders come from outside the set though nobody asked for that */
+    bool mutate_clean;    /* or never */
+    bool mutate_reassign; /* a move is over though not all have followed */
+    bool mutate_drain;    /* who is about to stop keeps what it leads */
 };
 
 /* For the files that decide: it is decided, and what comes after sees it. */
 void controller_step_record(struct controller_step *step, const struct metadata_record *record);
 
+/* An item is not done, and why. Returns false. */
+bool controller_refuse(struct control_op *op, struct control_item *item, int16_t error,
+                       const char *format, ...) printf_like(4, 5);
+
 /* Decides the items of `op` from op->next_item on. True when all are decided; false when the batch
  * is full and must be written first. */
 bool controller_step(struct controller_step *step, struct control_op *op);
-
-/* 1 to 249 of [a-zA-Z0-9._-], neither "." nor ".." (C1). */
-bool controller_topic_name_valid(struct str name);

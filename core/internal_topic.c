@@ -8,12 +8,6 @@
 
 #define SEGMENT_BYTES_MIN 1048576 /* of any topic */
 
-bool internal_topic_is(struct str name)
-{
-    return str_equal(name, str_of(INTERNAL_TOPIC_OFFSETS)) ||
-           str_equal(name, str_of(INTERNAL_TOPIC_TRANSACTIONS));
-}
-
 /* ---- making one ---- */
 
 struct creation {

@@ -10,8 +10,6 @@
 #define INTERNAL_TOPIC_OFFSETS      "__consumer_offsets"
 #define INTERNAL_TOPIC_TRANSACTIONS "__transaction_state"
 
-bool internal_topic_is(struct str name);
-
 /* Asks the controller to make it, unless it is under way from this shard; the asker tries again. */
 void internal_topic_create(struct broker_shard *bs, const char *name);
 

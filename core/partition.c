@@ -9,11 +9,14 @@
 #include "core/broker.h"
 #include "core/group/groups.h"
 #include "core/internal_topic.h"
+#include "core/partition_loss.h"
+#include "core/partition_offline.h"
 #include "core/partition_private.h"
 #include "core/partition_replicas.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define TABLE_FIRST 64U
@@ -130,18 +133,27 @@ void partition_watch_remove(struct partition_watch *watch)
     watch->pt = NULL;
 }
 
+static bool is_ours(const struct broker_shard *bs, const struct partition_image *image)
+{
+    return image->home == bs->sh->id && image_has_replica(image, bs->broker->node_id);
+}
+
 enum err partition_absence(const struct broker_shard *bs, const struct partition_key *key)
 {
     const struct topic_image *topic =
         bs->image ? image_topic_by_id(bs->image, &key->topic_id) : NULL;
-    return topic && image_partition(topic, key->partition) ? ERR_NOT_LEADER_OR_FOLLOWER
-                                                           : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    const struct partition_image *image = topic ? image_partition(topic, key->partition) : NULL;
+    if (!image)
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    return is_ours(bs, image) ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
 }
 
 enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch)
 {
     if (!pt->leading)
         return ERR_NOT_LEADER_OR_FOLLOWER;
+    if (broker_logs_failed(pt))
+        return ERR_KAFKA_STORAGE_ERROR;
     if (current_leader_epoch < 0 || current_leader_epoch == pt->leader_epoch)
         return ERR_NONE;
     return current_leader_epoch < pt->leader_epoch ? ERR_FENCED_LEADER_EPOCH
@@ -184,7 +196,7 @@ void partition_advance(struct partition *pt)
 {
     if (!pt->leading)
         return;
-    int64_t least = pt->replicas ? partition_replicas_least(pt->replicas) : pt->log->durable_offset;
+    int64_t least = pt->replicas ? partition_replicas_least(pt->replicas) : pt->log->acked_offset;
     must(pt->replicas || least >= pt->high_watermark);
     bool was_known = pt->watermark_was_known;
     if (least > pt->high_watermark)
@@ -197,17 +209,36 @@ void partition_advance(struct partition *pt)
         coordinate(pt);
 }
 
-static void on_durable(struct log *lg)
+static void on_acked(struct log *lg)
 {
     partition_advance(lg->user);
 }
 
 /* ---- opening and closing ---- */
 
-static struct log_config log_config_of(const struct topic_conf *conf,
+/* Internal topics are what the broker itself relies on. With several replicas a record counts where
+ * it is durable: followers fetch what is durable here and tell what is durable there, and one that
+ * lost what it had told could otherwise lead. */
+enum log_durability partition_durability(const struct topic_image *topic,
+                                         const struct partition_image *image)
+{
+    static_assert((int)CONF_DURABILITY_OS == (int)LOG_OS &&
+                      (int)CONF_DURABILITY_NEVER == (int)LOG_NEVER,
+                  "the same order");
+    if (topic->internal || image->replica_count > 1)
+        return LOG_DURABLE;
+    return (enum log_durability)topic->conf.durability;
+}
+
+static struct log_config log_config_of(const struct topic_image *topic,
+                                       const struct partition_image *image,
                                        const struct broker_conf *broker)
 {
+    const struct topic_conf *conf = &topic->conf;
     struct log_config config = log_config_default;
+    config.durability = partition_durability(topic, image);
+    config.flush_messages = (uint64_t)conf->flush_messages;
+    config.flush_ms = (uint64_t)conf->flush_ms;
     config.segment_bytes = (uint64_t)conf->segment_bytes;
     config.producer_expiration_ms = (uint64_t)broker->producer_id_expiration_ms;
     config.index_interval_bytes = (uint32_t)conf->index_interval_bytes;
@@ -240,7 +271,7 @@ static struct recovered_log *recovered_of(const struct log_dir *dir, const char 
         if (strcmp(at->topic, topic) != 0 || at->id.partition != key->partition)
             return NULL;
         if (memcmp(at->id.topic_id, key->topic_id.bytes, sizeof(at->id.topic_id)) == 0)
-            return at;
+            return at->state ? at : NULL; /* it was here, and went: the new one is another */
     }
     return NULL;
 }
@@ -254,13 +285,14 @@ static struct partition *partition_new(struct broker_shard *bs, const struct par
     pt->log = log;
     pt->leader = -1;
     pt->leader_epoch = -1;
+    pt->loss_epoch = -1;
     pt->high_watermark = log->start_offset;
     TAILQ_INIT(&pt->appends);
     TAILQ_INIT(&pt->committing);
     TAILQ_INIT(&pt->watches);
     pt->step = (struct task){.fn = partition_appends_step, .name = "partition.append"};
     log->user = pt;
-    log->on_durable = on_durable;
+    log->on_acked = on_acked;
     return pt;
 }
 
@@ -268,6 +300,7 @@ static void partition_free(struct partition *pt)
 {
     if (pt->replicas)
         partition_replicas_free(pt->replicas);
+    must(!pt->loss);
     log_free(pt->log);
     mem_free(pt);
 }
@@ -280,23 +313,67 @@ static void partition_configure(struct partition *pt, const struct topic_image *
     pt->internal = topic->internal;
     pt->coordinates =
         topic->internal && str_equal(str_of(topic->name), str_of(INTERNAL_TOPIC_OFFSETS));
-    struct log_config config = log_config_of(&topic->conf, &bs->broker->conf->broker);
+    struct log_config config = log_config_of(topic, image, &bs->broker->conf->broker);
     log_configure(pt->log, &config);
     partition_role_set(pt, image);
 }
 
-static struct partition *partition_open(struct broker_shard *bs, const struct topic_image *topic,
-                                        const struct partition_key *key)
+static void partition_delete(struct partition *pt);
+
+/* A log that nobody wants. */
+static void drop_found(struct broker_shard *bs, const struct partition_key *key,
+                       struct recovered_log *recovered, struct log_shard *ls)
 {
-    struct log_config config = log_config_of(&topic->conf, &bs->broker->conf->broker);
-    struct recovered_log *recovered = recovered_of(bs->broker->dir, topic->name, key);
-    struct log *log;
-    if (recovered) {
-        log = log_adopt(bs->logs, recovered, &config);
-    } else {
+    diag_info(bs->sh, "log.orphan", "topic=%s partition=%d", recovered->topic, key->partition);
+    partition_delete(partition_new(bs, key, log_adopt(ls, recovered, &log_config_default)));
+}
+
+/* What a start has found of it, in whichever directory; NULL: nothing. Of two (it was moved away
+ * and back while one directory was offline) the one that ends later in its leaders' history stays:
+ * of what was committed the other has nothing beyond it. */
+static struct log *log_found(struct broker_shard *bs, const char *topic,
+                             const struct partition_key *key, const struct log_config *config)
+{
+    const struct log_dirs *dirs = bs->broker->dirs;
+    struct recovered_log *best = NULL;
+    struct log_shard *home = NULL;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct log_dir *dir = dirs->entries[i].dir;
+        struct recovered_log *recovered = dir ? recovered_of(dir, topic, key) : NULL;
+        if (!recovered)
+            continue;
+        bool better = !best || recovered_is_newer(recovered, best);
+        if (best)
+            drop_found(bs, key, better ? best : recovered, better ? home : bs->logs.of[i]);
+        if (better) {
+            best = recovered;
+            home = bs->logs.of[i];
+        }
+    }
+    return best ? log_adopt(home, best, config) : NULL;
+}
+
+/* NULL: its log cannot be had. One that was here before, of which the directories that work know
+ * nothing, lies in one that does not: it is not made anew. */
+static struct partition *partition_open(struct broker_shard *bs, const struct topic_image *topic,
+                                        const struct partition_image *image,
+                                        const struct partition_key *key, bool is_new)
+{
+    struct log_config config = log_config_of(topic, image, &bs->broker->conf->broker);
+    struct log *log = log_found(bs, topic->name, key, &config);
+    const struct log_dirs *dirs = bs->broker->dirs;
+    bool mistake = dirs->count > 1 && io_mutation(bs->sh->io, "partition.missing_log_made_anew");
+    bool may_make = is_new || dirs->missing == 0 || mistake;
+    struct log_shard *place = log || !may_make ? NULL : broker_logs_place(bs);
+    if (place) {
         struct log_id id = {.partition = key->partition};
         memcpy(id.topic_id, key->topic_id.bytes, sizeof(id.topic_id));
-        log = log_new(bs->logs, &id, topic->name, &config, 0);
+        log = log_new(place, &id, topic->name, &config, 0);
+    }
+    if (!log) {
+        diag_warn(bs->sh, "partition.offline", "topic=%s partition=%d", topic->name,
+                  key->partition);
+        return NULL;
     }
     struct partition *pt = partition_new(bs, key, log);
     table_add(&bs->partitions, pt);
@@ -372,27 +449,37 @@ static void partition_delete(struct partition *pt)
     shard_ready(pt->bs->sh, &pt->step); /* ends the appends in line, then closes */
 }
 
-static bool is_ours(const struct broker_shard *bs, const struct partition_image *image)
+static void partition_gone(struct broker_shard *bs, struct partition *pt)
 {
-    if (image->home != bs->sh->id)
-        return false;
-    for (uint16_t i = 0; i < image->replica_count; i++)
-        if (image->replicas[i] == bs->broker->node_id)
-            return true;
-    return false;
+    table_remove(&bs->partitions, pt);
+    partition_delete(pt);
 }
 
-static void topic_applied(struct broker_shard *bs, const struct topic_image *topic)
+/* Ours since `was`, the topic in the image before? The first image has all that was here before. */
+static bool is_new(const struct broker_shard *bs, const struct topic_image *was, bool first,
+                   int32_t partition)
+{
+    const struct partition_image *image = was ? image_partition(was, partition) : NULL;
+    return !first && !(image && is_ours(bs, image));
+}
+
+/* `was`: the topic in the image before, NULL: it was not there. */
+static void topic_applied(struct broker_shard *bs, const struct topic_image *topic,
+                          const struct topic_image *was, bool first)
 {
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         const struct partition_image *image = &topic->partitions[i];
-        if (!is_ours(bs, image))
-            continue;
         struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)i};
         struct partition *pt = partition_find(&bs->partitions, &key);
+        if (!is_ours(bs, image)) {
+            if (pt && !io_mutation(bs->sh->io, "partition.moved_log_stays"))
+                partition_gone(bs, pt);
+            continue;
+        }
         if (!pt)
-            pt = partition_open(bs, topic, &key);
-        partition_configure(pt, topic, image);
+            pt = partition_open(bs, topic, image, &key, is_new(bs, was, first, (int32_t)i));
+        if (pt)
+            partition_configure(pt, topic, image);
     }
 }
 
@@ -401,29 +488,28 @@ static void topic_gone(struct broker_shard *bs, const struct topic_image *topic)
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)i};
         struct partition *pt = partition_find(&bs->partitions, &key);
-        if (!pt)
-            continue;
-        table_remove(&bs->partitions, pt);
-        partition_delete(pt);
+        if (pt)
+            partition_gone(bs, pt);
     }
     groups_topic_gone(bs->groups, topic);
 }
 
-/* Logs in the directory whose topic is gone: deleted while this broker was down, or cut off by a
- * crash between the metadata and the disk. Each shard takes its share. */
-static void drop_orphans(struct broker_shard *bs, const struct image *image)
+/* Logs in the directory whose topic is gone, or whose partition lies on other brokers by now:
+ * deleted or moved while this broker was down, or cut off by a crash between the metadata and the
+ * disk. Each shard takes its share. */
+static void drop_orphans(struct broker_shard *bs, const struct image *image,
+                         const struct log_dir *dir, struct log_shard *ls)
 {
-    const struct log_dir *dir = bs->broker->dir;
     for (uint32_t i = bs->sh->id; i < dir->recovered_count; i += bs->sh->count) {
         struct recovered_log *recovered = &dir->recovered[i];
         struct partition_key key = {.partition = recovered->id.partition};
         memcpy(key.topic_id.bytes, recovered->id.topic_id, sizeof(recovered->id.topic_id));
         const struct topic_image *topic = image_topic_by_id(image, &key.topic_id);
-        if (topic && image_partition(topic, key.partition))
+        const struct partition_image *partition =
+            topic ? image_partition(topic, key.partition) : NULL;
+        if (partition && image_has_replica(partition, bs->broker->node_id))
             continue;
-        diag_info(bs->sh, "log.orphan", "topic=%s partition=%d", recovered->topic, key.partition);
-        struct log *log = log_adopt(bs->logs, recovered, &log_config_default);
-        partition_delete(partition_new(bs, &key, log));
+        drop_found(bs, &key, recovered, ls);
     }
 }
 
@@ -446,15 +532,20 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
         const struct topic_image *was = a < old_count ? before->topics[a] : NULL;
         const struct topic_image *is = b < image->topic_count ? image->topics[b] : NULL;
         int order = !was ? 1 : !is ? -1 : strcmp(was->name, is->name);
-        if (order < 0 || (order == 0 && !same_topic(was, is)))
+        bool same = order == 0 && same_topic(was, is);
+        if (order < 0 || (order == 0 && !same))
             topic_gone(bs, was);
         if (order >= 0 && is != was)
-            topic_applied(bs, is);
+            topic_applied(bs, is, same ? was : NULL, !before);
         a += order <= 0;
         b += order >= 0;
     }
-    if (!before)
-        drop_orphans(bs, image);
+    const struct log_dirs *dirs = bs->broker->dirs;
+    for (uint32_t i = 0; !before && i < dirs->count; i++) {
+        if (dirs->entries[i].dir)
+            drop_orphans(bs, image, dirs->entries[i].dir, bs->logs.of[i]);
+    }
+    partition_offline_look(bs->offline);
     bs->applied = applied;
     bs->applied_user = user;
     maybe_applied(bs);
@@ -474,7 +565,7 @@ void partitions_release_image(struct broker_shard *bs, uint32_t hold)
         maybe_applied(bs);
 }
 
-static void each_partition(struct broker_shard *bs, void (*fn)(struct partition *pt))
+void partitions_each(struct broker_shard *bs, void (*fn)(struct partition *pt))
 {
     for (uint32_t i = 0; i < bs->partitions.size; i++)
         if (bs->partitions.slots[i])
@@ -491,7 +582,7 @@ static void on_lag(struct shard *sh, struct timer *timer)
 {
     struct broker_shard *bs = container_of(timer, struct broker_shard, lag);
     (void)sh;
-    each_partition(bs, look_at_followers);
+    partitions_each(bs, look_at_followers);
     partitions_watch_lag(bs);
 }
 
@@ -506,18 +597,20 @@ void partitions_watch_lag(struct broker_shard *bs)
 static void abandon(struct partition *pt)
 {
     partition_appends_abandon(pt, ERR_REQUEST_TIMED_OUT);
+    partition_loss_end(pt);
 }
 
 void partitions_abandon_appends(struct broker_shard *bs)
 {
-    each_partition(bs, abandon);
+    partitions_each(bs, abandon);
 }
 
 void partitions_end_roles(struct broker_shard *bs)
 {
     timer_cancel(bs->sh, &bs->lag);
     bs->roles_ended = true;
-    each_partition(bs, partition_role_end);
+    partition_offline_stop(bs->offline);
+    partitions_each(bs, partition_role_end);
 }
 
 void partitions_stop(struct broker_shard *bs, void (*done)(void *user), void *user)

@@ -9,8 +9,9 @@
  * when the one before it is in the log, and each is answered when it is durable, in offset order.
  *
  * Rules of visibility: readers see offsets below the high watermark. For a partition of one replica
- * that is the log's durable offset, else the least durable offset over the commit set
- * (core/partition_replicas.h). LSO = min(high watermark, first offset of an open transaction).
+ * that is what its log has acknowledged (durable, unless the topic wants less), else the least
+ * durable offset over the commit set (core/partition_replicas.h). LSO = min(high watermark, first
+ * offset of an open transaction).
  *
  * Roles: an image may make a partition leader or follower. A role begins when nothing of the one
  * before is on its way into the log (core/partition_role.c): an append of a former leader, or of
@@ -42,8 +43,9 @@ struct partition_table {
 struct partition *partition_find(const struct partition_table *table,
                                  const struct partition_key *key);
 
-/* Why this shard has no such partition: it lies on other brokers (NOT_LEADER_OR_FOLLOWER), or
- * nobody has it (UNKNOWN_TOPIC_OR_PARTITION). */
+/* Why this shard has no such partition: it lies on other brokers (NOT_LEADER_OR_FOLLOWER), in a
+ * directory that is offline (KAFKA_STORAGE_ERROR), or nobody has it (UNKNOWN_TOPIC_OR_PARTITION).
+ */
 enum err partition_absence(const struct broker_shard *bs, const struct partition_key *key);
 
 /* Wakes its owner once when the high watermark (or LSO, with `committed_only`) passes `offset`, or
@@ -73,6 +75,8 @@ struct partition {
     int64_t high_watermark;
     struct partition_replicas *replicas; /* leading with others, else NULL */
     struct partition_follow *follow;     /* fetching from the leader, else NULL */
+    struct partition_loss *loss;         /* asking for a new leader epoch, else NULL */
+    int32_t loss_epoch;                  /* in which the log was found to have lost; -1: none */
     struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
     bool internal;
     bool coordinates;    /* groups: it is of __consumer_offsets */
@@ -121,8 +125,12 @@ static inline int64_t partition_last_stable_offset(const struct partition *pt)
 }
 
 /* May a reader with this leader epoch (-1: does not say) be served here? NONE,
- * NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH (F8). */
+ * NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH (F8). */
 enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch);
+
+/* What its acknowledgements promise (millrace.durability), as far as it is not the disk's. */
+enum log_durability partition_durability(const struct topic_image *topic,
+                                         const struct partition_image *image);
 
 /* ---- appending, from any shard ---- */
 
@@ -178,6 +186,8 @@ void partition_append(struct broker_shard *from, struct partition_append *op);
 /* ---- life, driven by images (on the home shard) ---- */
 
 void partition_table_fini(struct partition_table *table);
+/* fn(pt) for each partition of this shard; it may not close any. */
+void partitions_each(struct broker_shard *bs, void (*fn)(struct partition *pt));
 
 /* Opens, closes, deletes and reconfigures this shard's partitions so that they match `image`; then
  * applied(user). Opening is adopting a recovered log or making a new one. */

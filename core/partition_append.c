@@ -427,7 +427,7 @@ static void check_now(struct partition *pt, struct partition_append *op)
 /* Refusals that need no look at the batch. */
 static bool admit(struct partition *pt, struct partition_append *op)
 {
-    if (!pt->leading) {
+    if (!pt->leading && !pt->loss) {
         op->leader_epoch = pt->leader_epoch;
         refuse(op, ERR_NOT_LEADER_OR_FOLLOWER, NULL);
         return false;
@@ -441,7 +441,7 @@ static bool admit(struct partition *pt, struct partition_append *op)
                "clients do not write to internal topics: use the requests that do");
         return false;
     }
-    if (log_shard_offline(pt->bs->logs)) {
+    if (broker_logs_failed(pt)) {
         refuse(op, ERR_KAFKA_STORAGE_ERROR, NULL);
         return false;
     }
@@ -457,6 +457,8 @@ void partition_appends_step(struct shard *sh, struct task *task)
     struct partition *pt = container_of(task, struct partition, step);
     uint64_t began = io_clock_ns(sh->io);
     struct partition_check *pc = pt->check;
+    if (pt->loss && !pt->closing)
+        return; /* it will lead: a producer's requests keep their order until then */
     if (pt->recode_waits && !pt->closing)
         return;
     if (pt->recode_waits)

@@ -2,7 +2,7 @@
 #include "core/partition_producers.h"
 
 #include "core/broker.h"
-#include "core/log/log_inside.h"
+#include "core/log/producer_state.h"
 #include "io/mem.h"
 
 static void deliver(struct shard *here, struct mail *mail)
@@ -52,7 +52,7 @@ static void answer(struct broker_shard *bs, struct partition_producers *ask)
     } else if (!pt->leading) {
         finish(ask, ERR_NOT_LEADER_OR_FOLLOWER);
     } else {
-        copy(ask, &log_body_of_const(pt->log)->producers);
+        copy(ask, log_producers(pt->log));
         finish(ask, ERR_NONE);
     }
 }

@@ -2,6 +2,7 @@
 #include "core/partition_replicas.h"
 
 #include "core/broker.h"
+#include "core/broker_logs.h"
 #include "core/controller.h"
 #include "core/partition_private.h"
 #include "io/diag.h"
@@ -30,8 +31,7 @@ static int32_t own_id(const struct partition_replicas *replicas)
 
 uint32_t partition_insync_min(const struct partition *pt)
 {
-    uint32_t replicas = pt->replicas ? pt->replicas->count + 1 : 1;
-    return (uint32_t)min_u64((uint64_t)pt->conf.min_insync_replicas, replicas);
+    return pt->replicas ? pt->replicas->insync_min : 1;
 }
 
 bool partition_set_is_enough(const struct partition *pt)
@@ -176,7 +176,9 @@ static void proposal_withdraw(struct partition_replicas *replicas)
 static void on_again(struct shard *sh, struct timer *timer)
 {
     (void)sh;
-    proposal_send(container_of(timer, struct partition_replicas, again));
+    struct partition_replicas *replicas = container_of(timer, struct partition_replicas, again);
+    if (!broker_logs_failed(replicas->pt)) /* see partition_replicas_look() */
+        proposal_send(replicas);
 }
 
 /* Taken or refused: an image will say what is so. Until then it is sent again. */
@@ -230,7 +232,8 @@ static bool may_join(const struct partition_replicas *replicas,
 {
     const struct partition *pt = replicas->pt;
     const struct broker_image *broker = image_broker(pt->bs->image, follower->id);
-    if (follower->in_set || replicas->proposal || !broker || !is_live(pt, follower->id))
+    if (follower->in_set || replicas->proposal || !broker ||
+        !image_broker_stays(pt->bs->image, follower->id))
         return false;
     if (broker->epoch != follower->broker_epoch || follower->durable_end < pt->high_watermark)
         return false;
@@ -263,6 +266,9 @@ void partition_replicas_look(struct partition_replicas *replicas)
     uint64_t now_ns = io_now_ns(pt->bs->sh->io);
     if (replicas->proposal || replicas->set_count <= partition_insync_min(pt))
         return;
+    if (broker_logs_failed(pt))
+        return; /* they cannot fetch because of us: it is we who must go (core/partition_offline.c)
+                 */
     for (uint32_t i = 0; i < replicas->count; i++) {
         struct partition_follower *follower = &replicas->followers[i];
         if (follower->in_set && now_ns - follower->caught_up_ns > lag_ns) {
@@ -286,6 +292,7 @@ static void set_read(struct partition_replicas *replicas, const struct partition
 {
     replicas->partition_epoch = image->partition_epoch;
     replicas->set_count = image->isr_count;
+    replicas->insync_min = image_insync_min(&replicas->pt->conf, image);
     for (uint32_t i = 0; i < replicas->count; i++)
         replicas->followers[i].in_set =
             holds(image->isr, image->isr_count, replicas->followers[i].id);
@@ -319,6 +326,7 @@ void partition_replicas_free(struct partition_replicas *replicas)
 void partition_replicas_update(struct partition_replicas *replicas,
                                const struct partition_image *image)
 {
+    replicas->insync_min = image_insync_min(&replicas->pt->conf, image); /* a setting, too */
     if (image->partition_epoch == replicas->partition_epoch)
         return;
     set_read(replicas, image);

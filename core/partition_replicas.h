@@ -49,6 +49,7 @@ struct partition_replicas {
     int64_t epoch_start; /* the log's end when this leader epoch began */
     int32_t partition_epoch;
     uint32_t set_count; /* of C, the leader included */
+    uint32_t insync_min;
     struct partition_proposal *proposal;
     struct timer again; /* for a proposal that was refused or got lost */
     bool proposal_away; /* it is at the controller, or on its way */

@@ -13,6 +13,7 @@
  */
 #include "core/broker.h"
 #include "core/group/groups.h"
+#include "core/partition_loss.h"
 #include "core/partition_private.h"
 #include "core/partition_replicas.h"
 #include "core/replica_fetcher.h"
@@ -34,9 +35,11 @@ static void role_begin(struct partition *pt)
     if (!pt->role_begins || pt->writes > 0 || pt->closing || pt->bs->roles_ended || !image)
         return;
     pt->role_begins = false;
+    if (image->leader == pt->bs->broker->node_id && !partition_loss_may_lead(pt, image))
+        return; /* the next epoch is asked for */
     if (image->leader == pt->bs->broker->node_id)
         lead(pt, image);
-    else if (image->leader >= 0)
+    else if (image->leader >= 0 && !broker_logs_failed(pt))
         replica_follow(pt);
 }
 
@@ -50,6 +53,7 @@ static void role_leave(struct partition *pt)
     if (pt->replicas)
         partition_replicas_free(pt->replicas);
     pt->replicas = NULL;
+    partition_loss_end(pt);
     replica_unfollow(pt);
     partition_appends_abandon(pt, ERR_NOT_LEADER_OR_FOLLOWER);
     partition_wake(pt, true);

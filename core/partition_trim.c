@@ -73,7 +73,7 @@ static void trim_for_client(struct broker_shard *bs, struct partition_trim *trim
         finish(trim, ERR_INVALID_TOPIC_EXCEPTION, -1);
     else if (!(pt->conf.cleanup_policy & CONF_CLEANUP_DELETE))
         finish(trim, ERR_POLICY_VIOLATION, -1);
-    else if (log_shard_offline(bs->logs))
+    else if (broker_logs_failed(pt))
         finish(trim, ERR_KAFKA_STORAGE_ERROR, -1);
     else
         trim_to(pt, trim);

@@ -16,16 +16,16 @@ static uint64_t share(const struct plan *plan, unsigned percent)
     return round_down(bytes / plan->shards, 1U << 20);
 }
 
-uint64_t plan_bytes_min(uint16_t shards)
+uint64_t plan_bytes_min(uint16_t shards, uint32_t dirs)
 {
     /* The smallest shares are 10 %, rounded down to 1 MiB. */
-    return max_u64(64ULL << 20, shards * (10ULL << 20));
+    return max_u64(64ULL << 20, dirs * shards * (10ULL << 20));
 }
 
-struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards)
+struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards, uint32_t dirs)
 {
     must(shards > 0);
-    struct plan plan = {.total_bytes = max_u64(total_bytes, plan_bytes_min(shards)),
+    struct plan plan = {.total_bytes = max_u64(total_bytes, plan_bytes_min(shards, dirs)),
                         .source = source,
                         .shards = shards};
     uint64_t receive_bytes = share(&plan, RECEIVE_PERCENT);
@@ -49,24 +49,28 @@ uint64_t plan_default_bytes(uint64_t machine_bytes)
  * made, read back or compacted). */
 #define OWN_FILES       48U
 #define OWN_FILES_SHARD 16U
+#define OWN_FILES_DIR                                                                              \
+    3U /* beside the first, on each shard: a journal, a checkpoint, a file made                    \
+        */
 
-static uint32_t own_files(uint16_t shards)
+static uint32_t own_files(uint16_t shards, uint32_t dirs)
 {
-    return OWN_FILES + OWN_FILES_SHARD * shards;
+    return OWN_FILES + (OWN_FILES_SHARD + OWN_FILES_DIR * (dirs - 1)) * shards;
 }
 
-uint64_t plan_files_min(uint16_t shards)
+uint64_t plan_files_min(uint16_t shards, uint32_t dirs)
 {
-    return own_files(shards) + (uint64_t)shards * PLAN_SEGMENTS_MIN + PLAN_CONNECTIONS_MIN;
+    return own_files(shards, dirs) + (uint64_t)shards * max_u64(PLAN_SEGMENTS_MIN, 2ULL * dirs) +
+           PLAN_CONNECTIONS_MIN;
 }
 
-struct plan_files plan_files_make(uint64_t limit, uint16_t shards)
+struct plan_files plan_files_make(uint64_t limit, uint16_t shards, uint32_t dirs)
 {
-    must(shards > 0);
-    struct plan_files files = {.limit = max_u64(limit, plan_files_min(shards)),
-                               .own = own_files(shards)};
+    must(shards > 0 && dirs > 0);
+    struct plan_files files = {.limit = max_u64(limit, plan_files_min(shards, dirs)),
+                               .own = own_files(shards, dirs)};
     uint64_t rest = files.limit - files.own;
-    uint64_t half = max_u64(rest / 2 / shards, PLAN_SEGMENTS_MIN);
+    uint64_t half = max_u64(rest / 2 / shards, max_u64(PLAN_SEGMENTS_MIN, 2ULL * dirs));
     files.segments = (uint32_t)min_u64(half, PLAN_SEGMENTS_MAX);
     files.connections = (uint32_t)min_u64(rest - (uint64_t)files.segments * shards, INT32_MAX);
     files.short_of = files.segments < PLAN_SEGMENTS_MAX;

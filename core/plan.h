@@ -27,10 +27,10 @@ struct plan {
     uint64_t heap_bytes; /* everything else: connections, requests, metadata */
 };
 
-/* The least that can be divided: every part of a shard has 1 MiB. */
-uint64_t plan_bytes_min(uint16_t shards);
+/* The least that can be divided: every part of a shard has 1 MiB for each log directory. */
+uint64_t plan_bytes_min(uint16_t shards, uint32_t dirs);
 /* Divides `total_bytes`, or plan_bytes_min() if that is more. */
-struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards);
+struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards, uint32_t dirs);
 /* The default: a quarter of what the machine or its control group gives, 256 MiB to 8 GiB. */
 uint64_t plan_default_bytes(uint64_t machine_bytes);
 
@@ -49,5 +49,5 @@ struct plan_files {
 #define PLAN_CONNECTIONS_MIN 32U
 
 /* The least that can be divided. */
-uint64_t plan_files_min(uint16_t shards);
-struct plan_files plan_files_make(uint64_t limit, uint16_t shards);
+uint64_t plan_files_min(uint16_t shards, uint32_t dirs);
+struct plan_files plan_files_make(uint64_t limit, uint16_t shards, uint32_t dirs);

@@ -3,20 +3,14 @@
  *   connect -> [Fetch -> answer -> parts, one after another: truncate or append -> all durable]
  *
  * A partition whose log is truncated is left out of Fetches until that is done.
- *
- * The part of a partition that has changed its leader meanwhile, or whose log is not where it was
- * when it was asked for, is dropped: it will be asked for again by whoever follows then.
  */
 #include "core/replica_fetcher.h"
 
-#include "core/broker.h"
 #include "core/broker_address.h"
 #include "core/partition_private.h"
-#include "core/partition_trim.h"
-#include "core/record/batch.h"
+#include "core/replica_private.h"
 #include "io/diag.h"
 #include "io/mem.h"
-#include "net/client.h"
 #include "net/kafka.h"
 
 #include <string.h>
@@ -28,34 +22,7 @@
 #define WAIT_MAX_MS        500
 #define WAIT_CUTTING_MS    20 /* while there are truncations: their partitions are not asked for */
 #define ANSWER_PATIENCE_NS 10000000000ULL
-#define CONNECT_TIMEOUT_NS 3000000000ULL
 #define RECONNECT_NS       20000000ULL /* after a loss */
-#define BACKOFF_NS         20000000ULL /* of a partition whose leader is not where we believe */
-#define DAMAGE_BACKOFF_NS  1000000000ULL
-
-/* What a fetcher keeps of a partition. */
-struct partition_follow {
-    struct partition *pt;
-    struct replica_fetcher *fetcher;
-    TAILQ_ENTRY(partition_follow) link; /* in the order in which the leader is asked */
-    uint64_t not_before_ns;             /* backing off */
-    int64_t asked_offset;               /* in the Fetch under way; -1: it is not in it */
-    int64_t leader_watermark;
-};
-
-TAILQ_HEAD(follow_list, partition_follow);
-
-struct fetched_part {
-    struct partition_key key;
-    int64_t offset; /* that was asked for */
-    int32_t leader_epoch;
-    int16_t error;
-    int64_t high_watermark;
-    int64_t log_start_offset;
-    int32_t diverging_epoch; /* -1: none */
-    int64_t diverging_end_offset;
-    struct span records;
-};
 
 struct fetched_bytes {
     struct piece piece;
@@ -71,25 +38,6 @@ struct fetched {
     struct fetched_part parts[];
 };
 
-struct replica_fetcher {
-    struct replica_fetchers *all;
-    struct broker_shard *bs;
-    SLIST_ENTRY(replica_fetcher) link;
-    int32_t leader;
-    struct follow_list follows;
-    struct client client;
-    struct client_call call;
-    bool calling;
-    bool closing; /* by ourselves: connect again at once */
-    struct fetched *fetched;
-    uint32_t writes;    /* appends that are not durable */
-    uint32_t cuts;      /* likewise truncations, which hold up nobody else */
-    struct arena arena; /* of the request while it is written */
-    struct task task;
-    struct timer timer;
-    uint64_t connect_ns; /* not before */
-};
-
 struct replica_fetchers {
     struct broker_shard *bs;
     SLIST_HEAD(, replica_fetcher) fetchers;
@@ -98,22 +46,7 @@ struct replica_fetchers {
     void *user;
 };
 
-/* A batch on its way into the log. */
-struct follow_append {
-    struct log_append append;
-    struct replica_fetcher *fetcher;
-    struct partition *pt;
-};
-
-struct follow_truncate {
-    struct log_change change;
-    struct replica_fetcher *fetcher;
-    struct partition *pt;
-    int64_t offset;
-    bool reset; /* all goes, and the log begins at `offset` */
-};
-
-static void wake(struct replica_fetcher *f)
+void replica_wake(struct replica_fetcher *f)
 {
     shard_ready(f->bs->sh, &f->task);
 }
@@ -127,7 +60,7 @@ static void wake_at(struct replica_fetcher *f, uint64_t at_ns)
 static void on_timer(struct shard *sh, struct timer *timer)
 {
     (void)sh;
-    wake(container_of(timer, struct replica_fetcher, timer));
+    replica_wake(container_of(timer, struct replica_fetcher, timer));
 }
 
 static uint64_t now_ns(const struct replica_fetcher *f)
@@ -135,12 +68,10 @@ static uint64_t now_ns(const struct replica_fetcher *f)
     return io_now_ns(f->bs->sh->io);
 }
 
-static void back_off(struct partition_follow *follow, uint64_t for_ns)
+void replica_back_off(struct partition_follow *follow, uint64_t for_ns)
 {
     follow->not_before_ns = now_ns(follow->fetcher) + for_ns;
 }
-
-/* ---- into the log ---- */
 
 static bool is_idle(const struct replica_fetcher *f)
 {
@@ -160,223 +91,6 @@ static void maybe_stopped(struct replica_fetchers *all)
     stopped(all->user);
 }
 
-/* `count` is one of the fetcher's. */
-static void write_ended(struct replica_fetcher *f, struct partition *pt, uint32_t *count)
-{
-    must(*count > 0);
-    --*count;
-    partition_write_end(pt); /* it may have another role from here on */
-    wake(f);
-}
-
-/* The follower's own idea of the high watermark: where it begins should it lead. */
-static void watermark_settle(struct partition *pt)
-{
-    const struct partition_follow *follow = pt->follow;
-    if (follow)
-        pt->high_watermark =
-            max_i64(pt->high_watermark, min_i64(follow->leader_watermark, pt->log->durable_offset));
-}
-
-static void on_appended(struct log_append *append)
-{
-    struct follow_append *op = append->user;
-    struct partition *pt = op->pt;
-    struct replica_fetcher *f = op->fetcher;
-    if (append->verdict == LOG_OK) {
-        watermark_settle(pt);
-    } else if (pt->follow) {
-        diag_warn(f->bs->sh, "replica.append_failed", "topic=%s partition=%d reason=%s",
-                  pt->log->topic, pt->key.partition, log_verdict_text(append->verdict));
-        back_off(pt->follow, DAMAGE_BACKOFF_NS);
-    }
-    mem_free(op);
-    write_ended(f, pt, &f->writes);
-}
-
-/* Is this the next batch of the log, by what its leader may have written? */
-static bool batch_fits(const struct partition *pt, const struct batch_header *header)
-{
-    return header->magic == BATCH_MAGIC && header->last_offset_delta >= 0 &&
-           header->base_offset >= pt->log->end_offset &&
-           header->leader_epoch >= pt->log->leader_epoch &&
-           header->leader_epoch <= pt->leader_epoch;
-}
-
-/* The first batch of *records goes into the log. False: no more of this partition now. */
-static bool append_one(struct partition *pt, struct span *records)
-{
-    struct partition_follow *follow = pt->follow;
-    struct batch_header header;
-    if (!batch_header_read(&header, records) || batch_size(&header) > records->len)
-        return false; /* the end of the answer, in the middle of a batch */
-    if (!batch_fits(pt, &header)) {
-        diag_warn(pt->bs->sh, "replica.batch_refused",
-                  "topic=%s partition=%d base_offset=%lld leader_epoch=%d log_end=%lld",
-                  pt->log->topic, pt->key.partition, (long long)header.base_offset,
-                  header.leader_epoch, (long long)pt->log->end_offset);
-        back_off(follow, DAMAGE_BACKOFF_NS);
-        return false;
-    }
-    struct follow_append *op = mem_alloc(sizeof(*op));
-    *op = (struct follow_append){.fetcher = follow->fetcher, .pt = pt};
-    op->append = (struct log_append){.batch = span_first(*records, (uint32_t)batch_size(&header)),
-                                     .leader_epoch = header.leader_epoch,
-                                     .replica = true,
-                                     .append_time_ms = -1,
-                                     .max_timestamp = LOG_KEEP,
-                                     .done = on_appended,
-                                     .user = op};
-    enum log_verdict verdict = log_append(pt->log, &op->append);
-    if (verdict != LOG_OK && verdict != LOG_WAIT) {
-        diag_warn(pt->bs->sh, "replica.append_refused", "topic=%s partition=%d reason=%s",
-                  pt->log->topic, pt->key.partition, log_verdict_text(verdict));
-        mem_free(op);
-        back_off(follow, DAMAGE_BACKOFF_NS);
-        return false;
-    }
-    follow->fetcher->writes++;
-    partition_write_begin(pt);
-    span_advance(records, (uint32_t)batch_size(&header));
-    /* One that waits may yet be refused, and nothing may come after a gap. */
-    return verdict == LOG_OK;
-}
-
-/* ---- truncation ---- */
-
-static void on_truncated(struct log_change *change)
-{
-    struct follow_truncate *op = change->user;
-    struct partition *pt = op->pt;
-    struct replica_fetcher *f = op->fetcher;
-    diag_info(f->bs->sh, op->reset ? "replica.reset" : "replica.truncated",
-              "topic=%s partition=%d to=%lld reason=%s", pt->log->topic, pt->key.partition,
-              (long long)op->offset, log_verdict_text(change->verdict));
-    if (change->verdict == LOG_OK && op->reset)
-        pt->high_watermark = pt->log->start_offset; /* what lies below is gone with consent */
-    else if (change->verdict == LOG_OK)
-        pt->high_watermark = min_i64(pt->high_watermark, pt->log->end_offset);
-    else if (pt->follow)
-        back_off(pt->follow, DAMAGE_BACKOFF_NS);
-    mem_free(op);
-    write_ended(f, pt, &f->cuts);
-}
-
-static void cut_to(struct partition *pt, int64_t offset, bool reset)
-{
-    struct replica_fetcher *f = pt->follow->fetcher;
-    struct follow_truncate *op = mem_zalloc(sizeof(*op));
-    op->change = (struct log_change){.done = on_truncated, .user = op};
-    op->fetcher = f;
-    op->pt = pt;
-    op->offset = offset;
-    op->reset = reset;
-    f->cuts++;
-    partition_write_begin(pt);
-    if (reset)
-        log_reset(pt->log, &op->change, offset);
-    else
-        log_truncate(pt->log, &op->change, offset);
-}
-
-/* The leader's history parts from ours: its epoch ends where it says. Ours of that epoch may end
- * earlier; or we never had it, then all that is newer than it goes. Never to a high watermark.
- * Where they part at or below the leader's start nothing of ours is of use, and there may be no
- * batch of ours that begins there. */
-static void follow_diverged(struct partition *pt, const struct fetched_part *part)
-{
-    int32_t epoch;
-    int64_t end;
-    if (part->diverging_end_offset <= part->log_start_offset) {
-        cut_to(pt, part->log_start_offset, true);
-        return;
-    }
-    if (!log_epoch_end(pt->log, part->diverging_epoch, &epoch, &end)) {
-        epoch = part->diverging_epoch; /* newer than all of ours */
-        end = pt->log->end_offset;
-    }
-    if (epoch == part->diverging_epoch)
-        end = min_i64(end, part->diverging_end_offset);
-    if (io_mutation(pt->bs->sh->io, "replica.truncates_to_watermark"))
-        end = min_i64(pt->high_watermark, pt->log->end_offset);
-    end = max_i64(end, pt->log->start_offset);
-    if (end < pt->log->end_offset)
-        cut_to(pt, end, false);
-    else
-        back_off(pt->follow, BACKOFF_NS); /* the leader contradicts itself */
-}
-
-/* ---- what came ---- */
-
-static void on_trimmed(struct partition_trim *trim)
-{
-    mem_free(trim);
-}
-
-/* The leader's log begins later by now. */
-static void follow_start(struct partition *pt, int64_t start)
-{
-    start = min_i64(start, pt->high_watermark);
-    if (start <= pt->log->start_offset)
-        return;
-    struct partition_trim *trim = mem_zalloc(sizeof(*trim));
-    trim->offset = start;
-    trim->done = on_trimmed;
-    partition_trim_here(pt, trim);
-}
-
-/* The leader has nothing any more of what comes next here, and says where its first batch begins.
- * All of ours lies below its start, or was never committed: it goes. */
-static void follow_below_start(struct partition *pt, int64_t first)
-{
-    if (io_mutation(pt->bs->sh->io, "replica.stays_below_start"))
-        back_off(pt->follow, DAMAGE_BACKOFF_NS);
-    else
-        cut_to(pt, first, true);
-}
-
-static void follow_error(struct partition *pt, const struct fetched_part *part)
-{
-    if (part->error == ERR_OFFSET_OUT_OF_RANGE && part->log_start_offset >= 0 &&
-        part->log_start_offset != part->offset) {
-        follow_below_start(pt, part->log_start_offset);
-        return;
-    }
-    if (part->error == ERR_OFFSET_OUT_OF_RANGE)
-        diag_warn(pt->bs->sh, "replica.out_of_range",
-                  "topic=%s partition=%d offset=%lld leader_log_start=%lld", pt->log->topic,
-                  pt->key.partition, (long long)part->offset, (long long)part->log_start_offset);
-    back_off(pt->follow, part->error == ERR_OFFSET_OUT_OF_RANGE ? DAMAGE_BACKOFF_NS : BACKOFF_NS);
-}
-
-/* False: more of it in a later turn. */
-static bool part_take(struct replica_fetcher *f, struct fetched_part *part, uint64_t began_ns)
-{
-    struct partition *pt = partition_find(&f->bs->partitions, &part->key);
-    struct partition_follow *follow = pt ? pt->follow : NULL;
-    if (!follow || follow->fetcher != f || pt->leader_epoch != part->leader_epoch)
-        return true;
-    if (pt->log->end_offset != part->offset) /* moved on: between two of its batches at the most */
-        return true;
-    if (part->error != ERR_NONE) {
-        follow_error(pt, part);
-        return true;
-    }
-    if (part->diverging_epoch >= 0) {
-        follow_diverged(pt, part);
-        return true;
-    }
-    follow->leader_watermark = part->high_watermark;
-    while (part->records.len > 0 && append_one(pt, &part->records)) {
-        part->offset = pt->log->end_offset;
-        if (shard_should_yield(f->bs->sh, began_ns))
-            return false;
-    }
-    watermark_settle(pt);
-    follow_start(pt, part->log_start_offset);
-    return true;
-}
-
 static void fetched_free(struct replica_fetcher *f)
 {
     mem_free(f->fetched->bytes);
@@ -390,8 +104,8 @@ static bool take_parts(struct replica_fetcher *f)
     uint64_t began_ns = io_clock_ns(f->bs->sh->io);
     struct fetched *fetched = f->fetched;
     while (fetched->next < fetched->count) {
-        if (!part_take(f, &fetched->parts[fetched->next], began_ns)) {
-            wake(f);
+        if (!replica_part_take(f, &fetched->parts[fetched->next], began_ns)) {
+            replica_wake(f);
             return false;
         }
         fetched->next++;
@@ -477,7 +191,7 @@ static void on_answer(struct client *c, struct client_call *call)
         f->connect_ns = now_ns(f) + BACKOFF_NS;
         client_close(c);
     }
-    wake(f);
+    replica_wake(f);
 }
 
 static void topic_begin(struct fetch_request *request, const struct uuid *id,
@@ -604,7 +318,7 @@ static void on_task(struct shard *sh, struct task *task)
 
 static void on_ready(struct client *c)
 {
-    wake(c->user);
+    replica_wake(c->user);
 }
 
 static void on_lost(struct client *c)
@@ -612,7 +326,7 @@ static void on_lost(struct client *c)
     struct replica_fetcher *f = c->user;
     f->connect_ns = max_u64(f->connect_ns, now_ns(f) + (f->closing ? 0 : RECONNECT_NS));
     f->closing = false;
-    wake(f);
+    replica_wake(f);
 }
 
 /* ---- life ---- */
@@ -631,15 +345,8 @@ static struct replica_fetcher *fetcher_of(struct replica_fetchers *all, int32_t 
     f->task = (struct task){.fn = on_task, .name = "replica.fetch"};
     f->timer = (struct timer){.fn = on_timer, .name = "replica.fetch"};
     arena_init(&f->arena, CLIENT_ARENA_MAX);
-    const struct client_options options = {.client_id = str_of("replica"),
-                                           .software_name = str_of("millrace"),
-                                           .software_version = str_of("1"),
-                                           .answer_bytes_max = ANSWER_BYTES_MAX,
-                                           .connect_timeout_ns = CONNECT_TIMEOUT_NS,
-                                           .on_ready = on_ready,
-                                           .on_lost = on_lost};
-    client_init(&f->client, f->bs->sh, &options);
-    f->client.user = f;
+    broker_client_init(&f->client, f->bs->sh,
+                       &(struct broker_client){"replica", ANSWER_BYTES_MAX, on_ready, on_lost, f});
     SLIST_INSERT_HEAD(&all->fetchers, f, link);
     return f;
 }
@@ -660,7 +367,7 @@ void replica_follow(struct partition *pt)
         f->closing = true;
         client_close(&f->client);
     }
-    wake(f);
+    replica_wake(f);
 }
 
 void replica_unfollow(struct partition *pt)
@@ -669,7 +376,7 @@ void replica_unfollow(struct partition *pt)
     if (!follow)
         return;
     TAILQ_REMOVE(&follow->fetcher->follows, follow, link);
-    wake(follow->fetcher);
+    replica_wake(follow->fetcher);
     mem_free(follow);
     pt->follow = NULL;
 }
@@ -691,7 +398,7 @@ void replica_fetchers_stop(struct replica_fetchers *all, void (*done)(void *user
     SLIST_FOREACH (f, &all->fetchers, link) {
         timer_cancel(f->bs->sh, &f->timer);
         client_close(&f->client);
-        wake(f);
+        replica_wake(f);
     }
     maybe_stopped(all);
 }

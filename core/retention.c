@@ -116,7 +116,8 @@ static void sweep_end(struct retention *rt)
 
 static bool is_swept(const struct partition *pt)
 {
-    return pt != NULL && !pt->closing && (pt->conf.cleanup_policy & CONF_CLEANUP_DELETE) &&
+    return pt != NULL && !pt->closing && !broker_logs_failed(pt) &&
+           (pt->conf.cleanup_policy & CONF_CLEANUP_DELETE) &&
            pt->log->start_offset < pt->high_watermark;
 }
 
@@ -126,6 +127,8 @@ static void on_step(struct shard *sh, struct task *task)
     (void)sh;
     for (unsigned i = 0; i < SWEEP_STEPS && rt->next < rt->key_count; i++) {
         struct partition *pt = partition_find(&rt->bs->partitions, &rt->keys[rt->next++]);
+        if (pt != NULL && !clock_jump_rests(&rt->clock))
+            log_expire_producers(pt->log, rt->clock.wall_ms);
         if (is_swept(pt)) {
             partition_begin(rt, pt);
             return; /* it goes on by sweep_on() */
@@ -136,7 +139,7 @@ static void on_step(struct shard *sh, struct task *task)
 
 static void sweep_on(struct retention *rt)
 {
-    if (rt->next == rt->key_count || rt->stopping || log_shard_offline(rt->bs->logs))
+    if (rt->next == rt->key_count || rt->stopping)
         sweep_end(rt);
     else
         shard_ready(rt->bs->sh, &rt->task);

@@ -9,6 +9,9 @@
  * passed without I/O, others are read from their beginning until such a batch is met. Where nothing
  * is young enough the active segment goes, too, and an empty one begins at the log's end.
  *
+ * On its way the sweep lets every log forget the producers that have not written for
+ * producer.id.expiration.ms (I8).
+ *
  * A clock that jumps forward must not empty the disk: core/clock_jump.h.
  */
 #pragma once

@@ -22,16 +22,3 @@ const char *topic_name_problem(struct str name)
             return "a topic name is made of letters, digits, '.', '_' and '-'";
     return NULL;
 }
-
-bool topic_name_collides(struct str a, struct str b)
-{
-    if (a.len != b.len)
-        return false;
-    for (int32_t i = 0; i < a.len; i++) {
-        char x = a.data[i] == '.' ? '_' : a.data[i];
-        char y = b.data[i] == '.' ? '_' : b.data[i];
-        if (x != y)
-            return false;
-    }
-    return true;
-}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Topic names (C1): 1 to 249 of [a-zA-Z0-9._-], not "." or "..". Kafka's metrics turn '.' into '_',
- * so two names that differ only in that collide: the second is refused at creation.
+ * Topic names (C1): 1 to 249 of [a-zA-Z0-9._-], not "." or "..". That two of them collide
+ * is seen by the image (image_edit_collision).
  */
 #pragma once
 
@@ -11,5 +11,3 @@
 
 /* NULL when the name is good, else what is wrong with it. */
 const char *topic_name_problem(struct str name);
-/* Do they differ only in '.' and '_'? True for equal names as well. */
-bool topic_name_collides(struct str a, struct str b);

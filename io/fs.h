@@ -38,6 +38,7 @@ int64_t fs_write(struct fs *fs, int file, const void *from, size_t len,
                  uint64_t offset) warn_unused;
 int fs_sync(struct fs *fs, int file) warn_unused; /* fdatasync */
 int64_t fs_size(struct fs *fs, int file);
+int64_t fs_links(struct fs *fs, int file); /* how many names lead to it */
 int fs_truncate(struct fs *fs, int file, uint64_t size) warn_unused;
 /* Space for [offset, offset + len), zero when read, and the size grown to cover it. */
 int fs_allocate(struct fs *fs, int file, uint64_t offset, uint64_t len) warn_unused;
@@ -46,6 +47,18 @@ int fs_unlink(struct fs *fs, const char *path) warn_unused;
 int fs_mkdir(struct fs *fs, const char *path) warn_unused; /* 0 also when it is there already */
 int fs_rmdir(struct fs *fs, const char *path) warn_unused;
 int fs_sync_dir(struct fs *fs, const char *path) warn_unused; /* names created, renamed, removed */
+
+/* All that is changed below a directory while its tree is open, bytes, sizes and names, made
+ * durable at once: by one call where the file system has a good one, else file by file. Opened
+ * before the changes, because a write that failed behind our back is told only to who was there by
+ * then. */
+struct fs_tree {
+    const char *path; /* the caller's, for as long as it is open */
+    int directory;    /* -1: not open */
+};
+int fs_tree_open(struct fs *fs, const char *path, struct fs_tree *tree) warn_unused;
+int fs_tree_sync(struct fs *fs, const struct fs_tree *tree) warn_unused;
+void fs_tree_close(struct fs *fs, struct fs_tree *tree);
 
 /* Names in a directory, sorted, "." and ".." left out; names are the caller's to mem_free(). */
 struct fs_list {
@@ -65,11 +78,11 @@ struct fs_space {
 };
 int fs_space(struct fs *fs, const char *path, struct fs_space *space) warn_unused;
 
-/* Work on many files before a shard serves: fn(argument, worker, index) for each index below count,
- * up to FS_WORKERS at a time, in any order; in the simulation one after another. A worker does one
- * at a time, and worker 0 is the caller. What comes back is the lowest index for which fn was
- * false, or count: no index above one that failed is begun any more, so when a worker fails again
- * it is with a lower one (in the simulation; in the real world it fails once). */
+/* Work on many files: fn(argument, worker, index) for each index below count, up to FS_WORKERS at a
+ * time, in any order; in the simulation one after another. A worker does one at a time, and worker
+ * 0 is the caller. What comes back is the lowest index for which fn was false, or count: no index
+ * above one that failed is begun any more, so when a worker fails again it is with a lower one (in
+ * the simulation; in the real world it fails once). */
 #define FS_WORKERS 16U
 typedef bool fs_each_fn(void *argument, uint32_t worker, uint32_t index);
 uint32_t fs_each(struct fs *fs, uint32_t count, fs_each_fn *fn, void *argument);

@@ -48,15 +48,6 @@ static uint64_t buckets_used(const struct histogram *histogram)
     return histogram->count > 0 ? bucket_of(histogram->max_ns) + 1 : 0;
 }
 
-void histogram_merge(struct histogram *to, const struct histogram *from)
-{
-    for (uint64_t bucket = 0; bucket < buckets_used(from); bucket++)
-        to->buckets[bucket] += from->buckets[bucket];
-    to->count += from->count;
-    to->sum_ns += from->sum_ns;
-    to->max_ns = max_u64(to->max_ns, from->max_ns);
-}
-
 void histogram_clear(struct histogram *histogram)
 {
     memset(histogram->buckets, 0, buckets_used(histogram) * sizeof(histogram->buckets[0]));
@@ -81,14 +72,6 @@ uint64_t histogram_quantile_ns(const struct histogram *histogram, double quantil
 double histogram_mean_ns(const struct histogram *histogram)
 {
     return histogram->count > 0 ? histogram->sum_ns / (double)histogram->count : 0;
-}
-
-uint64_t histogram_above(const struct histogram *histogram, uint64_t ns)
-{
-    uint64_t above = 0;
-    for (uint64_t bucket = bucket_of(ns) + 1; bucket < buckets_used(histogram); bucket++)
-        above += histogram->buckets[bucket];
-    return above;
 }
 
 bool histogram_next(const struct histogram *histogram, uint32_t *cursor, uint64_t *ns,

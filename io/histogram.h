@@ -21,15 +21,12 @@ struct histogram {
 void histogram_add(struct histogram *histogram, uint64_t ns);
 /* The same value `count` times. */
 void histogram_add_n(struct histogram *histogram, uint64_t ns, uint64_t count);
-void histogram_merge(struct histogram *to, const struct histogram *from);
 /* Forgets everything; costs what was recorded, not what could be. */
 void histogram_clear(struct histogram *histogram);
 /* The least value that `quantile` (0 to 1) of all are not above, rounded up to its bucket's end; 0
  * when there are none. */
 uint64_t histogram_quantile_ns(const struct histogram *histogram, double quantile);
 double histogram_mean_ns(const struct histogram *histogram);
-/* How many values are above `ns`, as exactly as buckets tell. */
-uint64_t histogram_above(const struct histogram *histogram, uint64_t ns);
 
 /* The buckets that are not empty, in order: begin with *cursor 0; false at the end. ns: the end of
  * the bucket, which histogram_add() puts into the same bucket again. */

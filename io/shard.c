@@ -10,7 +10,7 @@
 #include "io/group.h"
 
 /* What the ready tasks may take of a turn, and again what the end-of-turn tasks may: with the last
- * task of each going on for SHARD_YIELD_NS, 800 us of the 1,000. */
+ * task of each going on for SHARD_YIELD_NS, 400 us of the 1,000. */
 #define TURN_TASKS_NS SHARD_YIELD_NS
 
 static _Thread_local struct shard *shard_of_this_turn;

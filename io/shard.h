@@ -19,7 +19,7 @@
  * Fairness: a task does what SHARD_YIELD_NS allow and queues itself again, behind the others. Ready
  * tasks and end-of-turn tasks have a share of the turn each; what does not fit waits for the next
  * turn, in order, and at least one of each kind runs whatever the turn has cost before. So work
- * that has no end delays the rest of the shard by a turn, and a turn is about a millisecond at
+ * that has no end delays the rest of the shard by a turn, and a turn is about half a millisecond at
  * most.
  */
 #pragma once
@@ -69,7 +69,7 @@ struct timer {
 #define SHARD_MAILS_PER_TURN 256U /* from each of the others */
 #define SHARD_TASKS_PER_TURN 256U
 #define SHARD_STALL_NS       1000000U
-#define SHARD_YIELD_NS       200000U /* a handler over many items gives way after this */
+#define SHARD_YIELD_NS       100000U /* a handler over many items gives way after this */
 #define SHARD_STALLS_NAMED   16U     /* steps that are told apart in the account of stalls */
 
 /* All shards of one broker. Made before the threads start, freed after they ended. */

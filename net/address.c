@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static bool is_digit(char c)
 {
@@ -113,11 +112,23 @@ bool address_is_wildcard(const struct address *address)
            (address->kind != ADDRESS_NAME && memcmp(address->ip, zeros, sizeof(zeros)) == 0);
 }
 
-bool address_same_host(const struct address *a, const struct address *b)
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+bool address_ip_parse(const char *text, size_t len, uint8_t ip[16])
 {
-    if (a->kind != b->kind)
+    char copy[ADDRESS_IP_SIZE];
+    if (len >= sizeof(copy) || memchr(text, 0, len) != NULL)
         return false;
-    if (a->kind == ADDRESS_NAME)
-        return strcasecmp(a->host, b->host) == 0;
-    return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    memcpy(ip, mapped, sizeof(mapped));
+    return inet_pton(AF_INET, copy, ip + sizeof(mapped)) == 1 || inet_pton(AF_INET6, copy, ip) == 1;
+}
+
+const char *address_ip_print(const uint8_t ip[16], char buffer[ADDRESS_IP_SIZE])
+{
+    bool v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
+    must(inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? ip + sizeof(mapped) : ip, buffer,
+                   ADDRESS_IP_SIZE) != NULL);
+    return buffer;
 }

@@ -40,5 +40,9 @@ void address_set_ip(struct address *address, bool v6, const uint8_t *ip);
 /* Every address of the machine: "", 0.0.0.0 or [::]. */
 bool address_is_wildcard(const struct address *address);
 
-/* The same host, ports aside: names compare without case, literals by their bytes. */
-bool address_same_host(const struct address *a, const struct address *b);
+/* An address alone, in any way of writing it, as 16 bytes: an IPv4 one is mapped (::ffff:a.b.c.d).
+ */
+bool address_ip_parse(const char *text, size_t len, uint8_t ip[16]) warn_unused;
+/* The one way to write it, 192.0.2.1 or 2001:db8::1; returns buffer. */
+#define ADDRESS_IP_SIZE 48
+const char *address_ip_print(const uint8_t ip[16], char buffer[ADDRESS_IP_SIZE]);

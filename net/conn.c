@@ -110,6 +110,7 @@ static void conn_free(struct conn *c)
 {
     struct net_shard *net = c->net;
     timer_cancel(net->sh, &c->idle);
+    timer_cancel(net->sh, &c->mute);
     task_cancel(net->sh, &c->step);
     conn_in_fini(c);
     TAILQ_REMOVE(&net->conns, c, link);
@@ -234,7 +235,7 @@ static bool may_start(const struct conn *c, const struct request *q)
 
 static bool can_start(const struct conn *c)
 {
-    return c->next_to_start && !c->closing && !c->paused && may_start(c, c->next_to_start);
+    return c->next_to_start && !c->closing && !conn_is_muted(c) && may_start(c, c->next_to_start);
 }
 
 static void start(struct conn *c, struct request *q)
@@ -303,6 +304,35 @@ static void count_request(const struct request *q)
         counts->buckets[bucket]++;
 }
 
+/* ---- resting ---- */
+
+static void on_mute_over(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    conn_step_later(container_of(timer, struct conn, mute));
+}
+
+void request_mute(struct request *q, uint64_t ns)
+{
+    must(q->state == REQUEST_RUNNING);
+    if (ns == 0)
+        return;
+    q->conn->muting += q->mute_ns == 0;
+    q->mute_ns = max_u64(q->mute_ns, ns);
+}
+
+static void rest_begin(struct request *q)
+{
+    struct conn *c = q->conn;
+    if (q->mute_ns == 0)
+        return;
+    must(c->muting > 0);
+    c->muting--;
+    uint64_t until_ns = q->answered_ns + q->mute_ns;
+    if (!timer_is_set(&c->mute) || until_ns > c->mute.at_ns)
+        timer_set(c->net->sh, &c->mute, until_ns);
+}
+
 static void request_over(struct request *q)
 {
     struct conn *c = q->conn;
@@ -311,6 +341,7 @@ static void request_over(struct request *q)
     c->running--;
     q->answered_ns = io_now_ns(c->net->sh->io);
     q->state = REQUEST_ANSWERED;
+    rest_begin(q);
     count_request(q);
     conn_step_later(c);
 }
@@ -373,9 +404,11 @@ static void on_idle(struct shard *sh, struct timer *timer)
     struct conn *c = container_of(timer, struct conn, idle);
     uint64_t now = io_now_ns(sh->io);
     uint64_t limit = c->net->limits.idle_max_ns;
-    /* A request being worked on, or a frame that we do not read on, is not idleness; the clock is
-     * the last byte moved. */
-    if (c->running > 0 || c->in_wait)
+    /* A request being worked on, or one that must wait because the connection rests, or a frame
+     * that we do not read on, is not idleness (but a rest that is longer than the limit: nobody
+     * sees whether the peer is still there); the clock is the last byte moved. */
+    bool rests = conn_is_muted(c) && c->next_to_start && c->mute.at_ns < now + limit;
+    if (c->running > 0 || c->in_wait || rests)
         c->active_ns = now;
     if (now - c->active_ns >= limit)
         conn_close(c, CLOSE_IDLE);
@@ -396,6 +429,7 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
     c->opened_ns = io_now_ns(net->sh->io);
     c->active_ns = c->opened_ns;
     c->idle = (struct timer){.fn = on_idle, .name = "conn.idle"};
+    c->mute = (struct timer){.fn = on_mute_over, .name = "conn.mute"};
     c->step = (struct task){.fn = conn_step, .name = "conn.step"};
     TAILQ_INIT(&c->requests);
     TAILQ_INSERT_TAIL(&net->conns, c, link);
@@ -413,15 +447,4 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
 bool conn_may_wait(const struct conn *c)
 {
     return !c->net->draining && !c->at_eof;
-}
-
-void conn_pause(struct conn *c)
-{
-    c->paused = true;
-}
-
-void conn_resume(struct conn *c)
-{
-    c->paused = false;
-    conn_step_later(c);
 }

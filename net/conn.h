@@ -26,7 +26,7 @@
  * that wait for their reader (per connection, and per shard: beyond half of that budget a
  * connection that holds some starts no more, beyond all of it requests with bulky answers wait and
  * readers that have stalled for CONN_STALL_NS are closed, beyond twice of it everything waits),
- * idle time.
+ * idle time. A connection over its quota rests: request_mute().
  *
  * Everything here lives on the connection's shard. The three upcalls of struct conn_service are the
  * only way up; net/ knows no handler.
@@ -69,6 +69,7 @@ struct net_shard;
     X(CLOSE_ACKS_ZERO, "acks_zero_failed")                                                         \
     X(CLOSE_LIMIT, "connection_limit")                                                             \
     X(CLOSE_LIMIT_PER_IP, "connection_limit_per_ip")                                               \
+    X(CLOSE_RATE_PER_IP, "connection_rate_per_ip")                                                 \
     X(CLOSE_DESCRIPTORS, "descriptors")                                                            \
     X(CLOSE_SHUTDOWN, "shutdown")
 
@@ -93,14 +94,20 @@ struct request {
     uint64_t answered_ns;
     void *user; /* the handler's operation */
 
+    /* the time it takes, where that is counted (core/quota.h) */
+    uint64_t timed_ns; /* since when; 0: not now */
+    uint64_t spent_ns; /* and not settled */
+    bool untimed;      /* exempt */
+
     /* private to conn */
     TAILQ_ENTRY(request) link;
     uint32_t frame_bytes;
     size_t held_bytes; /* memory of the answer, while it waits to be sent */
     uint8_t state;
     bool pipelined;
-    bool silent; /* no answer will be sent */
-    bool busy;   /* its handler goes on in steps: nothing after it may start */
+    bool silent;      /* no answer will be sent */
+    bool busy;        /* its handler goes on in steps: nothing after it may start */
+    uint64_t mute_ns; /* how long the connection rests after its answer; 0: not */
     struct piece *pieces;
     struct io_block **blocks; /* one per piece, NULL: the piece is a copy of our own */
     uint32_t piece_count;
@@ -167,7 +174,9 @@ struct conn {
     struct io_recv recv;
     struct io_op send;
     struct timer idle;
-    struct task step; /* starts requests and sends, at the end of the turn */
+    struct timer mute; /* set while it rests */
+    uint32_t muting;   /* requests after whose answers it will */
+    struct task step;  /* starts requests and sends, at the end of the turn */
     uint64_t active_ns;
     struct piece
         *in_pieces; /* the frame at the front, while it is unfinished; with its length word */
@@ -185,7 +194,7 @@ struct conn {
     size_t held_bytes;    /* of answers that wait to be sent */
     uint64_t send_ns;     /* when the send in flight began */
     struct conn_out *out; /* while something leaves */
-    bool receiving, sending, resolving, paused, at_eof, closing, draining, in_wait, held_back;
+    bool receiving, sending, resolving, at_eof, closing, draining, in_wait, held_back;
     enum close_reason reason; /* known from the moment the end is decided */
 };
 
@@ -263,9 +272,10 @@ void conn_close_after_answers(struct conn *c, enum close_reason reason);
 /* May an answer wait for something to happen? Not when the broker stops, nor for a peer that has
  * said all: it may be gone, and a wait can be weeks long. */
 bool conn_may_wait(const struct conn *c);
-/* Stops and resumes starting requests and reading (quota mute, congestion). */
-void conn_pause(struct conn *c);
-void conn_resume(struct conn *c);
+/* From now on until so long after the answer of this request is queued, nothing more is read from
+ * the connection and no request of it starts (KIP-219). The longest of several counts; the end of
+ * its input, of its idle time or of the broker does not wait for it. */
+void request_mute(struct request *q, uint64_t ns);
 
 /* Does a handler have it? */
 bool request_is_running(const struct request *q);

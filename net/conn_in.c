@@ -451,7 +451,7 @@ static void on_received(struct io_op *op)
 
 static bool may_read(struct conn *c)
 {
-    if (c->receiving || c->closing || c->paused || c->at_eof || c->draining)
+    if (c->receiving || c->closing || conn_is_muted(c) || c->at_eof || c->draining)
         return false;
     if (c->request_count >= CONN_REQUESTS_MAX || c->rest)
         return false;

@@ -19,6 +19,12 @@ void conn_reap(struct conn *c);
 /* conn.c: memory is short: readers that stall are closed soon */
 void conn_relief_later(struct net_shard *net);
 
+/* It rests, or will when a request that runs is answered. */
+static inline bool conn_is_muted(const struct conn *c)
+{
+    return c->muting > 0 || timer_is_set(&c->mute);
+}
+
 /* conn_in.c */
 void conn_in_rest(struct conn *c); /* takes in what had to wait */
 void conn_in_read(struct conn *c); /* arms a receive when the connection may read */

@@ -112,22 +112,77 @@ static void maybe_stopped(struct listen *ln)
     }
 }
 
+/* ---- held ---- */
+
+static void release_later(struct listen *ln)
+{
+    uint64_t first_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < ln->held_count; i++)
+        first_ns = min_u64(first_ns, ln->held[i].until_ns);
+    if (ln->held_count > 0)
+        timer_set(ln->sh, &ln->release, first_ns);
+}
+
+static void release(struct listen *ln, uint64_t now_ns)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < ln->held_count; i++) {
+        if (ln->held[i].until_ns <= now_ns)
+            io_close(ln->sh->io, ln->held[i].socket);
+        else
+            ln->held[kept++] = ln->held[i];
+    }
+    ln->held_count = kept;
+}
+
+static void on_release(struct shard *sh, struct timer *timer)
+{
+    struct listen *ln = container_of(timer, struct listen, release);
+    release(ln, io_now_ns(sh->io));
+    release_later(ln);
+}
+
+static void turn_away(struct listen *ln, int socket, uint64_t delay_ns)
+{
+    if (delay_ns == 0 || ln->stopping || ln->held_count == LISTEN_HELD_MAX) {
+        io_close(ln->sh->io, socket);
+        return;
+    }
+    if (!ln->held)
+        ln->held = mem_alloc(LISTEN_HELD_MAX * sizeof(*ln->held));
+    ln->held[ln->held_count++] =
+        (struct listen_held){.socket = socket, .until_ns = io_now_ns(ln->sh->io) + delay_ns};
+    release_later(ln);
+}
+
+/* ---- accepting ---- */
+
+static void newcomer(struct listen_socket *ls, int socket)
+{
+    struct listen *ln = ls->listen;
+    struct io_address peer;
+    uint64_t delay_ns = 0;
+    io_peer(ln->sh->io, socket, &peer);
+    if (!ln->stopping && ln->limits.delay_ns)
+        delay_ns = ln->limits.delay_ns(&peer, ln->limits.delay_user);
+    enum close_reason no = ln->stopping   ? CLOSE_SHUTDOWN
+                           : delay_ns > 0 ? CLOSE_RATE_PER_IP
+                                          : admit(ln, &peer);
+    if (no == CLOSE_REASON_COUNT) {
+        hand_over(ls, socket, &peer);
+    } else {
+        ln->refused[no]++;
+        turn_away(ln, socket, delay_ns);
+    }
+}
+
 static void on_accepted(struct io_op *op)
 {
     struct listen_socket *ls = container_of(op, struct listen_socket, accept);
     struct listen *ln = ls->listen;
     ls->accepting = false;
     if (op->res >= 0) {
-        int socket = (int)op->res;
-        struct io_address peer;
-        io_peer(ln->sh->io, socket, &peer);
-        enum close_reason no = ln->stopping ? CLOSE_SHUTDOWN : admit(ln, &peer);
-        if (no == CLOSE_REASON_COUNT) {
-            hand_over(ls, socket, &peer);
-        } else {
-            ln->refused[no]++;
-            io_close(ln->sh->io, socket);
-        }
+        newcomer(ls, (int)op->res);
     } else if (!ln->stopping && (op->res == -EMFILE || op->res == -ENFILE || op->res == -ENOMEM ||
                                  op->res == -ENOBUFS)) {
         ln->refused[CLOSE_DESCRIPTORS]++;
@@ -196,6 +251,7 @@ void listen_init(struct listen *ln, struct shard *sh, struct net_shard *(*net_of
     ln->limits = *limits;
     ln->loads = mem_zalloc(sh->count * sizeof(*ln->loads));
     ln->retry = (struct timer){.fn = on_retry, .name = "listen.retry"};
+    ln->release = (struct timer){.fn = on_release, .name = "listen.release"};
 }
 
 int listen_add(struct listen *ln, const struct io_address *address, uint32_t listener,
@@ -227,6 +283,8 @@ void listen_stop(struct listen *ln, void (*stopped)(void *user), void *user)
     ln->stopped = stopped;
     ln->user = user;
     timer_cancel(ln->sh, &ln->retry);
+    timer_cancel(ln->sh, &ln->release);
+    release(ln, UINT64_MAX);
     for (uint32_t i = 0; i < ln->socket_count; i++)
         if (ln->sockets[i].accepting)
             io_cancel(ln->sh->io, &ln->sockets[i].accept);
@@ -245,5 +303,7 @@ void listen_fini(struct listen *ln)
     for (uint32_t i = 0; i < ln->socket_count; i++)
         io_close(ln->sh->io, ln->sockets[i].socket);
     mem_free(ln->sockets);
+    release(ln, UINT64_MAX);
+    mem_free(ln->held);
     mem_free(ln->loads);
 }

@@ -5,7 +5,9 @@
  * and hands each socket to the shard with the fewest connections. A shard reports each end back.
  *
  * Over a limit the newcomer is closed at once and counted with its reason (N9). max.connections
- * stops accepting instead: the peer waits in the kernel's backlog until a place is free.
+ * stops accepting instead: the peer waits in the kernel's backlog until a place is free. Who comes
+ * too often (a quota) is held unread for a while and then closed, so that it does not come again at
+ * once; up to LISTEN_HELD_MAX at a time, others are closed without it.
  */
 #pragma once
 
@@ -17,7 +19,12 @@ struct listen_limits {
     /* Of addresses with a limit of their own. NULL: none. */
     bool (*per_ip_override)(const struct io_address *peer, const void *user, uint32_t *limit);
     const void *user;
+    /* How long a newcomer is held before it is closed; 0: it may come in. NULL: all may. */
+    uint64_t (*delay_ns)(const struct io_address *peer, void *delay_user);
+    void *delay_user;
 };
+
+#define LISTEN_HELD_MAX 1024U
 
 struct listen_socket {
     struct listen *listen;
@@ -26,6 +33,12 @@ struct listen_socket {
     int socket;
     struct io_op accept;
     bool accepting;
+};
+
+/* Came too often, and is closed then. */
+struct listen_held {
+    int socket;
+    uint64_t until_ns;
 };
 
 struct listen_ip; /* uthash: connections of one address */
@@ -42,7 +55,10 @@ struct listen {
     struct listen_ip *ips;
     bool stopping;
     uint64_t refused[CLOSE_REASON_COUNT];
-    struct timer retry; /* after accept failed for want of descriptors */
+    struct listen_held *held; /* [LISTEN_HELD_MAX], made for the first */
+    uint32_t held_count;
+    struct timer release; /* set while there are some */
+    struct timer retry;   /* after accept failed for want of descriptors */
     void (*stopped)(void *user);
     void *user;
 };

@@ -63,6 +63,7 @@ class Field:
         self.name, self.base, self.array = name, base, array
         self.said = self.null_said = self.versions = self.null_versions = None
         self.tag, self.default, self.inflexible, self.struct = None, None, False, None
+        self.own = False  # not Kafka's
 
     def optional_struct(self):
         return self.struct and not self.array and self.null_versions
@@ -75,7 +76,7 @@ class Message:
         self.c_name, self.versions, self.flexible = c_name, versions, flexible
         self.api, self.kind = api, kind
         self.root = Struct("", c_name, versions, self)
-        self.record_type = None  # of a key or value in an internal topic
+        self.record_type = None  # of a key or value in an internal topic, or a record of KRaft
         self.structs = {}  # by label, in order of appearance
 
     def resolve(self):
@@ -127,6 +128,8 @@ def parse_field(words):
         word = rest.pop(0)
         if word == "null":
             field.null_said = versions_of(rest.pop(0))
+        elif word == "own":
+            field.own = True
         elif word == "tag":
             field.tag = int(rest.pop(0))
         elif word == "=":
@@ -135,6 +138,8 @@ def parse_field(words):
             field.inflexible = True
         else:
             raise SchemaError(f"what is {word}?")
+    if field.own and (field.tag is None or field.tag < 1000):
+        raise SchemaError(f"{name} is our own: it needs a tag that Kafka will not take, 1000 or more")
     return field
 
 
@@ -174,6 +179,11 @@ class Parser:
             self.record_type = int(words[1])
             name, versions, flexible, _ = parse_head(words[2:])
             self.head = (name, versions, flexible)
+        elif keyword == "metadata":
+            self.api = None
+            self.record_type = int(words[1])
+            name, versions, flexible, _ = parse_head(words[2:])
+            self.begin_message(name, versions, flexible, "metadata")
         elif keyword in ("request", "response", "value"):
             name, versions, flexible = self.head
             self.begin_message(f"{name}_{keyword}", versions, flexible, keyword)

@@ -4,9 +4,11 @@
  * here: the schema (net/kafka.wire) says which are served, this file says by whom.
  */
 #include "core/api/api.h"
+#include "core/partition_offline.h"
 
 #include "core/api/fetch.h"
 #include "core/broker_address.h"
+#include "core/quota.h"
 #include "io/diag.h"
 
 #include <string.h>
@@ -15,6 +17,7 @@ struct api_entry {
     api_handler *handle;
     bool pipelined; /* the next request of the same key need not wait for the answer */
     bool bulky;     /* its answer may be large, and is not by reference */
+    bool exempt;    /* of brokers alone: no quota counts its time */
     void (*hurry)(struct request *q);  /* its peer has said all: answer with what there is */
     void (*cancel)(struct request *q); /* its connection ends: answer soon */
 };
@@ -54,8 +57,14 @@ static const struct api_entry api_entries[] = {
     [KEY_DESCRIBE_CLUSTER] = {.handle = api_describe_cluster},
     [KEY_DESCRIBE_PRODUCERS] = {.handle = api_describe_producers, .bulky = true},
     [KEY_ELECT_LEADERS] = {.handle = api_elect_leaders},
-    [KEY_ALTER_PARTITION] = {.handle = api_alter_partition},
-    [KEY_ALLOCATE_PRODUCER_IDS] = {.handle = api_allocate_producer_ids},
+    [KEY_ALTER_PARTITION_REASSIGNMENTS] = {.handle = api_alter_partition_reassignments},
+    [KEY_LIST_PARTITION_REASSIGNMENTS] = {.handle = api_list_partition_reassignments,
+                                          .bulky = true},
+    [KEY_DESCRIBE_CLIENT_QUOTAS] = {.handle = api_describe_client_quotas, .bulky = true},
+    [KEY_ALTER_CLIENT_QUOTAS] = {.handle = api_alter_client_quotas},
+    [KEY_ALTER_PARTITION] = {.handle = api_alter_partition, .exempt = true},
+    [KEY_CONTROLLED_SHUTDOWN] = {.handle = api_controlled_shutdown, .exempt = true},
+    [KEY_ALLOCATE_PRODUCER_IDS] = {.handle = api_allocate_producer_ids, .exempt = true},
     [KEY_DESCRIBE_TOPIC_PARTITIONS] = {.handle = api_describe_topic_partitions, .bulky = true},
 };
 
@@ -100,7 +109,11 @@ static void on_request(struct request *q)
     const char *name = kafka_api_find(q->header.request_api_key)->name;
     shard_step(bs->sh, name);
     diag_event(bs->sh, name, q->conn->id, q->id);
+    q->untimed = entry_of(q)->exempt;
+    bool timed = quota_time_begin(q);
     entry_of(q)->handle(bs, q);
+    if (timed)
+        quota_time_end(q);
 }
 
 static void on_end_of_input(struct conn *c)
@@ -128,6 +141,7 @@ static void on_close(struct conn *c)
 static void on_gone(struct conn *c)
 {
     struct broker_shard *bs = broker_shard_of(c->net->sh);
+    quota_connection_gone(c);
     listen_connection_gone(&bs->broker->listen, bs->sh, &c->peer);
 }
 
@@ -203,6 +217,24 @@ bool api_is_broker(const struct request *q, int32_t id, int64_t epoch)
            id != bs->broker->node_id;
 }
 
+/* Is there a replica here whose log cannot be used? */
+static bool is_offline_here(const struct request *q, const struct topic_image *topic,
+                            int32_t partition)
+{
+    const struct broker_shard *bs = api_shard(q);
+    const struct partition_image *image = &topic->partitions[partition];
+    const struct partition_key key = {.topic_id = topic->id, .partition = partition};
+    return image_has_replica(image, bs->broker->node_id) &&
+           partition_is_offline(bs->offline, image->home, &key);
+}
+
+int32_t api_leader_id(const struct request *q, const struct topic_image *topic, int32_t partition)
+{
+    const struct partition_image *image = &topic->partitions[partition];
+    bool here = image->leader == api_shard(q)->broker->node_id;
+    return here && is_offline_here(q, topic, partition) ? -1 : image->leader;
+}
+
 struct api_leader api_leader_of(struct request *q, const struct partition_key *key)
 {
     struct api_leader leader = {.id = -1, .epoch = -1, .host = str_null(), .rack = str_null()};
@@ -211,9 +243,9 @@ struct api_leader api_leader_of(struct request *q, const struct partition_key *k
     const struct partition_image *partition = topic ? image_partition(topic, key->partition) : NULL;
     if (!partition)
         return leader;
-    leader.id = partition->leader;
+    leader.id = api_leader_id(q, topic, key->partition);
     leader.epoch = partition->leader_epoch;
-    const struct broker_image *broker = image_broker(bs->image, partition->leader);
+    const struct broker_image *broker = image_broker(bs->image, leader.id);
     const char *listener = bs->broker->listeners.listener[q->conn->listener].name;
     const struct broker_endpoint_image *endpoint = broker ? image_endpoint(broker, listener) : NULL;
     if (!endpoint)
@@ -225,22 +257,46 @@ struct api_leader api_leader_of(struct request *q, const struct partition_key *k
     return leader;
 }
 
+/* Those of `from` that live, or those that do not. False: no memory. */
+static bool select_ids(struct request *q, const struct image *image, const int32_t *from,
+                       uint32_t from_count, bool live, int32_t **ids, int32_t *count)
+{
+    *count = 0;
+    for (uint32_t i = 0; i < from_count; i++)
+        *count += image_broker_is_live(image, from[i]) == live;
+    *ids = no_const(from);
+    if (*count == 0 || *count == (int32_t)from_count)
+        return true;
+    *ids = arena_array(&q->arena, (size_t)*count, sizeof(**ids));
+    if (!*ids)
+        return false;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < from_count; i++)
+        if (image_broker_is_live(image, from[i]) == live)
+            (*ids)[at++] = from[i];
+    return true;
+}
+
 bool api_in_sync(struct request *q, const struct image *image,
                  const struct partition_image *partition, int32_t **ids, int32_t *count)
 {
-    int32_t live = 0;
-    for (uint32_t i = 0; i < partition->isr_count; i++)
-        live += image_broker_is_live(image, partition->isr[i]);
-    *ids = no_const(partition->isr);
-    *count = live;
-    if (live == partition->isr_count)
-        return true;
-    *ids = arena_array(&q->arena, (size_t)live, sizeof(**ids));
-    if (!*ids)
+    return select_ids(q, image, partition->isr, partition->isr_count, true, ids, count);
+}
+
+bool api_offline(struct request *q, const struct image *image, const struct topic_image *topic,
+                 int32_t partition, int32_t **ids, int32_t *count)
+{
+    const struct partition_image *in = &topic->partitions[partition];
+    if (!select_ids(q, image, in->replicas, in->replica_count, false, ids, count))
         return false;
-    live = 0;
-    for (uint32_t i = 0; i < partition->isr_count; i++)
-        if (image_broker_is_live(image, partition->isr[i]))
-            (*ids)[live++] = partition->isr[i];
+    if (!is_offline_here(q, topic, partition))
+        return true;
+    int32_t *more = arena_array(&q->arena, (size_t)*count + 1, sizeof(*more));
+    if (!more)
+        return false;
+    for (int32_t i = 0; i < *count; i++)
+        more[i] = (*ids)[i];
+    more[(*count)++] = api_shard(q)->broker->node_id;
+    *ids = more;
     return true;
 }

@@ -80,6 +80,12 @@ struct api_leader api_leader_of(struct request *q, const struct partition_key *k
 bool api_in_sync(struct request *q, const struct image *image,
                  const struct partition_image *partition, int32_t **ids, int32_t *count);
 
+/* Likewise its replicas on brokers that do not live, and this broker's if it cannot use its log. */
+bool api_offline(struct request *q, const struct image *image, const struct topic_image *topic,
+                 int32_t partition, int32_t **ids, int32_t *count);
+/* Who is told to lead it; -1: nobody, or this broker, which cannot use its log. */
+int32_t api_leader_id(const struct request *q, const struct topic_image *topic, int32_t partition);
+
 /* Asks the controller to make a topic with the broker's defaults, and forgets about it: the client
  * will ask again (Metadata, FindCoordinator). `name` is valid. */
 void api_auto_create(struct broker_shard *bs, struct str name);
@@ -89,13 +95,15 @@ api_handler api_produce, api_init_producer_id;
 api_handler api_fetch, api_list_offsets, api_offset_for_leader_epoch;
 api_handler api_api_versions, api_metadata, api_describe_cluster, api_describe_topic_partitions;
 api_handler api_describe_producers, api_elect_leaders;
+api_handler api_alter_partition_reassignments, api_list_partition_reassignments;
 api_handler api_find_coordinator;
 api_handler api_join_group, api_sync_group, api_heartbeat, api_leave_group;
 api_handler api_offset_commit, api_offset_fetch, api_offset_delete;
 api_handler api_describe_groups, api_list_groups, api_delete_groups;
 /* Its connection ends: a JoinGroup or SyncGroup that waits for other members is called back. */
 void api_group_cancel(struct request *q);
-api_handler api_alter_partition, api_allocate_producer_ids;
+api_handler api_alter_partition, api_allocate_producer_ids, api_controlled_shutdown;
 api_handler api_create_topics, api_delete_topics, api_create_partitions, api_delete_records;
 api_handler api_describe_log_dirs;
 api_handler api_describe_configs, api_alter_configs, api_incremental_alter_configs;
+api_handler api_describe_client_quotas, api_alter_client_quotas;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What other brokers ask of the controller: AlterPartition and AllocateProducerIds. Taken on the
- * listener of the brokers only, from a registered id and epoch.
+ * What other brokers ask of the controller: AlterPartition, AllocateProducerIds and
+ * ControlledShutdown. Taken on the listener of the brokers only, from a registered id and epoch.
  */
 #include "core/api/api.h"
 #include "core/controller.h"
@@ -56,7 +56,8 @@ static void alter_begin(struct alter_partitions *all, const struct uuid *topic_i
                                          .leader = all->request.broker_id,
                                          .broker_epoch = all->request.broker_epoch,
                                          .leader_epoch = in->leader_epoch,
-                                         .partition_epoch = in->partition_epoch};
+                                         .partition_epoch = in->partition_epoch,
+                                         .recovering = in->leader_recovery_state == 1};
     for (int32_t i = 0; i < in->new_isr_with_epochs_count; i++)
         part->alter.members[part->alter.member_count++] = (struct control_member){
             in->new_isr_with_epochs[i].broker_id, in->new_isr_with_epochs[i].broker_epoch};
@@ -114,8 +115,9 @@ void api_alter_partition(struct broker_shard *bs, struct request *q)
         return;
     }
     all->waiting = 1;
-    if (!api_from_brokers(q))
-        all->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    if (!api_is_broker(q, all->request.broker_id, all->request.broker_epoch))
+        all->response.error_code =
+            api_from_brokers(q) ? ERR_STALE_BROKER_EPOCH : ERR_CLUSTER_AUTHORIZATION_FAILED;
     else if (!alter_topics(all))
         all->response.error_code = ERR_INVALID_REQUEST;
     one_less(all);
@@ -163,4 +165,73 @@ void api_allocate_producer_ids(struct broker_shard *bs, struct request *q)
     control_op_init(&al->op, CONTROL_ALLOCATE_PRODUCER_IDS, &q->arena, on_allocated);
     al->op.user = al;
     controller_submit_here(api_shard(q), &al->op);
+}
+
+/* ---- ControlledShutdown ---- */
+
+struct shutdown {
+    struct control_op op;
+    struct control_drain drain;
+    struct request *q;
+    struct controlled_shutdown_response response;
+};
+
+/* What it leads still: nobody else can. */
+static uint32_t remaining_fill(const struct image *image, int32_t id,
+                               struct controlled_shutdown_response_remaining_partition *to)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < image->topic_count; i++) {
+        const struct topic_image *topic = image->topics[i];
+        for (uint32_t p = 0; p < topic->partition_count; p++) {
+            if (topic->partitions[p].leader != id)
+                continue;
+            if (to)
+                to[count] = (struct controlled_shutdown_response_remaining_partition){
+                    .topic_name = {topic->name, topic->name_len}, .partition_index = (int32_t)p};
+            count++;
+        }
+    }
+    return count;
+}
+
+static void on_drained(struct control_op *op)
+{
+    struct shutdown *sd = op->user;
+    const struct image *image = api_shard(sd->q)->image;
+    sd->response.error_code = op->error;
+    uint32_t count = op->error == ERR_NONE ? remaining_fill(image, sd->drain.id, NULL) : 0;
+    sd->response.remaining_partitions =
+        arena_array(&sd->q->arena, count, sizeof(*sd->response.remaining_partitions));
+    if (count > 0 && sd->response.remaining_partitions)
+        sd->response.remaining_partitions_count =
+            (int32_t)remaining_fill(image, sd->drain.id, sd->response.remaining_partitions);
+    api_answer(sd->q, KAFKA_CONTROLLED_SHUTDOWN_RESPONSE, &sd->response);
+}
+
+void api_controlled_shutdown(struct broker_shard *bs, struct request *q)
+{
+    struct shutdown *sd = arena_alloc(&q->arena, sizeof(*sd));
+    struct controlled_shutdown_request request;
+    struct rd rd;
+    (void)bs;
+    rd_init(&rd, q->body);
+    if (!sd || !read_controlled_shutdown_request(&rd, &q->arena, q->header.request_api_version,
+                                                 &request)) {
+        api_malformed(q);
+        return;
+    }
+    memset(sd, 0, sizeof(*sd));
+    sd->q = q;
+    init_controlled_shutdown_response(&sd->response);
+    if (!api_is_broker(q, request.broker_id, request.broker_epoch)) {
+        sd->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        api_answer(q, KAFKA_CONTROLLED_SHUTDOWN_RESPONSE, &sd->response);
+        return;
+    }
+    control_op_init(&sd->op, CONTROL_DRAIN_BROKER, &q->arena, on_drained);
+    sd->drain = (struct control_drain){.id = request.broker_id, .epoch = request.broker_epoch};
+    sd->op.drain = &sd->drain;
+    sd->op.user = sd;
+    controller_submit_here(api_shard(q), &sd->op);
 }

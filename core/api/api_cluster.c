@@ -140,7 +140,6 @@ void api_describe_cluster(struct broker_shard *bs, struct request *q)
         return;
     }
     int8_t endpoint_type = version >= 1 ? request.endpoint_type : ENDPOINT_BROKERS;
-    response.endpoint_type = endpoint_type;
     if (endpoint_type == ENDPOINT_BROKERS) {
         cluster_fill(bs, q, &response);
     } else {
@@ -148,7 +147,7 @@ void api_describe_cluster(struct broker_shard *bs, struct request *q)
                                                                     : ERR_UNSUPPORTED_ENDPOINT_TYPE;
         response.error_message = str_of("this is a broker's listener: ask for brokers");
     }
-    if (request.include_cluster_authorized_operations)
+    if (request.include_cluster_authorized_operations && response.error_code == ERR_NONE)
         response.cluster_authorized_operations =
             api_operations(q, RESOURCE_CLUSTER, str_of("kafka-cluster"));
     request_answer_begin(q);

@@ -7,6 +7,8 @@
 #include "core/api/api.h"
 #include "core/conf/overrides.h"
 #include "core/controller.h"
+#include "core/controller_link.h"
+#include "core/topic_name.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +54,22 @@ static struct str arena_str(struct request *q, const char *text)
     return str_of(text ? arena_text(&q->arena, text) : NULL);
 }
 
+/* What acknowledgements promise is told as it is, whatever was asked for: a topic's mode is that of
+ * its weakest partition, and a disk that is memory makes none of them durable. */
+static enum log_durability durability_told(const struct describe *d,
+                                           const struct topic_image *topic)
+{
+    const struct broker *broker = api_shard(d->q)->broker;
+    if (!topic)
+        return broker_durability(broker, (enum log_durability)broker->conf->broker.durability);
+    enum log_durability mode = LOG_DURABLE;
+    for (uint32_t i = 0; i < topic->partition_count && mode == LOG_DURABLE; i++)
+        mode = partition_durability(topic, &topic->partitions[i]);
+    return broker_durability(broker, mode);
+}
+
 static bool entry_fill(struct describe *d, const struct conf_view *view, const struct conf_key *key,
+                       const struct topic_image *topic,
                        struct describe_configs_response_config *out)
 {
     struct request *q = d->q;
@@ -60,13 +77,14 @@ static bool entry_fill(struct describe *d, const struct conf_view *view, const s
     conf_describe(view, key, &entry);
     init_describe_configs_response_config(out);
     out->name = str_of(key->name);
-    out->value = arena_str(q, entry.value.text);
+    out->value = strcmp(key->name, "millrace.durability") == 0
+                     ? str_of(log_durability_text(durability_told(d, topic)))
+                     : arena_str(q, entry.value.text);
     out->read_only = entry.read_only;
     out->config_source = (int8_t)entry.value.source;
     out->is_sensitive = entry.sensitive;
     out->config_type = conf_type_of(key);
-    if (d->request.include_documentation)
-        out->documentation = str_of(key->doc);
+    out->documentation = d->request.include_documentation ? str_of(key->doc) : str_null();
     if (!d->request.include_synonyms)
         return true;
     out->synonyms = arena_array(&q->arena, entry.synonym_count, sizeof(*out->synonyms));
@@ -83,7 +101,7 @@ static bool entry_fill(struct describe *d, const struct conf_view *view, const s
 static bool key_wanted(const struct describe_configs_request_resource *in,
                        const struct conf_view *view, const struct conf_key *key)
 {
-    if (in->configuration_keys_count < 0)
+    if (in->configuration_keys_count <= 0) /* null and empty are all */
         return conf_is_listed(view, key);
     for (int32_t i = 0; i < in->configuration_keys_count; i++)
         if (str_equal(in->configuration_keys[i], str_of(key->name)))
@@ -91,17 +109,32 @@ static bool key_wanted(const struct describe_configs_request_resource *in,
     return false;
 }
 
+/* Of the brokers together only that is told which is set for them together. */
+static bool of_all_brokers(const struct describe_configs_request_resource *in)
+{
+    return in->resource_type == CONFIG_BROKER && in->resource_name.len == 0;
+}
+
+static bool is_set_for_all(const struct conf_view *view, const struct conf_key *key)
+{
+    struct conf_value value;
+    conf_value_find(view, key, &value);
+    return value.source == CONF_DYNAMIC_DEFAULT_BROKER && value.key == key;
+}
+
 static bool entries_fill(struct describe *d, const struct describe_configs_request_resource *in,
-                         const struct conf_view *view, enum conf_scope scope,
+                         const struct conf_view *view, const struct topic_image *topic,
                          struct describe_configs_response_result *out)
 {
+    const enum conf_scope scope = topic ? CONF_TOPIC : CONF_BROKER;
     out->configs = arena_array(&d->q->arena, conf_scope_count(scope), sizeof(*out->configs));
     if (!out->configs)
         return false;
     for (uint16_t i = 0; i < conf_key_count; i++) {
         const struct conf_key *key = &conf_keys[i];
         if (key->scope == scope && key_wanted(in, view, key) &&
-            !entry_fill(d, view, key, &out->configs[out->configs_count++]))
+            (!of_all_brokers(in) || is_set_for_all(view, key)) &&
+            !entry_fill(d, view, key, topic, &out->configs[out->configs_count++]))
             return false;
     }
     return true;
@@ -147,16 +180,20 @@ static bool resource_fill(struct describe *d, const struct describe_configs_requ
             return true;
         }
         struct conf_view view = image_view(d->work.image, NULL);
-        return entries_fill(d, in, &view, CONF_BROKER, out);
+        if (in->resource_name.len == 0)
+            view.broker = NULL;
+        return entries_fill(d, in, &view, NULL, out);
     }
     const struct topic_image *topic =
         image_topic_by_name(d->work.image, in->resource_name.data, (size_t)in->resource_name.len);
     if (!topic) {
-        result_refuse(out, ERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+        const char *problem = topic_name_problem(in->resource_name);
+        result_refuse(out, problem ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                      problem);
         return true;
     }
     struct conf_view view = image_view(d->work.image, topic);
-    return entries_fill(d, in, &view, CONF_TOPIC, out);
+    return entries_fill(d, in, &view, topic, out);
 }
 
 static bool describe_step(struct api_work *work)
@@ -229,6 +266,18 @@ static struct alter *alter_new(struct request *q, enum control_kind kind,
     return op;
 }
 
+/* Of any broker: what it is set to is the controller's to change. */
+static bool broker_exists(const struct image *image, struct str name)
+{
+    for (uint32_t i = 0; i < image->broker_count; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "%d", image->brokers[i].id);
+        if (str_equal(name, str_of(id)))
+            return true;
+    }
+    return name.len == 0;
+}
+
 static void item_check(struct alter *op, struct control_item *item)
 {
     const char *message = NULL;
@@ -239,7 +288,7 @@ static void item_check(struct alter *op, struct control_item *item)
     } else if (!may(op->q, OPERATION_ALTER_CONFIGS, item->resource_type, item->name)) {
         error = denial_of(item->resource_type);
     } else if (item->resource_type == CONFIG_BROKER &&
-               !broker_named(api_shard(op->q), item->name)) {
+               !broker_exists(api_shard(op->q)->image, item->name)) {
         error = ERR_INVALID_REQUEST;
         message = "there is no such broker";
     }
@@ -278,6 +327,17 @@ static bool refuse_duplicates(struct alter *op)
         }
     }
     return true;
+}
+
+/* whole: every item was understood. */
+static void submit(struct broker_shard *bs, struct alter *op, bool whole)
+{
+    if (!whole || !refuse_duplicates(op))
+        api_malformed(op->q);
+    else if (str_equal(op->q->header.client_id, str_of(BROKER_CLIENT_ID)))
+        controller_submit_here(bs, &op->control); /* it was passed on once */
+    else
+        controller_submit(bs, &op->control);
 }
 
 static void on_replaced(struct control_op *control)
@@ -336,10 +396,7 @@ void api_alter_configs(struct broker_shard *bs, struct request *q)
     bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = replace_item(op, &request->resources[i], &op->control.items[i]);
-    if (whole && refuse_duplicates(op))
-        controller_submit(bs, &op->control);
-    else
-        api_malformed(q);
+    submit(bs, op, whole);
 }
 
 static void on_changed(struct control_op *control)
@@ -401,8 +458,5 @@ void api_incremental_alter_configs(struct broker_shard *bs, struct request *q)
     bool whole = control_op_items(&op->control, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
         whole = change_item(op, &request->resources[i], &op->control.items[i]);
-    if (whole && refuse_duplicates(op))
-        controller_submit(bs, &op->control);
-    else
-        api_malformed(q);
+    submit(bs, op, whole);
 }

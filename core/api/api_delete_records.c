@@ -4,21 +4,13 @@
  * (core/partition_trim.c). On one node the low watermark is the log start.
  */
 #include "core/api/api.h"
+#include "core/api/api_ask.h"
 #include "core/partition_trim.h"
 
-#include <string.h>
-
-#define ASK_ITEMS 8U /* per step */
-
 struct delete_records {
-    struct api_work work;
-    struct request *q;
+    struct api_ask ask;
     struct delete_records_request request;
     struct delete_records_response response;
-    int32_t waiting;
-    struct api_cursor at;
-    const struct topic_image *image; /* of the topic that it is at */
-    bool failed;
 };
 
 struct delete_part {
@@ -27,26 +19,29 @@ struct delete_part {
     struct delete_records_response_partition *out;
 };
 
-static void one_less(struct delete_records *op)
-{
-    if (--op->waiting == 0)
-        api_work_answer(&op->work, KAFKA_DELETE_RECORDS_RESPONSE, &op->response);
-}
-
 static void on_trimmed(struct partition_trim *trim)
 {
     struct delete_part *part = container_of(trim, struct delete_part, trim);
     part->out->error_code = trim->error;
     part->out->low_watermark = trim->low_watermark;
-    one_less(part->op);
+    api_ask_ended(&part->op->ask);
 }
 
-static void ask_partition(struct delete_records *op,
-                          const struct delete_records_request_partition *in,
-                          struct delete_records_response_partition *out)
+static struct delete_records *op_of(const struct api_ask *ask)
 {
-    struct request *q = op->q;
-    const struct topic_image *topic = op->image;
+    return container_of(no_const(ask), struct delete_records, ask);
+}
+
+static void ask_partition(struct api_ask *ask)
+{
+    struct delete_records *op = op_of(ask);
+    struct request *q = ask->work.q;
+    const struct topic_image *topic = ask->image;
+    const struct delete_records_request_partition *in =
+        &op->request.topics[ask->at.topic].partitions[ask->at.partition];
+    struct delete_records_response_topic *topic_out = &op->response.topics[ask->at.topic];
+    struct delete_records_response_partition *out =
+        &topic_out->partitions[topic_out->partitions_count++];
     const struct partition_image *partition =
         topic ? image_partition(topic, in->partition_index) : NULL;
     init_delete_records_response_partition(out);
@@ -73,79 +68,49 @@ static void ask_partition(struct delete_records *op,
         .offset = in->offset,
         .done = on_trimmed,
     };
-    op->waiting++;
+    api_ask_begun(ask);
     partition_trim(api_shard(q), &part->trim);
 }
 
-static void begin_topic(struct delete_records *op)
+static int32_t partition_count(const struct api_ask *ask)
 {
-    const struct delete_records_request_topic *in = &op->request.topics[op->at.topic];
+    return op_of(ask)->request.topics[ask->at.topic].partitions_count;
+}
+
+static bool begin_topic(struct api_ask *ask)
+{
+    struct delete_records *op = op_of(ask);
+    const struct delete_records_request_topic *in = &op->request.topics[ask->at.topic];
     struct delete_records_response_topic *out = &op->response.topics[op->response.topics_count++];
-    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    ask->image = image_topic_by_name(ask->work.image, in->name.data, (size_t)in->name.len);
     init_delete_records_response_topic(out);
     out->name = in->name;
     out->partitions =
-        arena_array(&op->q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    op->failed = !out->partitions;
+        arena_array(&ask->work.q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+    return out->partitions != NULL;
 }
 
-/* False at the end. */
-static bool ask_next(struct delete_records *op)
-{
-    const struct api_cursor *at = &op->at;
-    const struct delete_records_request_topic *topics = op->request.topics;
-    struct delete_records_response_topic *out;
-    switch (api_cursor_next(&op->at, op->request.topics_count,
-                            at->begun ? topics[at->topic].partitions_count : 0)) {
-    case API_TOPIC:
-        begin_topic(op);
-        return !op->failed;
-    case API_PARTITION:
-        out = &op->response.topics[at->topic];
-        ask_partition(op, &topics[at->topic].partitions[at->partition],
-                      &out->partitions[out->partitions_count++]);
-        return true;
-    case API_END:
-        break;
-    }
-    return false;
-}
-
-static bool ask_step(struct api_work *work)
-{
-    struct delete_records *op = container_of(work, struct delete_records, work);
-    bool more = !op->failed;
-    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
-        more = ask_next(op);
-    return more;
-}
-
-static void on_asked(struct api_work *work)
-{
-    one_less(container_of(work, struct delete_records, work));
-}
+static const struct api_ask_kind delete_records_kind = {
+    .answer = KAFKA_DELETE_RECORDS_RESPONSE,
+    .partition_count = partition_count,
+    .topic = begin_topic,
+    .partition = ask_partition,
+};
 
 void api_delete_records(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct delete_records *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
-        return;
-    }
-    memset(op, 0, sizeof(*op));
-    api_work_init(&op->work, q);
-    op->q = q;
-    op->waiting = 1;
+    struct delete_records *op = api_ask_new(q, sizeof(*op));
     struct rd rd;
     rd_init(&rd, q->body);
-    init_delete_records_response(&op->response);
-    if (!read_delete_records_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+    if (!op ||
+        !read_delete_records_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
         api_malformed(q);
         return;
     }
+    init_delete_records_response(&op->response);
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->failed = !op->response.topics;
-    api_work_go(&op->work, ask_step, on_asked);
+    api_ask_go(&op->ask, &delete_records_kind, op->request.topics_count, &op->response,
+               op->response.topics);
 }

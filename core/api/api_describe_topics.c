@@ -15,6 +15,7 @@ struct page {
     struct describe_topic_partitions_response response;
     int32_t left;  /* partitions that still fit */
     int32_t topic; /* the next one of the request */
+    bool all;      /* no topic is named */
     bool failed;
 };
 
@@ -33,7 +34,8 @@ static bool names_fill(struct page *page)
     struct request *q = page->q;
     const struct image *image = api_shard(q)->image;
     struct describe_topic_partitions_request *request = &page->request;
-    if (request->topics_count == 0) {
+    page->all = request->topics_count == 0;
+    if (page->all) {
         request->topics = arena_array(&q->arena, image->topic_count, sizeof(*request->topics));
         if (!request->topics)
             return false;
@@ -53,20 +55,24 @@ static void cursor_set(struct page *page, struct str topic, int32_t partition)
     page->response.next_cursor.partition_index = partition;
 }
 
-static bool partition_fill(struct page *page, const struct partition_image *in, int32_t index,
+static bool partition_fill(struct page *page, const struct topic_image *topic, int32_t index,
                            struct describe_topic_partitions_response_partition *out)
 {
+    const struct partition_image *in = &topic->partitions[index];
+    const int32_t leader = api_leader_id(page->q, topic, index);
     init_describe_topic_partitions_response_partition(out);
-    out->error_code = in->leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE;
+    out->error_code = leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE;
     out->partition_index = index;
-    out->leader_id = in->leader;
+    out->leader_id = leader;
     out->leader_epoch = in->leader_epoch;
     out->replica_nodes = no_const(in->replicas);
     out->replica_nodes_count = in->replica_count;
     /* May be null by the schema, but Kafka's own admin client (3.9, 4.3) takes no null. */
     out->eligible_leader_replicas_count = 0;
     out->last_known_elr_count = 0;
-    return api_in_sync(page->q, page->work.image, in, &out->isr_nodes, &out->isr_nodes_count);
+    return api_in_sync(page->q, page->work.image, in, &out->isr_nodes, &out->isr_nodes_count) &&
+           api_offline(page->q, page->work.image, topic, index, &out->offline_replicas,
+                       &out->offline_replicas_count);
 }
 
 /* False: no memory. Sets the cursor when the page is full. */
@@ -83,6 +89,7 @@ static bool topic_fill(struct page *page, struct str name, int32_t from)
         out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
         return true;
     }
+    out->topic_authorized_operations = api_operations(q, RESOURCE_TOPIC, name);
     if (!topic) {
         out->error_code =
             topic_name_problem(name) ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -90,15 +97,13 @@ static bool topic_fill(struct page *page, struct str name, int32_t from)
     }
     out->topic_id = topic->id;
     out->is_internal = topic->internal;
-    out->topic_authorized_operations = api_operations(q, RESOURCE_TOPIC, name);
     int32_t total = (int32_t)topic->partition_count;
     int32_t count = (int32_t)min_i64(max_i64(total - from, 0), page->left);
     out->partitions = arena_array(&q->arena, (size_t)count, sizeof(*out->partitions));
     if (!out->partitions)
         return false;
     for (int32_t i = 0; i < count; i++)
-        if (!partition_fill(page, &topic->partitions[from + i], from + i,
-                            &out->partitions[out->partitions_count++]))
+        if (!partition_fill(page, topic, from + i, &out->partitions[out->partitions_count++]))
             return false;
     page->left -= count;
     if (from + count < total)
@@ -132,6 +137,32 @@ static bool page_step(struct api_work *work)
     return !page->failed && !page->response.has_next_cursor;
 }
 
+/* A cursor stands in one of the topics that are asked for. */
+static bool cursor_stands(const struct page *page)
+{
+    const struct describe_topic_partitions_request *request = &page->request;
+    if (!request->has_cursor)
+        return true;
+    bool found = page->all;
+    for (int32_t i = 0; !found && i < request->topics_count; i++)
+        found = str_equal(request->topics[i].name, request->cursor.topic_name);
+    return found && request->cursor.partition_index >= 0;
+}
+
+static void page_refuse(struct page *page)
+{
+    struct describe_topic_partitions_response *response = &page->response;
+    const int32_t count = page->all ? 0 : page->request.topics_count;
+    for (int32_t i = 0; i < count; i++) {
+        struct describe_topic_partitions_response_topic *out =
+            &response->topics[response->topics_count++];
+        init_describe_topic_partitions_response_topic(out);
+        out->name = page->request.topics[i].name;
+        out->error_code = ERR_INVALID_REQUEST;
+    }
+    api_answer(page->q, KAFKA_DESCRIBE_TOPIC_PARTITIONS_RESPONSE, response);
+}
+
 static void page_done(struct api_work *work)
 {
     struct page *page = container_of(work, struct page, work);
@@ -162,7 +193,9 @@ void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
         page->response.topics = arena_array(&q->arena, (size_t)page->request.topics_count,
                                             sizeof(*page->response.topics));
     page->left = (int32_t)min_i64(max_i64(page->request.response_partition_limit, 1), limit);
-    if (whole && page->response.topics)
+    if (whole && page->response.topics && !cursor_stands(page))
+        page_refuse(page);
+    else if (whole && page->response.topics)
         api_work_go(&page->work, page_step, page_done);
     else
         api_malformed(q);

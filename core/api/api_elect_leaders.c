@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * ElectLeaders (KIP-460): what the image says needs no election is told at once, the others are the
- * controller's to decide. Unclean elections are none that it knows: who is not in the set leads
- * nothing, so where there is no leader nobody can be elected.
+ * controller's to decide.
  */
 #include "core/api/api.h"
 #include "core/controller.h"
@@ -48,7 +47,7 @@ static enum err elect(const struct elect_leaders *op, int32_t index)
     bool preferred = op->request.election_type == ELECTION_PREFERRED;
     if (partition->leader >= 0 && (!preferred || partition->leader == partition->replicas[0]))
         return ERR_ELECTION_NOT_NEEDED;
-    return preferred ? ERR_NONE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    return ERR_NONE;
 }
 
 static int32_t partitions_of(const struct elect_leaders *op)
@@ -206,6 +205,7 @@ static bool ask(struct elect_leaders *op)
     SLIST_FOREACH (election, &op->elections, link) {
         item->name = election->topic;
         item->partition = election->partition;
+        item->unclean = op->request.election_type == ELECTION_UNCLEAN;
         item++;
     }
     controller_submit(api_shard(op->q), &op->control);

@@ -5,8 +5,11 @@
  * only: core/api/fetch_pin.c.
  */
 #include "core/api/fetch_private.h"
+#include "core/log/aborted.h"
+#include "core/quota.h"
 #include "io/mem.h"
 
+#include <math.h>
 #include <string.h>
 
 #define FETCH_SESSION_VERSION  7
@@ -17,6 +20,8 @@
 #define SESSION_EPOCH_NONE     (-1) /* no session, and the end of the one that is named */
 #define ISOLATION_COMMITTED    1
 #define FETCH_ITEMS            16U /* parts per step */
+#define ANSWER_BYTES           32U /* of an answer beside its records, about */
+#define PART_BYTES             48U /* likewise, for each partition */
 
 static bool by_id(const struct fetch *f)
 {
@@ -110,6 +115,27 @@ static int16_t error_for_version(int16_t error, int16_t version)
     return error;
 }
 
+/* An empty list for those who asked for committed records, null for the others (F7). Without the
+ * list the records must not leave. */
+static void part_fill_aborted(struct fetch *f, const struct fetch_part *part,
+                              struct fetch_response_partition *out)
+{
+    out->aborted_transactions_count = f->committed_only ? 0 : -1;
+    if (part->aborted_count == 0)
+        return;
+    out->aborted_transactions =
+        arena_array(&f->q->arena, part->aborted_count, sizeof(*out->aborted_transactions));
+    if (!out->aborted_transactions) {
+        f->failed = true;
+        return;
+    }
+    out->aborted_transactions_count = (int32_t)part->aborted_count;
+    for (uint32_t i = 0; i < part->aborted_count; i++)
+        out->aborted_transactions[i] = (struct fetch_response_aborted_transaction){
+            .producer_id = part->aborted[i].producer_id,
+            .first_offset = part->aborted[i].first_offset};
+}
+
 static void part_fill(struct fetch *f, const struct fetch_part *part,
                       struct fetch_response_partition *out)
 {
@@ -123,8 +149,7 @@ static void part_fill(struct fetch *f, const struct fetch_part *part,
         out->diverging_epoch.epoch = part->diverging_epoch;
         out->diverging_epoch.end_offset = part->diverging_end_offset;
     }
-    /* An empty list for those who asked for committed records, null for the others (F7). */
-    out->aborted_transactions_count = f->committed_only ? 0 : -1;
+    part_fill_aborted(f, part, out);
     if (part->range.length > 0)
         out->records = records_ref(part->range.length, (uint64_t)(uintptr_t)part);
     if (part->error == ERR_NOT_LEADER_OR_FOLLOWER || part->error == ERR_FENCED_LEADER_EPOCH)
@@ -189,9 +214,22 @@ static bool tell_some(struct api_work *work)
     return true;
 }
 
+static void forget_aborted(struct fetch *f)
+{
+    for (uint32_t i = 0; i < f->part_count; i++) {
+        mem_free(f->parts[i].aborted);
+        f->parts[i].aborted = NULL;
+    }
+}
+
 static void on_told(struct api_work *work)
 {
     struct fetch *f = container_of(work, struct fetch, work);
+    forget_aborted(f);
+    if (f->failed) {
+        api_malformed(f->q);
+        return;
+    }
     f->response.session_id = f->session_id;
     api_work_answer(work, KAFKA_FETCH_RESPONSE, &f->response);
 }
@@ -243,17 +281,38 @@ static void on_remembered(struct api_work *work)
     api_work_go(work, tell_some, on_told);
 }
 
+/* What it found counts, unless that is too much: then it is not told, the session stays as it is,
+ * and the same is asked again after a rest (F13). */
+static bool is_over_quota(struct fetch *f)
+{
+    uint64_t bytes = ANSWER_BYTES + (uint64_t)f->part_count * PART_BYTES;
+    for (uint32_t i = 0; i < f->part_count; i++)
+        bytes += f->parts[i].range.length;
+    if (f->replica >= 0)
+        return false;
+    quota_time_settle(f->q);
+    return f->q->mute_ns > 0 || quota_waits(f->q, QUOTA_FETCH, (double)bytes);
+}
+
 void fetch_finish(struct fetch *f)
 {
     struct request *q = f->q;
     TAILQ_REMOVE(&sessions_of(f)->under_way, f, link);
     q->user = NULL;
     if (f->closing) {
+        forget_aborted(f);
         request_silent(q);
         return;
     }
     apply_budget(f);
+    if (is_over_quota(f)) {
+        forget_aborted(f);
+        f->response.session_id = f->session_id;
+        api_work_answer(&f->work, KAFKA_FETCH_RESPONSE, &f->response);
+        return;
+    }
     if (!response_alloc(f)) {
+        forget_aborted(f);
         api_malformed(q);
         return;
     }
@@ -530,8 +589,11 @@ void api_fetch(struct broker_shard *bs, struct request *q)
         answer_error(f, error);
         return;
     }
-    int32_t cap = bs->broker->conf->broker.fetch_max_bytes;
-    f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, cap), 0);
+    double most = bs->broker->conf->broker.fetch_max_bytes;
+    q->untimed = f->replica >= 0;
+    if (f->replica < 0)
+        most = fmin(most, quota_most(q, QUOTA_FETCH)); /* more would never be served */
+    f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, (int64_t)most), 0);
     f->bytes_min = (uint32_t)min_i64(max_i64(f->request.min_bytes, 0), f->bytes_max);
     f->committed_only = f->request.isolation_level == ISOLATION_COMMITTED;
     f->knows_zstd = f->q->header.request_api_version >= FETCH_ZSTD_VERSION;

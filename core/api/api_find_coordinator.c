@@ -60,8 +60,6 @@ static void coordinator_fill(struct request *q, struct str key, int8_t key_type,
         refuse(out, ERR_INVALID_REQUEST, "only groups have coordinators here");
     else if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_GROUP, key))
         refuse(out, ERR_GROUP_AUTHORIZATION_FAILED, NULL);
-    else if (key.len <= 0)
-        refuse(out, ERR_INVALID_GROUP_ID, "a group id must not be empty");
     else
         group_fill(q, out);
 }

@@ -38,7 +38,7 @@ struct describe_op {
     struct describe_groups_response response;
 };
 
-/* Metadata and assignments are only worth telling of a group that stands. */
+/* Which metadata counts is only known of a group that stands; assignments stay what they were. */
 static void describe_member(const struct group *g, const struct group_member *m,
                             struct arena *arena, struct describe_groups_response_member *out,
                             bool *full)
@@ -49,9 +49,8 @@ static void describe_member(const struct group *g, const struct group_member *m,
         out->group_instance_id = str_copy(arena, m->instance_id, full);
     out->client_id = str_copy(arena, m->client_id, full);
     out->client_host = str_copy(arena, m->client_host, full);
-    if (g->state != GROUP_STABLE)
-        return;
-    out->member_metadata = bytes_copy(arena, group_member_metadata(m, g->protocol), full);
+    if (g->state == GROUP_STABLE)
+        out->member_metadata = bytes_copy(arena, group_member_metadata(m, g->protocol), full);
     out->member_assignment = bytes_copy(arena, m->assignment, full);
 }
 
@@ -109,10 +108,12 @@ static void describe_back(struct group_series *series)
     if (series->call.error != ERR_GROUP_ID_NOT_FOUND)
         return;
     out->group_state = str_of(group_state_name(GROUP_DEAD));
-    if (op->q->header.request_api_version < DESCRIBE_NOT_FOUND_VERSION)
+    if (op->q->header.request_api_version < DESCRIBE_NOT_FOUND_VERSION) {
         out->error_code = ERR_NONE;
-    else
-        out->error_message = str_of("there is no such group");
+        return;
+    }
+    out->error_message = str_of("there is no such group");
+    out->authorized_operations = INT32_MIN;
 }
 
 static void describe_end(struct group_series *series)

@@ -17,6 +17,8 @@
 
 /* OffsetCommit: the last version whose retention counts (KIP-211). */
 #define COMMIT_RETENTION_VERSION_MAX 4
+/* The first in which a generation of no group has an error of its own (KIP-848). */
+#define COMMIT_NO_GROUP_VERSION 9
 
 /* ---- OffsetCommit ---- */
 
@@ -91,7 +93,9 @@ static enum err commit_check(struct groups *groups, struct commit_op *op,
     if (*entry && generation >= 0 && io_mutation(shard_here()->io, "group.generation_unchecked"))
         generation = (*entry)->group->generation;
     if (!*entry && generation >= 0)
-        return ERR_ILLEGAL_GENERATION;
+        return op->q->header.request_api_version >= COMMIT_NO_GROUP_VERSION
+                   ? ERR_GROUP_ID_NOT_FOUND
+                   : ERR_ILLEGAL_GENERATION;
     if (!*entry)
         *entry = groups_get(groups, request->group_id);
     if (!*entry)

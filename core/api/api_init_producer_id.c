@@ -49,6 +49,8 @@ void api_init_producer_id(struct broker_shard *bs, struct request *q)
         answer(q, ERR_INVALID_REQUEST, -1);
     else if (transactional_id.len > 0)
         answer(q, ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1);
+    else if ((op->request.producer_id == -1) != (op->request.producer_epoch == -1))
+        answer(q, ERR_INVALID_REQUEST, -1); /* KIP-360: both or neither */
     else if (!api_may(q, OPERATION_IDEMPOTENT_WRITE, RESOURCE_CLUSTER, str_of("kafka-cluster")))
         answer(q, ERR_CLUSTER_AUTHORIZATION_FAILED, -1);
     else {

@@ -1,70 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DescribeLogDirs: how many bytes each partition has on disk, and how much room the disk has.
+ * DescribeLogDirs: how many bytes each partition has in which directory, and how much room its disk
+ * has. A directory that is offline says so and nothing else. In tags of our own: segments, what is
+ * known to be damaged, and the bytes of files of segments that are gone.
  *
- * The answer's rows are laid out first, by this shard's image. Then every shard fills in the rows
- * of its own partitions, each in the pieces of time that it has, and a helper thread asks the file
- * system meanwhile.
+ * The rows are laid out first, by this shard's image. Then every shard fills in those of its own
+ * partitions, each in the pieces of time that it has, while a helper thread asks the file systems;
+ * at last the rows are sorted into directories, one directory per step.
  */
 #include "core/api/api.h"
+#include "core/log/recycle.h"
 
 #include <string.h>
 
 #define LAY_OUT_ITEMS 64U /* per step */
 #define FILL_ITEMS    64U /* between looks at the clock */
+#define NOT_HERE      UINT32_MAX
 
 struct row {
     struct partition_key key;
     uint16_t home;
-    struct describe_log_dirs_response_partition *out;
+    uint32_t dir; /* NOT_HERE: it lies on other brokers, or its directory is offline */
+    int64_t size;
+    struct log_storage storage;
 };
 
-struct log_dirs;
+/* The rows of one topic. */
+struct row_topic {
+    struct str name;
+    uint32_t first;
+    uint32_t count;
+};
+
+struct room {
+    struct fs_space space;
+    uint64_t recycled_bytes;
+    int result;
+};
+
+struct describe;
 
 /* To one shard and back. */
 struct visit {
     struct mail mail;
     struct task task;
-    struct log_dirs *op;
+    struct describe *op;
     uint32_t next;
 };
 
-struct log_dirs {
+struct describe {
     struct api_work work;
     struct request *q;
     struct describe_log_dirs_request request;
     struct describe_log_dirs_response response;
-    struct describe_log_dirs_response_result dir;
     struct row *rows;
     uint32_t row_count;
     uint32_t rows_size;
+    struct row_topic *topics;
+    uint32_t topic_count;
     int32_t topic; /* the next one: of the request, or of the image */
     bool failed;
 
     struct visit *visits; /* [shards] */
     struct io_op space_op;
-    struct fs *fs; /* both for the helper thread, which may not touch the shard */
-    const char *path;
-    struct fs_space space;
-    int space_result;
+    const struct log_dirs *dirs; /* and the next: also for the helper thread, which may not touch
+                                    the shard */
+    struct fs *fs;
+    struct room *rooms; /* [directories] */
     uint32_t waiting;
+    struct task sort;
 };
 
 /* ---- the answer, when all is known ---- */
 
-static void one_less(struct log_dirs *op)
+static bool add_partitions(struct describe *op, struct describe_log_dirs_response_topic *out,
+                           const struct row_topic *topic, uint32_t dir)
 {
-    if (--op->waiting > 0)
-        return;
-    const struct broker_shard *bs = api_shard(op->q);
-    if (log_shard_offline(bs->logs)) {
-        op->dir.error_code = ERR_KAFKA_STORAGE_ERROR;
-        op->dir.topics_count = 0;
-    } else if (op->space_result >= 0) {
-        op->dir.total_bytes = (int64_t)op->space.total_bytes;
-        op->dir.usable_bytes = (int64_t)op->space.free_bytes;
+    out->partitions = arena_array(&op->q->arena, topic->count, sizeof(*out->partitions));
+    if (!out->partitions)
+        return false;
+    for (uint32_t i = topic->first; i < topic->first + topic->count; i++) {
+        struct describe_log_dirs_response_partition *at = &out->partitions[out->partitions_count];
+        if (op->rows[i].dir != dir)
+            continue;
+        out->partitions_count++;
+        init_describe_log_dirs_response_partition(at);
+        at->partition_index = op->rows[i].key.partition;
+        at->partition_size = op->rows[i].size;
+        at->segments = (int32_t)op->rows[i].storage.segments;
+        at->damaged_batches = (int32_t)op->rows[i].storage.damaged;
     }
-    api_work_answer(&op->work, KAFKA_DESCRIBE_LOG_DIRS_RESPONSE, &op->response);
+    return true;
+}
+
+static bool lies_in(const struct describe *op, const struct row_topic *topic, uint32_t dir)
+{
+    for (uint32_t i = topic->first; i < topic->first + topic->count; i++)
+        if (op->rows[i].dir == dir)
+            return true;
+    return false;
+}
+
+static bool fill_dir(struct describe *op, uint32_t dir)
+{
+    struct describe_log_dirs_response_result *out = &op->response.results[dir];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < op->topic_count; i++)
+        count += lies_in(op, &op->topics[i], dir);
+    out->topics = arena_array(&op->q->arena, count, sizeof(*out->topics));
+    if (!out->topics && count > 0)
+        return false;
+    for (uint32_t i = 0; i < op->topic_count; i++) {
+        if (!lies_in(op, &op->topics[i], dir))
+            continue;
+        struct describe_log_dirs_response_topic *topic = &out->topics[out->topics_count++];
+        init_describe_log_dirs_response_topic(topic);
+        topic->name = op->topics[i].name;
+        if (!add_partitions(op, topic, &op->topics[i], dir))
+            return false;
+    }
+    if (op->rooms[dir].result >= 0) {
+        out->total_bytes = (int64_t)op->rooms[dir].space.total_bytes;
+        out->usable_bytes = (int64_t)op->rooms[dir].space.free_bytes;
+        out->recycled_bytes = (int64_t)op->rooms[dir].recycled_bytes;
+    }
+    return true;
+}
+
+static bool is_offline(const struct describe *op, uint32_t dir)
+{
+    const struct log_shard *ls = api_shard(op->q)->logs.of[dir];
+    return ls == NULL || log_shard_offline(ls);
+}
+
+static void sort_step(struct shard *sh, struct task *task)
+{
+    struct describe *op = container_of(task, struct describe, sort);
+    const uint32_t dir = (uint32_t)op->response.results_count;
+    struct describe_log_dirs_response_result *out = &op->response.results[dir];
+    init_describe_log_dirs_response_result(out);
+    out->log_dir = str_of(op->dirs->entries[dir].path);
+    if (is_offline(op, dir)) {
+        out->error_code = ERR_KAFKA_STORAGE_ERROR;
+    } else if (!fill_dir(op, dir)) {
+        api_malformed(op->q);
+        return;
+    }
+    if ((uint32_t)++op->response.results_count < op->dirs->count)
+        shard_ready(sh, task);
+    else
+        api_work_answer(&op->work, KAFKA_DESCRIBE_LOG_DIRS_RESPONSE, &op->response);
+}
+
+static void one_less(struct describe *op)
+{
+    if (--op->waiting == 0)
+        sort_step(op->q->conn->net->sh, &op->sort);
 }
 
 /* ---- sizes, on each shard ---- */
@@ -75,18 +166,27 @@ static void on_visited(struct shard *here, struct mail *mail)
     one_less(container_of(mail, struct visit, mail)->op);
 }
 
+static void fill_row(const struct broker_shard *bs, struct row *row)
+{
+    const struct partition *pt = partition_find(&bs->partitions, &row->key);
+    if (!pt)
+        return;
+    row->size = (int64_t)pt->log->size_bytes;
+    log_storage_look(pt->log, &row->storage);
+    for (uint32_t i = 0; i < bs->broker->dirs->count; i++)
+        if (pt->log->home == bs->logs.of[i])
+            row->dir = i;
+}
+
 static void visit_step(struct shard *sh, struct task *task)
 {
     struct visit *visit = container_of(task, struct visit, task);
-    const struct log_dirs *op = visit->op;
-    const struct broker_shard *bs = broker_shard_of(sh);
+    const struct describe *op = visit->op;
     const uint64_t began_ns = io_clock_ns(sh->io);
     while (visit->next < op->row_count) {
         struct row *row = &op->rows[visit->next++];
-        if (row->home == sh->id) {
-            const struct partition *pt = partition_find(&bs->partitions, &row->key);
-            row->out->partition_size = pt ? (int64_t)pt->log->size_bytes : 0;
-        }
+        if (row->home == sh->id)
+            fill_row(broker_shard_of(sh), row);
         if (visit->next % FILL_ITEMS == 0 && shard_should_yield(sh, began_ns)) {
             shard_ready(sh, task);
             return;
@@ -107,26 +207,38 @@ static void on_visit(struct shard *here, struct mail *mail)
 /* On a helper thread. */
 static void ask_space(void *argument)
 {
-    struct log_dirs *op = argument;
-    op->space_result = fs_space(op->fs, op->path, &op->space);
+    struct describe *op = argument;
+    for (uint32_t i = 0; i < op->dirs->count; i++) {
+        const struct log_dir *dir = op->dirs->entries[i].dir;
+        struct room *room = &op->rooms[i];
+        room->result = dir ? fs_space(op->fs, dir->path, &room->space) : -1;
+        if (!dir)
+            continue;
+        const struct recycle_pool pool = log_dir_pool(dir);
+        room->recycled_bytes = recycle_bytes(&pool);
+    }
 }
 
 static void on_space(struct io_op *op)
 {
-    one_less(container_of(op, struct log_dirs, space_op));
+    one_less(container_of(op, struct describe, space_op));
 }
 
 static void laid_out(struct api_work *work)
 {
-    struct log_dirs *op = container_of(work, struct log_dirs, work);
+    struct describe *op = container_of(work, struct describe, work);
     const struct broker_shard *bs = api_shard(op->q);
     const uint16_t shards = bs->broker->shard_count;
-    op->visits = arena_array(&op->q->arena, shards, sizeof(*op->visits));
-    if (!op->visits || op->failed) {
+    struct arena *arena = &op->q->arena;
+    op->visits = arena_array(arena, shards, sizeof(*op->visits));
+    op->rooms = arena_array(arena, op->dirs->count, sizeof(*op->rooms));
+    op->response.results = arena_array(arena, op->dirs->count, sizeof(*op->response.results));
+    if (!op->visits || !op->rooms || !op->response.results || op->failed) {
         api_malformed(op->q);
         return;
     }
     op->waiting = shards + 1U;
+    op->sort = (struct task){.fn = sort_step, .name = "log_dirs"};
     op->space_op.done = on_space;
     io_work(bs->sh->io, &op->space_op, ask_space, op);
     for (uint16_t i = 0; i < shards; i++) {
@@ -140,7 +252,7 @@ static void laid_out(struct api_work *work)
 
 /* ---- rows ---- */
 
-static bool rows_reserve(struct log_dirs *op, uint32_t more)
+static bool rows_reserve(struct describe *op, uint32_t more)
 {
     if (op->rows_size - op->row_count >= more)
         return true;
@@ -155,58 +267,55 @@ static bool rows_reserve(struct log_dirs *op, uint32_t more)
     return true;
 }
 
-static void add_row(struct log_dirs *op, struct describe_log_dirs_response_topic *out,
-                    const struct topic_image *topic, int32_t partition)
+static void add_row(struct describe *op, const struct topic_image *topic, int32_t partition)
 {
     const struct partition_image *image = image_partition(topic, partition);
     if (!image)
         return;
-    struct describe_log_dirs_response_partition *at = &out->partitions[out->partitions_count++];
-    init_describe_log_dirs_response_partition(at);
-    at->partition_index = partition;
-    op->rows[op->row_count++] = (struct row){
-        .key = {.topic_id = topic->id, .partition = partition}, .home = image->home, .out = at};
+    op->rows[op->row_count++] = (struct row){.key = {.topic_id = topic->id, .partition = partition},
+                                             .home = image->home,
+                                             .dir = NOT_HERE};
 }
 
 /* Some of its partitions; NULL: all. What does not exist is left out, as by Kafka. */
-static bool add_topic(struct log_dirs *op, const struct topic_image *topic,
+static bool add_topic(struct describe *op, const struct topic_image *topic,
                       const struct describe_log_dirs_request_topic *asked)
 {
     if (!topic)
         return true;
     int32_t count = asked ? asked->partitions_count : (int32_t)topic->partition_count;
-    struct describe_log_dirs_response_topic *out = &op->dir.topics[op->dir.topics_count];
-    init_describe_log_dirs_response_topic(out);
+    struct row_topic *out = &op->topics[op->topic_count];
+    *out = (struct row_topic){.first = op->row_count};
     out->name = str_of(arena_text(&op->q->arena, topic->name)); /* the image may go before it */
-    out->partitions = arena_array(&op->q->arena, (size_t)count, sizeof(*out->partitions));
-    if (!out->partitions || !rows_reserve(op, (uint32_t)count))
+    if (out->name.len < 0 || !rows_reserve(op, (uint32_t)count))
         return false;
     for (int32_t i = 0; i < count; i++)
-        add_row(op, out, topic, asked ? asked->partitions[i] : i);
-    op->dir.topics_count += out->partitions_count > 0;
+        add_row(op, topic, asked ? asked->partitions[i] : i);
+    out->count = op->row_count - out->first;
+    op->topic_count++;
     return true;
 }
 
-static int32_t topics_asked(const struct log_dirs *op)
+static int32_t topics_asked(const struct describe *op)
 {
-    return op->request.topics ? op->request.topics_count : (int32_t)op->work.image->topic_count;
+    return op->request.topics_count >= 0 ? op->request.topics_count
+                                         : (int32_t)op->work.image->topic_count;
 }
 
 static bool lay_out(struct api_work *work)
 {
-    struct log_dirs *op = container_of(work, struct log_dirs, work);
+    struct describe *op = container_of(work, struct describe, work);
     const struct image *image = work->image;
     const uint32_t rows_until = op->row_count + LAY_OUT_ITEMS;
-    if (!op->dir.topics) {
-        op->dir.topics =
-            arena_array(&op->q->arena, (size_t)topics_asked(op), sizeof(*op->dir.topics));
-        op->failed = !op->dir.topics;
+    if (!op->topics) {
+        op->topics = arena_array(&op->q->arena, (size_t)topics_asked(op), sizeof(*op->topics));
+        op->failed = !op->topics;
     }
     for (uint32_t i = 0; i < LAY_OUT_ITEMS && op->row_count < rows_until; i++) {
         if (op->failed || op->topic == topics_asked(op))
             return false;
         const struct describe_log_dirs_request_topic *asked =
-            op->request.topics ? &op->request.topics[op->topic] : NULL;
+            op->request.topics_count >= 0 ? &op->request.topics[op->topic] : NULL;
         const struct topic_image *topic =
             asked ? image_topic_by_name(image, asked->topic.data, (size_t)asked->topic.len)
                   : image->topics[op->topic];
@@ -218,7 +327,7 @@ static bool lay_out(struct api_work *work)
 
 void api_describe_log_dirs(struct broker_shard *bs, struct request *q)
 {
-    struct log_dirs *op = arena_alloc(&q->arena, sizeof(*op));
+    struct describe *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
     rd_init(&rd, q->body);
     if (op)
@@ -231,16 +340,12 @@ void api_describe_log_dirs(struct broker_shard *bs, struct request *q)
     api_work_init(&op->work, q);
     op->q = q;
     init_describe_log_dirs_response(&op->response);
-    init_describe_log_dirs_response_result(&op->dir);
     if (!api_may(q, OPERATION_DESCRIBE, RESOURCE_CLUSTER, str_of("kafka-cluster"))) {
         op->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
         api_answer(q, KAFKA_DESCRIBE_LOG_DIRS_RESPONSE, &op->response);
         return;
     }
-    op->fs = bs->broker->dir->fs;
-    op->path = bs->broker->dir->path;
-    op->dir.log_dir = str_of(op->path);
-    op->response.results = &op->dir;
-    op->response.results_count = 1;
+    op->dirs = bs->broker->dirs;
+    op->fs = bs->broker->options.fs;
     api_work_go(&op->work, lay_out, laid_out);
 }

@@ -25,6 +25,8 @@ struct metadata {
     struct metadata_request request;
     struct metadata_response response;
     bool all;
+    bool refused; /* as a whole */
+    bool by_id;   /* some have an id: then names are passed over, as Kafka does */
     bool failed;
     uint32_t next; /* topic, of the image or of the request */
     uint32_t count;
@@ -95,15 +97,18 @@ static enum err missing_topic(struct broker_shard *bs, struct request *q,
 static bool partition_fill(struct metadata *m, const struct partition_image *in, int32_t index,
                            struct metadata_response_partition *out)
 {
+    const int32_t leader = api_leader_id(m->work.q, m->topic, index);
     *out = (struct metadata_response_partition){
-        .error_code = in->leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE,
+        .error_code = leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE,
         .partition_index = index,
-        .leader_id = in->leader,
+        .leader_id = leader,
         .leader_epoch = in->leader_epoch,
         .replica_nodes = no_const(in->replicas),
         .replica_nodes_count = in->replica_count,
     };
-    return api_in_sync(m->work.q, m->work.image, in, &out->isr_nodes, &out->isr_nodes_count);
+    return api_in_sync(m->work.q, m->work.image, in, &out->isr_nodes, &out->isr_nodes_count) &&
+           api_offline(m->work.q, m->work.image, m->topic, index, &out->offline_replicas,
+                       &out->offline_replicas_count);
 }
 
 static bool topic_begin(struct metadata *m, const struct topic_image *in,
@@ -154,6 +159,9 @@ static bool one_topic(struct metadata *m, const struct metadata_request_topic *i
         out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
     else
         out->error_code = (int16_t)missing_topic(api_shard(q), q, &m->request, in->name);
+    if (m->request.include_topic_authorized_operations && !by_id &&
+        out->error_code != ERR_TOPIC_AUTHORIZATION_FAILED)
+        out->topic_authorized_operations = api_operations(q, RESOURCE_TOPIC, in->name);
     return true;
 }
 
@@ -165,11 +173,22 @@ static bool topic_asked_well(const struct metadata_request_topic *topic, int16_t
     return topic->name.len >= 0 && !(version >= METADATA_TOPIC_ID && id_given(&topic->topic_id));
 }
 
+static void look_at_topics(struct metadata *m)
+{
+    const int16_t version = m->work.q->header.request_api_version;
+    for (int32_t i = 0; i < m->request.topics_count; i++) {
+        m->refused |= !topic_asked_well(&m->request.topics[i], version);
+        m->by_id |= id_given(&m->request.topics[i].topic_id);
+    }
+}
+
 static bool next_of_some(struct metadata *m)
 {
     const struct metadata_request_topic *in = &m->request.topics[m->next++];
+    if (!m->refused && m->by_id && !id_given(&in->topic_id))
+        return true;
     struct metadata_response_topic *out = &m->response.topics[m->response.topics_count++];
-    if (topic_asked_well(in, m->work.q->header.request_api_version))
+    if (!m->refused)
         return one_topic(m, in, out);
     init_metadata_response_topic(out);
     out->name = in->name.len >= 0 ? in->name : str_of("");
@@ -248,20 +267,20 @@ void api_metadata(struct broker_shard *bs, struct request *q)
     memset(m, 0, sizeof(*m));
     api_work_init(&m->work, q);
     init_metadata_response(&m->response);
-    if (!read_metadata_request(&rd, &q->arena, version, &m->request) ||
-        !brokers_fill(bs, q, &m->response)) {
+    if (!read_metadata_request(&rd, &q->arena, version, &m->request)) {
         api_malformed(q);
         return;
     }
+    look_at_topics(m);
     m->all = version >= METADATA_NULL_MEANS_ALL ? m->request.topics_count < 0
                                                 : m->request.topics_count == 0;
     m->count = m->all ? bs->image->topic_count : (uint32_t)m->request.topics_count;
     m->response.topics = arena_array(&q->arena, m->count, sizeof(*m->response.topics));
-    if (!m->response.topics) {
+    if (!m->response.topics || (!m->refused && !brokers_fill(bs, q, &m->response))) {
         api_malformed(q);
         return;
     }
-    if (m->request.include_cluster_authorized_operations)
+    if (!m->refused && m->request.include_cluster_authorized_operations)
         m->response.cluster_authorized_operations =
             api_operations(q, RESOURCE_CLUSTER, str_of("kafka-cluster"));
     api_work_go(&m->work, fill_some, on_filled);

@@ -4,10 +4,9 @@
  * core/api/offset_lookup.c on their home shards.
  */
 #include "core/api/api.h"
+#include "core/api/api_ask.h"
 #include "core/api/named_twice.h"
 #include "core/api/offset_lookup.h"
-
-#include <string.h>
 
 /* ListOffsets' special timestamps and the first version of each (L1). */
 enum list_timestamp {
@@ -19,22 +18,16 @@ enum list_timestamp {
 };
 
 #define ISOLATION_COMMITTED 1
-#define REPLICA_CONSUMER    (-1)
 
-#define ASK_ITEMS  8U /* per step */
-#define NAME_ITEMS 64U
+#define NAME_ITEMS 64U /* per step */
 
 struct list_offsets {
-    struct api_work work;
-    struct request *q;
+    struct api_ask ask;
     struct list_offsets_request request;
     struct list_offsets_response response;
-    int32_t waiting;
-    struct api_cursor at;
-    const struct topic_image *image; /* of the topic that is being asked about, or NULL */
-    bool failed;
     struct named_twice names;
-    struct named_topic topic; /* that is being asked about */
+    struct api_cursor names_at; /* while they are gathered */
+    struct named_topic topic;   /* that it is at */
 };
 
 struct list_part {
@@ -43,13 +36,6 @@ struct list_part {
     struct list_offsets_response_partition *out;
 };
 
-static void list_one_less(struct list_offsets *op)
-{
-    if (--op->waiting > 0)
-        return;
-    api_work_answer(&op->work, KAFKA_LIST_OFFSETS_RESPONSE, &op->response);
-}
-
 static void on_listed(struct offset_lookup *lookup)
 {
     struct list_part *part = container_of(lookup, struct list_part, lookup);
@@ -57,7 +43,7 @@ static void on_listed(struct offset_lookup *lookup)
     part->out->offset = lookup->offset;
     part->out->timestamp = lookup->found_timestamp;
     part->out->leader_epoch = lookup->leader_epoch;
-    list_one_less(part->op);
+    api_ask_ended(&part->op->ask);
 }
 
 static enum err question_of(int64_t timestamp, int16_t version, enum offset_question *question)
@@ -81,11 +67,11 @@ static enum err question_of(int64_t timestamp, int16_t version, enum offset_ques
     }
 }
 
-static void list_partition(struct list_offsets *op, const struct topic_image *topic,
-                           const struct list_offsets_request_partition *in,
+static void list_partition(struct list_offsets *op, const struct list_offsets_request_partition *in,
                            struct list_offsets_response_partition *out)
 {
-    struct request *q = op->q;
+    struct request *q = op->ask.work.q;
+    const struct topic_image *topic = op->ask.image;
     const int16_t version = q->header.request_api_version;
     const struct partition_image *partition =
         topic ? image_partition(topic, in->partition_index) : NULL;
@@ -113,76 +99,61 @@ static void list_partition(struct list_offsets *op, const struct topic_image *to
         .committed_only = op->request.isolation_level == ISOLATION_COMMITTED,
         .done = on_listed,
     };
-    op->waiting++;
+    api_ask_begun(&op->ask);
     offset_lookup_start(api_shard(q), &part->lookup);
 }
 
-static void list_topic(struct list_offsets *op)
+static struct list_offsets *list_of(const struct api_ask *ask)
 {
-    struct request *q = op->q;
-    const struct list_offsets_request_topic *in = &op->request.topics[op->at.topic];
+    return container_of(no_const(ask), struct list_offsets, ask);
+}
+
+static int32_t list_partition_count(const struct api_ask *ask)
+{
+    return list_of(ask)->request.topics[ask->at.topic].partitions_count;
+}
+
+static bool list_topic(struct api_ask *ask)
+{
+    struct list_offsets *op = list_of(ask);
+    const struct list_offsets_request_topic *in = &op->request.topics[ask->at.topic];
     struct list_offsets_response_topic *out = &op->response.topics[op->response.topics_count++];
-    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    ask->image = image_topic_by_name(ask->work.image, in->name.data, (size_t)in->name.len);
     init_list_offsets_response_topic(out);
     out->name = in->name;
     out->partitions =
-        arena_array(&q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+        arena_array(&ask->work.q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
     op->topic = named_topic_of(&op->names, in->name);
-    op->failed = !out->partitions;
+    return out->partitions != NULL;
 }
 
-static void list_one(struct list_offsets *op)
+static void list_one(struct api_ask *ask)
 {
-    const struct api_cursor *at = &op->at;
+    struct list_offsets *op = list_of(ask);
     const struct list_offsets_request_partition *asked =
-        &op->request.topics[at->topic].partitions[at->partition];
-    struct list_offsets_response_topic *out = &op->response.topics[at->topic];
+        &op->request.topics[ask->at.topic].partitions[ask->at.partition];
+    struct list_offsets_response_topic *out = &op->response.topics[ask->at.topic];
     struct list_offsets_response_partition *answer = &out->partitions[out->partitions_count++];
     init_list_offsets_response_partition(answer);
     answer->partition_index = asked->partition_index;
     if (named_twice(&op->names, &op->topic, asked->partition_index))
         answer->error_code = ERR_INVALID_REQUEST;
     else
-        list_partition(op, op->image, asked, answer);
+        list_partition(op, asked, answer);
 }
 
-/* False at the end. */
-static bool list_next(struct list_offsets *op)
-{
-    const struct api_cursor *at = &op->at;
-    switch (api_cursor_next(&op->at, op->request.topics_count,
-                            at->begun ? op->request.topics[at->topic].partitions_count : 0)) {
-    case API_TOPIC:
-        list_topic(op);
-        return !op->failed;
-    case API_PARTITION:
-        list_one(op);
-        return true;
-    case API_END:
-        break;
-    }
-    return false;
-}
-
-static bool list_step(struct api_work *work)
-{
-    struct list_offsets *op = container_of(work, struct list_offsets, work);
-    bool more = !op->failed;
-    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
-        more = list_next(op);
-    return more;
-}
-
-static void list_asked(struct api_work *work)
-{
-    list_one_less(container_of(work, struct list_offsets, work));
-}
+static const struct api_ask_kind list_kind = {
+    .answer = KAFKA_LIST_OFFSETS_RESPONSE,
+    .partition_count = list_partition_count,
+    .topic = list_topic,
+    .partition = list_one,
+};
 
 /* Before anything is asked: which partitions are named more than once (L3)? */
 static bool name_step(struct api_work *work)
 {
-    struct list_offsets *op = container_of(work, struct list_offsets, work);
-    struct api_cursor *at = &op->at;
+    struct list_offsets *op = container_of(work, struct list_offsets, ask.work);
+    struct api_cursor *at = &op->names_at;
     const struct list_offsets_request_topic *topics = op->request.topics;
     enum api_place place = API_TOPIC;
     for (unsigned i = 0; place != API_END && i < NAME_ITEMS; i++) {
@@ -199,57 +170,43 @@ static bool name_step(struct api_work *work)
 
 static void names_known(struct api_work *work)
 {
-    struct list_offsets *op = container_of(work, struct list_offsets, work);
-    op->at = (struct api_cursor){0};
-    api_work_go(work, list_step, list_asked);
+    struct list_offsets *op = container_of(work, struct list_offsets, ask.work);
+    api_ask_go(&op->ask, &list_kind, op->request.topics_count, &op->response, op->response.topics);
 }
 
 static bool names_init(struct list_offsets *op)
 {
-    const struct broker *broker = api_shard(op->q)->broker;
+    const struct broker *broker = api_shard(op->ask.work.q)->broker;
     size_t count = 0;
     for (int32_t i = 0; i < op->request.topics_count; i++)
         count += (size_t)max_i64(op->request.topics[i].partitions_count, 0);
-    return named_twice_init(&op->names, &op->q->arena, count, broker->options.seed[0]);
+    return named_twice_init(&op->names, &op->ask.work.q->arena, count, broker->options.seed[0]);
 }
 
 void api_list_offsets(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct list_offsets *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
-        return;
-    }
-    memset(op, 0, sizeof(*op));
-    api_work_init(&op->work, q);
-    op->q = q;
-    op->waiting = 1;
+    struct list_offsets *op = api_ask_new(q, sizeof(*op));
     struct rd rd;
     rd_init(&rd, q->body);
-    init_list_offsets_response(&op->response);
-    if (!read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
+    if (!op ||
+        !read_list_offsets_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
         !names_init(op)) {
         api_malformed(q);
         return;
     }
+    init_list_offsets_response(&op->response);
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->failed = !op->response.topics;
-    api_work_go(&op->work, name_step, names_known);
+    api_work_go(&op->ask.work, name_step, names_known);
 }
 
 /* ---- OffsetForLeaderEpoch ---- */
 
 struct epoch_ends {
-    struct api_work work;
-    struct request *q;
+    struct api_ask ask;
     struct offset_for_leader_epoch_request request;
     struct offset_for_leader_epoch_response response;
-    int32_t waiting;
-    struct api_cursor at;
-    const struct topic_image *image; /* of the topic that is being asked about, or NULL */
-    bool failed;
 };
 
 struct epoch_part {
@@ -258,27 +215,30 @@ struct epoch_part {
     struct offset_for_leader_epoch_response_partition *out;
 };
 
-static void epoch_one_less(struct epoch_ends *op)
-{
-    if (--op->waiting > 0)
-        return;
-    api_work_answer(&op->work, KAFKA_OFFSET_FOR_LEADER_EPOCH_RESPONSE, &op->response);
-}
-
 static void on_epoch_end(struct offset_lookup *lookup)
 {
     struct epoch_part *part = container_of(lookup, struct epoch_part, lookup);
     part->out->error_code = lookup->error;
     part->out->leader_epoch = lookup->leader_epoch;
     part->out->end_offset = lookup->offset;
-    epoch_one_less(part->op);
+    api_ask_ended(&part->op->ask);
 }
 
-static void epoch_partition(struct epoch_ends *op, const struct topic_image *topic,
-                            const struct offset_for_leader_epoch_request_partition *in,
-                            struct offset_for_leader_epoch_response_partition *out)
+static struct epoch_ends *epoch_of(const struct api_ask *ask)
 {
-    struct request *q = op->q;
+    return container_of(no_const(ask), struct epoch_ends, ask);
+}
+
+static void epoch_partition(struct api_ask *ask)
+{
+    struct epoch_ends *op = epoch_of(ask);
+    struct request *q = ask->work.q;
+    const struct topic_image *topic = ask->image;
+    const struct offset_for_leader_epoch_request_partition *in =
+        &op->request.topics[ask->at.topic].partitions[ask->at.partition];
+    struct offset_for_leader_epoch_response_topic *topic_out = &op->response.topics[ask->at.topic];
+    struct offset_for_leader_epoch_response_partition *out =
+        &topic_out->partitions[topic_out->partitions_count++];
     const struct partition_image *partition = topic ? image_partition(topic, in->partition) : NULL;
     init_offset_for_leader_epoch_response_partition(out);
     out->partition = in->partition;
@@ -305,81 +265,49 @@ static void epoch_partition(struct epoch_ends *op, const struct topic_image *top
         .current_leader_epoch = in->current_leader_epoch,
         .done = on_epoch_end,
     };
-    op->waiting++;
+    api_ask_begun(ask);
     offset_lookup_start(api_shard(q), &part->lookup);
 }
 
-static void epoch_topic(struct epoch_ends *op)
+static int32_t epoch_partition_count(const struct api_ask *ask)
 {
-    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[op->at.topic];
+    return epoch_of(ask)->request.topics[ask->at.topic].partitions_count;
+}
+
+static bool epoch_topic(struct api_ask *ask)
+{
+    struct epoch_ends *op = epoch_of(ask);
+    const struct offset_for_leader_epoch_request_topic *in = &op->request.topics[ask->at.topic];
     struct offset_for_leader_epoch_response_topic *out =
         &op->response.topics[op->response.topics_count++];
-    op->image = image_topic_by_name(op->work.image, in->topic.data, (size_t)in->topic.len);
+    ask->image = image_topic_by_name(ask->work.image, in->topic.data, (size_t)in->topic.len);
     init_offset_for_leader_epoch_response_topic(out);
     out->topic = in->topic;
     out->partitions =
-        arena_array(&op->q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
-    op->failed = !out->partitions;
+        arena_array(&ask->work.q->arena, (size_t)in->partitions_count, sizeof(*out->partitions));
+    return out->partitions != NULL;
 }
 
-/* False at the end. */
-static bool epoch_next(struct epoch_ends *op)
-{
-    const struct api_cursor *at = &op->at;
-    const struct offset_for_leader_epoch_request_topic *topics = op->request.topics;
-    struct offset_for_leader_epoch_response_topic *out;
-    switch (api_cursor_next(&op->at, op->request.topics_count,
-                            at->begun ? topics[at->topic].partitions_count : 0)) {
-    case API_TOPIC:
-        epoch_topic(op);
-        return !op->failed;
-    case API_PARTITION:
-        out = &op->response.topics[at->topic];
-        epoch_partition(op, op->image, &topics[at->topic].partitions[at->partition],
-                        &out->partitions[out->partitions_count++]);
-        return true;
-    case API_END:
-        break;
-    }
-    return false;
-}
-
-static bool epoch_step(struct api_work *work)
-{
-    struct epoch_ends *op = container_of(work, struct epoch_ends, work);
-    bool more = !op->failed;
-    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
-        more = epoch_next(op);
-    return more;
-}
-
-static void epoch_asked(struct api_work *work)
-{
-    epoch_one_less(container_of(work, struct epoch_ends, work));
-}
+static const struct api_ask_kind epoch_kind = {
+    .answer = KAFKA_OFFSET_FOR_LEADER_EPOCH_RESPONSE,
+    .partition_count = epoch_partition_count,
+    .topic = epoch_topic,
+    .partition = epoch_partition,
+};
 
 void api_offset_for_leader_epoch(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct epoch_ends *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
-        return;
-    }
-    memset(op, 0, sizeof(*op));
-    api_work_init(&op->work, q);
-    op->q = q;
-    op->waiting = 1;
+    struct epoch_ends *op = api_ask_new(q, sizeof(*op));
     struct rd rd;
     rd_init(&rd, q->body);
-    init_offset_for_leader_epoch_response(&op->response);
-    if (!read_offset_for_leader_epoch_request(&rd, &q->arena, q->header.request_api_version,
-                                              &op->request)) {
+    if (!op || !read_offset_for_leader_epoch_request(&rd, &q->arena, q->header.request_api_version,
+                                                     &op->request)) {
         api_malformed(q);
         return;
     }
+    init_offset_for_leader_epoch_response(&op->response);
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->failed = !op->response.topics;
-    api_work_go(&op->work, epoch_step, epoch_asked);
+    api_ask_go(&op->ask, &epoch_kind, op->request.topics_count, &op->response, op->response.topics);
 }

@@ -4,6 +4,7 @@
  * when the last of them is durable or refused. Partitions fail one by one (P5).
  */
 #include "core/api/api.h"
+#include "core/quota.h"
 #include "io/mem.h"
 
 #include <string.h>
@@ -269,5 +270,6 @@ void api_produce(struct broker_shard *bs, struct request *q)
         api_malformed(q);
         return;
     }
+    quota_spend(q, QUOTA_PRODUCE, q->frame_bytes);
     api_work_go(&p->work, produce_step, produce_sent);
 }

@@ -4,22 +4,15 @@
  * (core/partition_producers.c).
  */
 #include "core/api/api.h"
+#include "core/api/api_ask.h"
 #include "core/partition_producers.h"
+#include "core/topic_name.h"
 #include "io/mem.h"
 
-#include <string.h>
-
-#define ASK_ITEMS 8U /* per step */
-
 struct describe_producers {
-    struct api_work work;
-    struct request *q;
+    struct api_ask ask;
     struct describe_producers_request request;
     struct describe_producers_response response;
-    int32_t waiting;
-    struct api_cursor at;
-    const struct topic_image *image; /* of the topic that it is at */
-    bool failed;
 };
 
 struct producers_part {
@@ -28,19 +21,13 @@ struct producers_part {
     struct describe_producers_response_partition *out;
 };
 
-static void one_less(struct describe_producers *op)
-{
-    if (--op->waiting == 0)
-        api_work_answer(&op->work, KAFKA_DESCRIBE_PRODUCERS_RESPONSE, &op->response);
-}
-
 static void fill(struct producers_part *part)
 {
     const struct partition_producers *ask = &part->ask;
     struct describe_producers_response_partition *out = part->out;
     out->error_code = ask->error;
     out->active_producers =
-        arena_array(&part->op->q->arena, ask->count, sizeof(*out->active_producers));
+        arena_array(&part->op->ask.work.q->arena, ask->count, sizeof(*out->active_producers));
     if (!out->active_producers) {
         out->error_code = ERR_UNKNOWN_SERVER_ERROR;
         return;
@@ -64,14 +51,24 @@ static void on_answered(struct partition_producers *ask)
     struct producers_part *part = container_of(ask, struct producers_part, ask);
     fill(part);
     mem_free(ask->list);
-    one_less(part->op);
+    api_ask_ended(&part->op->ask);
 }
 
-static void ask_partition(struct describe_producers *op, int32_t index,
-                          struct describe_producers_response_partition *out)
+static struct describe_producers *op_of(const struct api_ask *ask)
 {
-    struct request *q = op->q;
-    const struct topic_image *topic = op->image;
+    return container_of(no_const(ask), struct describe_producers, ask);
+}
+
+static void ask_partition(struct api_ask *ask)
+{
+    struct describe_producers *op = op_of(ask);
+    struct request *q = ask->work.q;
+    const struct topic_image *topic = ask->image;
+    const struct describe_producers_request_topic *asked = &op->request.topics[ask->at.topic];
+    const int32_t index = asked->partition_indexes[ask->at.partition];
+    struct describe_producers_response_topic *topic_out = &op->response.topics[ask->at.topic];
+    struct describe_producers_response_partition *out =
+        &topic_out->partitions[topic_out->partitions_count++];
     const struct partition_image *partition = topic ? image_partition(topic, index) : NULL;
     init_describe_producers_response_partition(out);
     out->partition_index = index;
@@ -80,7 +77,9 @@ static void ask_partition(struct describe_producers *op, int32_t index,
         return;
     }
     if (!partition) {
-        out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        out->error_code = !topic && topic_name_problem(asked->name)
+                              ? ERR_INVALID_TOPIC_EXCEPTION
+                              : ERR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }
     struct producers_part *part = arena_alloc(&q->arena, sizeof(*part));
@@ -95,81 +94,50 @@ static void ask_partition(struct describe_producers *op, int32_t index,
         .home = partition->home,
         .done = on_answered,
     };
-    op->waiting++;
+    api_ask_begun(ask);
     partition_producers_ask(api_shard(q), &part->ask);
 }
 
-static void begin_topic(struct describe_producers *op)
+static int32_t partition_count(const struct api_ask *ask)
 {
-    const struct describe_producers_request_topic *in = &op->request.topics[op->at.topic];
+    return op_of(ask)->request.topics[ask->at.topic].partition_indexes_count;
+}
+
+static bool begin_topic(struct api_ask *ask)
+{
+    struct describe_producers *op = op_of(ask);
+    const struct describe_producers_request_topic *in = &op->request.topics[ask->at.topic];
     struct describe_producers_response_topic *out =
         &op->response.topics[op->response.topics_count++];
-    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    ask->image = image_topic_by_name(ask->work.image, in->name.data, (size_t)in->name.len);
     init_describe_producers_response_topic(out);
     out->name = in->name;
-    out->partitions =
-        arena_array(&op->q->arena, (size_t)in->partition_indexes_count, sizeof(*out->partitions));
-    op->failed = !out->partitions;
+    out->partitions = arena_array(&ask->work.q->arena, (size_t)in->partition_indexes_count,
+                                  sizeof(*out->partitions));
+    return out->partitions != NULL;
 }
 
-/* False at the end. */
-static bool ask_next(struct describe_producers *op)
-{
-    const struct api_cursor *at = &op->at;
-    const struct describe_producers_request_topic *topics = op->request.topics;
-    struct describe_producers_response_topic *out;
-    switch (api_cursor_next(&op->at, op->request.topics_count,
-                            at->begun ? topics[at->topic].partition_indexes_count : 0)) {
-    case API_TOPIC:
-        begin_topic(op);
-        return !op->failed;
-    case API_PARTITION:
-        out = &op->response.topics[at->topic];
-        ask_partition(op, topics[at->topic].partition_indexes[at->partition],
-                      &out->partitions[out->partitions_count++]);
-        return true;
-    case API_END:
-        break;
-    }
-    return false;
-}
-
-static bool ask_step(struct api_work *work)
-{
-    struct describe_producers *op = container_of(work, struct describe_producers, work);
-    bool more = !op->failed;
-    for (unsigned i = 0; more && i < ASK_ITEMS; i++)
-        more = ask_next(op);
-    return more;
-}
-
-static void on_asked(struct api_work *work)
-{
-    one_less(container_of(work, struct describe_producers, work));
-}
+static const struct api_ask_kind describe_producers_kind = {
+    .answer = KAFKA_DESCRIBE_PRODUCERS_RESPONSE,
+    .partition_count = partition_count,
+    .topic = begin_topic,
+    .partition = ask_partition,
+};
 
 void api_describe_producers(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe_producers *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
-        return;
-    }
-    memset(op, 0, sizeof(*op));
-    api_work_init(&op->work, q);
-    op->q = q;
-    op->waiting = 1;
+    struct describe_producers *op = api_ask_new(q, sizeof(*op));
     struct rd rd;
     rd_init(&rd, q->body);
-    init_describe_producers_response(&op->response);
-    if (!read_describe_producers_request(&rd, &q->arena, q->header.request_api_version,
-                                         &op->request)) {
+    if (!op || !read_describe_producers_request(&rd, &q->arena, q->header.request_api_version,
+                                                &op->request)) {
         api_malformed(q);
         return;
     }
+    init_describe_producers_response(&op->response);
     op->response.topics =
         arena_array(&q->arena, (size_t)op->request.topics_count, sizeof(*op->response.topics));
-    op->failed = !op->response.topics;
-    api_work_go(&op->work, ask_step, on_asked);
+    api_ask_go(&op->ask, &describe_producers_kind, op->request.topics_count, &op->response,
+               op->response.topics);
 }

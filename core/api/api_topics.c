@@ -6,12 +6,17 @@
 #include "core/api/api.h"
 #include "core/conf/overrides.h"
 #include "core/controller.h"
+#include "core/quota.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CREATE_TOPICS_CONFIGS_VERSION 5 /* answers with the topic's configuration */
 #define DELETE_TOPICS_ID_VERSION      6
+/* From these on a client is refused what is over its quota; before, it is only told to wait. */
+#define CREATE_TOPICS_STRICT_VERSION     6
+#define DELETE_TOPICS_STRICT_VERSION     5
+#define CREATE_PARTITIONS_STRICT_VERSION 3
 /* Kafka's bound (on partitions), and what keeps the answer in the request's memory: topics that are
  * made and not answered for would be asked for again. */
 #define CREATE_TOPICS_MAX 10000
@@ -42,6 +47,13 @@ static struct topics_op *topics_op_new(struct request *q, enum control_kind kind
     api_work_init(&op->work, q);
     control_op_init(&op->control, kind, &q->arena, done);
     return op;
+}
+
+static void submit(struct broker_shard *bs, struct topics_op *op, int16_t strict_version)
+{
+    op->control.strict = op->q->header.request_api_version >= strict_version;
+    quota_of_mutations(op->q, &op->control);
+    controller_submit(bs, &op->control);
 }
 
 static void item_refuse(struct control_item *item, enum err error, const char *message)
@@ -101,23 +113,19 @@ configs_copy(struct arena *arena, const struct create_topics_request_config *in,
 
 /* ---- CreateTopics ---- */
 
-static bool created_configs(struct topics_op *op, struct create_topics_response_topic *out)
+static bool view_fill(struct topics_op *op, const struct conf_view *view,
+                      struct create_topics_response_topic *out)
 {
     struct request *q = op->q;
-    const struct image *image = op->work.image;
-    const struct topic_image *topic = image_topic_by_id(image, &out->topic_id);
-    if (!topic)
-        return true; /* only validated, or deleted again already */
-    struct conf_view view = image_view(image, topic);
     out->configs = arena_array(&q->arena, conf_scope_count(CONF_TOPIC), sizeof(*out->configs));
     if (!out->configs)
         return false;
     out->configs_count = 0;
     for (uint16_t i = 0; i < conf_key_count; i++) {
         struct conf_entry entry;
-        if (conf_keys[i].scope != CONF_TOPIC || !conf_is_listed(&view, &conf_keys[i]))
+        if (conf_keys[i].scope != CONF_TOPIC || !conf_is_listed(view, &conf_keys[i]))
             continue;
-        conf_describe(&view, &conf_keys[i], &entry);
+        conf_describe(view, &conf_keys[i], &entry);
         char *value = entry.value.text ? arena_text(&q->arena, entry.value.text) : NULL;
         out->configs[out->configs_count++] =
             (struct create_topics_response_config){.name = str_of(conf_keys[i].name),
@@ -127,6 +135,40 @@ static bool created_configs(struct topics_op *op, struct create_topics_response_
                                                    .is_sensitive = entry.sensitive};
     }
     return true;
+}
+
+/* What a topic would have that is only validated. */
+static bool validated_configs(struct topics_op *op, const struct control_item *item,
+                              struct create_topics_response_topic *out)
+{
+    struct overrides overrides;
+    overrides_init(&overrides, CONF_TOPIC);
+    struct conf_view view = image_view(op->work.image, NULL);
+    view.topic = &overrides;
+    for (int32_t i = 0; i < item->config_count; i++) {
+        const struct control_config *config = &item->configs[i];
+        const char *value = config->value.len == 0 ? "" : config->value.data;
+        struct conf_error error;
+        /* The controller has said that all are valid. */
+        if (!overrides_alter(&overrides, OVERRIDE_SET, config->name.data, (size_t)config->name.len,
+                             value, (size_t)config->value.len, &view, &error))
+            continue;
+    }
+    bool good = view_fill(op, &view, out);
+    overrides_fini(&overrides);
+    return good;
+}
+
+static bool created_configs(struct topics_op *op, const struct control_item *item,
+                            struct create_topics_response_topic *out)
+{
+    if (op->control.validate_only)
+        return validated_configs(op, item, out);
+    const struct topic_image *topic = image_topic_by_id(op->work.image, &out->topic_id);
+    if (!topic)
+        return true; /* deleted again already */
+    const struct conf_view view = image_view(op->work.image, topic);
+    return view_fill(op, &view, out);
 }
 
 static bool created_fill(struct topics_op *op, const struct control_item *item,
@@ -152,7 +194,7 @@ static bool created_fill(struct topics_op *op, const struct control_item *item,
         out->configs_count = -1;
         return true;
     }
-    return created_configs(op, out);
+    return created_configs(op, item, out);
 }
 
 static bool created_step(struct api_work *work)
@@ -183,6 +225,7 @@ static void on_created(struct control_op *control)
 {
     struct topics_op *op = container_of(control, struct topics_op, control);
     struct request *q = op->q;
+    quota_mutated(q, control);
     init_create_topics_response(&op->created);
     op->created.topics =
         arena_array(&q->arena, (size_t)control->item_count, sizeof(*op->created.topics));
@@ -241,7 +284,7 @@ void api_create_topics(struct broker_shard *bs, struct request *q)
         else
             may_or_refuse(q, &op->control.items[i], OPERATION_CREATE);
     }
-    controller_submit(bs, &op->control);
+    submit(bs, op, CREATE_TOPICS_STRICT_VERSION);
 }
 
 /* ---- DeleteTopics ---- */
@@ -250,6 +293,7 @@ static void on_deleted(struct control_op *control)
 {
     struct topics_op *op = container_of(control, struct topics_op, control);
     struct request *q = op->q;
+    quota_mutated(q, control);
     struct delete_topics_response response;
     init_delete_topics_response(&response);
     response.responses =
@@ -316,7 +360,7 @@ void api_delete_topics(struct broker_shard *bs, struct request *q)
         api_malformed(q);
         return;
     }
-    controller_submit(bs, &op->control);
+    submit(bs, op, DELETE_TOPICS_STRICT_VERSION);
 }
 
 /* ---- CreatePartitions ---- */
@@ -325,6 +369,7 @@ static void on_grown(struct control_op *control)
 {
     struct topics_op *op = container_of(control, struct topics_op, control);
     struct request *q = op->q;
+    quota_mutated(q, control);
     struct create_partitions_response response;
     init_create_partitions_response(&response);
     response.results =
@@ -357,7 +402,7 @@ static bool grow_item(struct topics_op *op, const struct create_partitions_reque
     *item = (struct control_item){.name = in->name,
                                   .partition_count = in->count,
                                   .assignments = assignments,
-                                  .assignment_count = count};
+                                  .assignment_count = in->assignments_count};
     return true;
 }
 
@@ -382,5 +427,5 @@ void api_create_partitions(struct broker_shard *bs, struct request *q)
     }
     for (int32_t i = 0; i < op->control.item_count; i++)
         may_or_refuse(q, &op->control.items[i], OPERATION_ALTER);
-    controller_submit(bs, &op->control);
+    submit(bs, op, CREATE_PARTITIONS_STRICT_VERSION);
 }

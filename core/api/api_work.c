@@ -2,6 +2,7 @@
 #include "core/api/api_work.h"
 
 #include "core/api/api.h"
+#include "core/quota.h"
 
 #include <string.h>
 
@@ -58,10 +59,20 @@ static void work_run(struct api_work *work)
     work_over(work);
 }
 
+/* Its time counts, unless that of what called does. */
+static void work_run_timed(struct api_work *work)
+{
+    struct request *q = work->q;
+    bool timed = quota_time_begin(q);
+    work_run(work);
+    if (timed)
+        quota_time_end(q);
+}
+
 static void on_task(struct shard *sh, struct task *task)
 {
     (void)sh;
-    work_run(container_of(task, struct api_work, task));
+    work_run_timed(container_of(task, struct api_work, task));
 }
 
 void api_work_go(struct api_work *work, api_step *step, api_done *done)
@@ -72,7 +83,7 @@ void api_work_go(struct api_work *work, api_step *step, api_done *done)
     if (work->running)
         return;
     work->image = api_shard(work->q)->image;
-    work_run(work);
+    work_run_timed(work);
 }
 
 /* ---- answers ---- */
@@ -93,16 +104,28 @@ static void encoded(struct api_work *work)
     request_answer(work->q);
 }
 
-void api_work_answer(struct api_work *work, enum kafka_kind kind, const void *response)
+static void tell_throttle(struct request *q, enum kafka_kind kind, void *response)
 {
+    int32_t at = kafka_messages[kind].throttle;
+    quota_time_settle(q);
+    if (at < 0 || q->mute_ns == 0)
+        return;
+    const int32_t ms = (int32_t)(q->mute_ns / 1000000U);
+    memcpy((char *)response + at, &ms, sizeof(ms));
+}
+
+void api_work_answer(struct api_work *work, enum kafka_kind kind, void *response)
+{
+    tell_throttle(work->q, kind, response);
     work->kind = kind;
     work->response = response;
     request_answer_begin(work->q);
     api_work_go(work, encode_step, encoded);
 }
 
-void api_answer(struct request *q, enum kafka_kind kind, const void *response)
+void api_answer(struct request *q, enum kafka_kind kind, void *response)
 {
+    tell_throttle(q, kind, response);
     request_answer_begin(q);
     if (!encode_some(q, kind, response)) {
         request_answer(q);

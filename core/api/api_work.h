@@ -40,11 +40,11 @@ void api_work_init(struct api_work *work, struct request *q);
  * another step. One step at a time. */
 void api_work_go(struct api_work *work, api_step *step, api_done *done);
 /* Ends the request with this answer. `response` stays until the answer has been written; it is in
- * the request's arena. */
-void api_work_answer(struct api_work *work, enum kafka_kind kind, const void *response);
+ * the request's arena. How long the connection rests, if it is over a quota, is told in it. */
+void api_work_answer(struct api_work *work, enum kafka_kind kind, void *response);
 
 /* The same for a handler that does no work of that kind; copies `response` when it is long. */
-void api_answer(struct request *q, enum kafka_kind kind, const void *response);
+void api_answer(struct request *q, enum kafka_kind kind, void *response);
 
 /* A walk over partitions that are named topic by topic. */
 struct api_cursor {

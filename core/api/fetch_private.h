@@ -34,7 +34,9 @@ struct fetch_part {
     int64_t upto;            /* the end of what this reader may see */
     int32_t diverging_epoch; /* -1: none */
     int64_t diverging_end_offset;
-    struct log_range range; /* length: what will be sent */
+    struct log_range range;              /* length: what will be sent */
+    struct aborted_transaction *aborted; /* for readers of committed records; from mem_alloc() */
+    uint32_t aborted_count;
     struct log_check
         check; /* of what is sent from segments: the home shard's while a pin is there */
 

@@ -16,7 +16,9 @@
  */
 #include "core/api/fetch_private.h"
 
+#include "core/log/aborted.h"
 #include "core/partition_replicas.h"
+#include "io/mem.h"
 
 /* ---- on the home shard ---- */
 
@@ -117,6 +119,14 @@ static bool part_begins_elsewhere(const struct fetch_part *part)
            range->base_offset < part->log_start_offset;
 }
 
+/* Which transactions its reader passes over (F7). */
+static void part_tell_aborted(struct fetch_part *part)
+{
+    const struct partition *pt = partition_find(&part->group->bs->partitions, &part->key);
+    if (part->group->fetch->committed_only && pt && pt->log)
+        part->aborted = log_aborted(pt->log, &part->range, part->offset, &part->aborted_count);
+}
+
 static void part_found(struct fetch_part *part)
 {
     const struct log_find *find = &part->find;
@@ -128,6 +138,7 @@ static void part_found(struct fetch_part *part)
     } else if (find->verdict == LOG_OK) {
         part->range = find->range;
         part->check.begun = false;
+        part_tell_aborted(part);
         part->group->bytes += find->range.length;
     } else if (find->verdict == LOG_OUT_OF_RANGE) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
@@ -179,8 +190,6 @@ static enum err part_check(const struct fetch_part *part, const struct partition
     if (f->replica >= 0 && epoch < 0)
         return ERR_FENCED_LEADER_EPOCH; /* a follower follows somebody in particular */
     enum err error = partition_check_leader(pt, unfenced ? -1 : epoch);
-    if (error == ERR_NONE && log_shard_offline(pt->bs->logs))
-        error = ERR_KAFKA_STORAGE_ERROR;
     if (error == ERR_NONE && f->replica >= 0)
         return partition_replicas_check(pt, f->replica, f->replica_epoch);
     if (error == ERR_NONE && !f->knows_zstd && pt->conf.compression_type == CONF_COMPRESSION_ZSTD)
@@ -216,6 +225,10 @@ static bool part_in_range(struct fetch_part *part, struct partition *pt)
         return false;
     if (part->offset > pt->log->end_offset) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
+        /* A follower without a record of its own, whose epoch would have told, in front of a leader
+         * that was elected uncleanly: it begins anew. */
+        if (part->group->fetch->replica >= 0)
+            part->log_start_offset = start;
         return false;
     }
     return true;
@@ -227,6 +240,9 @@ static void part_read(struct fetch_part *part)
     const struct fetch *f = group->fetch;
     part->error = ERR_NONE;
     part->range = (struct log_range){0};
+    mem_free(part->aborted); /* of an earlier look */
+    part->aborted = NULL;
+    part->aborted_count = 0;
     part->diverging_epoch = -1;
     struct partition *pt = partition_find(&group->bs->partitions, &part->key);
     if (!pt) {

@@ -215,6 +215,9 @@ static const char *set_text(const struct conf *conf, const char *name)
     return conf->set[conf_index(conf_find(CONF_BROKER, name))].text;
 }
 
+#define LOG_DIRS_MOST    32U /* LOG_DIRS_MAX, core/log/log_dirs.h */
+#define LOG_DIR_PATH_MAX 1024U
+
 static void check_log_dirs(struct conf *conf)
 {
     const struct conf_key *key = conf_find(CONF_BROKER, "log.dirs");
@@ -222,11 +225,18 @@ static void check_log_dirs(struct conf *conf)
     if (dirs[0] == '\0')
         conf_report(conf, CONF_ERROR, CONF_HONOURED, key,
                     "log.dirs is empty; name at least one directory");
-    else if (strchr(dirs, ',') != NULL)
+    uint32_t count = 0;
+    for (const char *at = dirs; *at != '\0'; at += at[0] == ',') {
+        size_t length = strcspn(at, ",");
+        if (length >= LOG_DIR_PATH_MAX)
+            conf_report(conf, CONF_ERROR, CONF_HONOURED, key,
+                        "log.dirs: %.64s... is longer than %u characters", at, LOG_DIR_PATH_MAX);
+        at += length;
+        count++;
+    }
+    if (count > LOG_DIRS_MOST)
         conf_report(conf, CONF_ERROR, CONF_HONOURED, key,
-                    "log.dirs=%.128s names several directories, and a broker keeps its data in one "
-                    "for now; name the one to use",
-                    dirs);
+                    "log.dirs names %u directories; the limit is %u", count, LOG_DIRS_MOST);
 }
 
 static void check_identity(struct conf *conf)

@@ -84,6 +84,12 @@ enum conf_timestamp_type {
     CONF_TIMESTAMP_CREATE_TIME,
     CONF_TIMESTAMP_LOG_APPEND_TIME,
 };
+/* Likewise of millrace.durability's (and of enum log_durability). */
+enum conf_durability {
+    CONF_DURABILITY_DURABLE,
+    CONF_DURABILITY_OS,
+    CONF_DURABILITY_NEVER,
+};
 enum {
     CONF_CLEANUP_COMPACT = 1 << 0,
     CONF_CLEANUP_DELETE = 1 << 1,

@@ -26,14 +26,13 @@
 
 /* ---- sentences that several rows share ---- */
 
-#define ALWAYS_DURABLE      "this release acknowledges only what is on stable storage"
 #define NO_TIERS            "there is no remote storage"
-#define ALREADY_DURABLE     "Every acknowledged record is on stable storage already."
+#define OWN_CHECKPOINTS     "Checkpoints come by time and by the length of the journal."
 #define OWN_FETCHER         "Followers fetch with limits of their own."
 #define NO_FOLLOWER_READS   "Nobody reads from followers yet."
 #define NO_RACKS            "Racks are not looked at yet."
-#define NO_HANDING_OVER     "A stop does not hand leadership over yet; others lead when it has ended."
-#define ONE_LOG_DIR         "A broker has one log directory, and stops with it."
+#define ONE_LOG_DIR         "A broker whose last log directory has failed stops at once."
+#define METADATA_FIRST      "Metadata lies in the first directory that log.dirs ever named."
 #define NO_TIERED_STORAGE   "There is no remote storage."
 #define ONE_THREAD_PER_CORE "One thread per core does all the work: see millrace.cores."
 #define OWN_CLEANER         "Compaction has buffers of its own."
@@ -44,7 +43,8 @@
 #define NO_TLS              "TLS is not built yet."
 #define NO_SASL             "SASL is not built yet."
 #define NO_KRAFT            "There is no KRaft quorum: the controller is on board."
-#define NO_QUOTAS           "Quotas are not built yet."
+#define NO_REPLICA_QUOTAS   "Replication is not throttled yet."
+#define OWN_QUOTA_WINDOW    "The window of quotas is 11 samples of a second."
 #define OWN_METRICS         "Metrics have a form of their own here."
 #define NO_PURGATORY        "Waiting requests are not purged in rounds here."
 #define JAVA_CLASS          "Java classes cannot run here."
@@ -64,6 +64,25 @@ static bool check_ip_limits(const char *text)
     while (conf_ip_limit_next(&text, &address, &limit))
         continue;
     return *text == '\0';
+}
+
+/* "0:1,1:1", or "*" for all. */
+static bool check_replica_list(const char *text)
+{
+    if (*text == '\0' || (*text == '*' && (text[1] == '\0' || text[1] == ',')))
+        return true;
+    for (;;) {
+        size_t partition = strspn(text, "0123456789");
+        if (partition == 0 || text[partition] != ':')
+            return false;
+        text += partition + 1;
+        size_t broker = strspn(text, "0123456789");
+        text += broker;
+        if (broker == 0 || (*text != ',' && *text != '\0'))
+            return false;
+        if (*text++ == '\0')
+            return true;
+    }
 }
 
 /* The parameters end in _ because a macro would replace a member's name too. */

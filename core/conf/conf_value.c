@@ -238,6 +238,12 @@ static bool parse_size(const char *text, int64_t *bytes)
            !__builtin_mul_overflow(value, 1LL << shift, bytes);
 }
 
+/* What only a row's own function knows. */
+static bool check_own(const struct conf_key *key, const char *text, struct conf_error *error)
+{
+    return key->valid.check == NULL || key->valid.check(text) || refuse_value(key, text, error);
+}
+
 static bool check_kind(const struct conf_key *key, char *text, struct conf_error *error)
 {
     int64_t bytes = 0;
@@ -252,7 +258,7 @@ static bool check_kind(const struct conf_key *key, char *text, struct conf_error
         return check_double(key, text, error);
     case CONF_LIST:
     case CONF_CHOICES:
-        return check_list(key, text, error);
+        return check_list(key, text, error) && check_own(key, text, error);
     case CONF_SIZE:
         return parse_size(text, &bytes) || refuse_value(key, text, error);
     case CONF_CHOICE:
@@ -261,9 +267,7 @@ static bool check_kind(const struct conf_key *key, char *text, struct conf_error
     case CONF_PASSWORD:
         break;
     }
-    if (key->valid.check != NULL && !key->valid.check(text))
-        return refuse_value(key, text, error);
-    return check_choice(key, text, strlen(text), error);
+    return check_own(key, text, error) && check_choice(key, text, strlen(text), error);
 }
 
 bool conf_check(const struct conf_key *key, const char *value, char **text,

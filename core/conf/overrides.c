@@ -398,17 +398,3 @@ bool overrides_resolve_topic(const struct conf_view *view, struct topic_conf *to
     }
     return true;
 }
-
-const char *overrides_planned(const struct overrides *overrides, char *buffer, size_t size)
-{
-    size_t len = 0;
-    buffer[0] = '\0';
-    for (uint16_t i = 0; i < overrides->count; i++) {
-        const struct conf_key *key = &conf_keys[overrides->item[i].key];
-        if (key->class != CONF_PLANNED || len >= size)
-            continue;
-        int added = snprintf(buffer + len, size - len, "%s%s", len > 0 ? ", " : "", key->name);
-        len += added > 0 ? (size_t)added : 0;
-    }
-    return buffer;
-}

@@ -55,10 +55,6 @@ bool overrides_alter(struct overrides *overrides, enum override_op op, const cha
 bool overrides_resolve_topic(const struct conf_view *view, struct topic_conf *topic,
                              struct conf_error *error) warn_unused;
 
-/* The names of the topic's overrides that nothing obeys yet, as a list; "" if there are none. For
- * the warning at creation. */
-const char *overrides_planned(const struct overrides *overrides, char *buffer, size_t size);
-
 /* ---- values and where they come from ---- */
 
 struct conf_value {

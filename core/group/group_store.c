@@ -175,7 +175,7 @@ static void take_batch(struct group_load *load, const struct batch_header *heade
     struct record_iter iter;
     struct record record;
     enum record_status status;
-    if (header->attributes & BATCH_CONTROL)
+    if ((header->attributes & BATCH_CONTROL) || log_is_aborted(load->pt->log, header))
         return;
     if (!record_iter_init(&iter, &load->inflater, span_of(&piece, bytes, len),
                           LOAD_INFLATED_BYTES_MAX)) {

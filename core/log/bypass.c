@@ -41,7 +41,12 @@
  * direct write of the shared block with the prefix in the record (the record may be lost and the
  * block torn at the same time, and then both copies are gone).
  */
+#include "core/log/bypass.h"
+
+#include "core/log/log_change.h"
 #include "core/log/log_inside.h"
+
+#define BYPASS_PIECE (1U << 20)
 
 /* Enough for the disk to be busy, and little to stand in front of the next commit of others. */
 #define BYPASS_FLIGHT_BYTES (2U << 20)
@@ -135,7 +140,8 @@ bool bypass_journal(struct log_body *lg, struct log_append *op, bool prefix)
     journal_extent_encode(&extent, &out);
     tail_copy_out(lg, segment, from, at + JOURNAL_EXTENT_HEADER, head);
     tail_copy_out(lg, segment, op->priv.end - tail, at + JOURNAL_EXTENT_HEADER + head, tail);
-    op->priv.seq = journal_written(&ls->journal, length, 1, crc32c(crc, at, length));
+    op->priv.seq = journal_written(&ls->journal, length, 1, crc32c(crc, at, length),
+                                   log_makes_durable(lg, op));
     op->priv.change = lg->change;
     op->priv.journaled = op->priv.end;
     lg->prefix_number = ls->checkpoint_number;
@@ -191,6 +197,8 @@ static void bypass_end(struct log_shard *ls, struct bypass *bypass)
         tail_written(lg, segment);
         if (op != NULL) {
             op->priv.unwritten = false;
+            if (op->priv.pair != NULL)
+                op->priv.pair->priv.unwritten = false;
             log_commit_behind(lg);
         }
         writer_want(lg);

@@ -3,6 +3,10 @@
 
 #include "io/mem.h"
 
+#define CHECKPOINT_RELAXED       1U
+#define CHECKPOINT_MAY_HAVE_LOST 2U
+#define CHECKPOINT_HAS_ABORTED   4U
+
 size_t checkpoint_encoded_size(const struct checkpoint_entry *entry)
 {
     return 128 + LOG_TOPIC_MAX + 8U + SWAP_ENCODED_BYTES + 12U * (size_t)entry->open_count +
@@ -81,6 +85,39 @@ void checkpoint_encode(const struct checkpoint_entry *entry, struct bytes_out *o
     put_u32(out, entry->anchor);
     put_i64(out, entry->clean_upto);
     swap_record_encode(&entry->swap, out);
+    put_u8(out, (uint8_t)((entry->relaxed ? CHECKPOINT_RELAXED : 0) |
+                          (entry->may_have_lost ? CHECKPOINT_MAY_HAVE_LOST : 0) |
+                          (entry->has_aborted ? CHECKPOINT_HAS_ABORTED : 0)));
+}
+
+void checkpoint_payloads_add(struct checkpoint_payloads *batches,
+                             const struct checkpoint_entry *entry)
+{
+    size_t need = checkpoint_encoded_size(entry) + 4;
+    uint32_t count = batches->count;
+    if (count == 0 || batches->room - batches->payloads[count - 1].length < need) {
+        batches->payloads =
+            mem_realloc(batches->payloads, (count + 1) * sizeof(batches->payloads[0]));
+        batches->room = max_u64(need, CHECKPOINT_BATCH_MAX);
+        batches->payloads[batches->count++] =
+            (struct record_payload){.data = mem_alloc(batches->room)};
+    }
+    struct record_payload *last = &batches->payloads[batches->count - 1];
+    uint8_t *at = (uint8_t *)no_const(last->data) + last->length;
+    struct bytes_out out = bytes_out_of(at + 4, need - 4);
+    checkpoint_encode(entry, &out);
+    must(!out.overrun);
+    uint32_t length = (uint32_t)(out.at - at);
+    out = bytes_out_of(at, 4);
+    put_u32(&out, length - 4);
+    last->length += length;
+}
+
+void checkpoint_payloads_fini(struct checkpoint_payloads *batches)
+{
+    for (uint32_t i = 0; i < batches->count; i++)
+        mem_free(no_const(batches->payloads[i].data));
+    mem_free(batches->payloads);
 }
 
 static bool checkpoint_decode_open(struct checkpoint_entry *entry, struct bytes_in *in)
@@ -151,5 +188,9 @@ bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in)
         entry->clean_upto = take_i64(in);
         good = swap_record_decode(&entry->swap, in) && good;
     }
+    uint8_t promise = in->at < in->end ? take_u8(in) : 0; /* in the first ones all was durable */
+    entry->relaxed = (promise & CHECKPOINT_RELAXED) != 0;
+    entry->may_have_lost = (promise & CHECKPOINT_MAY_HAVE_LOST) != 0;
+    entry->has_aborted = (promise & CHECKPOINT_HAS_ABORTED) != 0;
     return good && !in->overrun;
 }

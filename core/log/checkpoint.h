@@ -13,6 +13,7 @@
 #include "core/log/epoch.h"
 #include "core/log/log.h"
 #include "core/log/producer_state.h"
+#include "core/log/record_file.h"
 
 #define CHECKPOINT_MAGIC     "MRCHKPT1"
 #define CHECKPOINT_BATCH_MAX (1U << 20)
@@ -102,6 +103,9 @@ struct checkpoint_entry {
     uint32_t anchor;
     int64_t clean_upto;      /* compaction has looked at all that lies below */
     struct swap_record swap; /* count > 0: its files may have their old names still */
+    bool relaxed;            /* less than durable may have been promised (core/log/promise.c) */
+    bool may_have_lost;      /* and a start has found that it may be gone */
+    bool has_aborted;        /* transactions; its directory holds the list (core/log/aborted.h) */
     struct epoch_history *epochs;
     struct producer_state *producers;
 };
@@ -109,6 +113,16 @@ struct checkpoint_entry {
 size_t checkpoint_encoded_size(const struct checkpoint_entry *entry);
 /* Of epochs and producers only what lies below end_offset. */
 void checkpoint_encode(const struct checkpoint_entry *entry, struct bytes_out *out);
+/* Many entries as the payloads of a checkpoint file, as many in each as fit. */
+struct checkpoint_payloads {
+    struct record_payload *payloads;
+    uint32_t count;
+    /* private */
+    size_t room; /* of the last */
+};
+void checkpoint_payloads_add(struct checkpoint_payloads *batches,
+                             const struct checkpoint_entry *entry);
+void checkpoint_payloads_fini(struct checkpoint_payloads *batches);
 /* `epochs` and `producers` point at empty ones; `open` is the caller's to mem_free(). False when
  * the bytes are no entry. */
 bool checkpoint_decode(struct checkpoint_entry *entry, struct bytes_in *in);

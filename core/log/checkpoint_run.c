@@ -7,14 +7,12 @@
  * record carries its block's prefix, so all that follows can be recovered from what follows.
  * Entries may describe more than the mark: the records behind it stay in the journal.
  */
+#include "core/log/checkpoint_run.h"
+
+#include "core/log/log_change.h"
 #include "core/log/log_inside.h"
 
 /* ---- when, and what it says ---- */
-
-bool checkpoint_busy(const struct log_shard *ls)
-{
-    return ls->step != CHECKPOINT_IDLE || ls->rewriting || ls->syncs > 0;
-}
 
 void checkpoint_want(struct log_shard *ls)
 {
@@ -56,8 +54,13 @@ void checkpoint_log_entry(const struct log_body *lg, struct checkpoint_entry *en
         .anchor = log_anchor_of(&lg->durable_segment->anchors, lg->durable_position),
         .clean_upto = lg->clean_upto,
         .swap = lg->swap,
+        .relaxed = lg->relaxed,
+        .may_have_lost = lg->log.may_have_lost,
+        .has_aborted = lg->aborted.count > 0,
         .epochs = (struct epoch_history *)(uintptr_t)&lg->epochs,
-        .producers = (struct producer_state *)(uintptr_t)&lg->producers,
+        .producers = lg->durable_producers != NULL
+                         ? lg->durable_producers
+                         : (struct producer_state *)(uintptr_t)&lg->producers,
     };
     memcpy(entry->topic, lg->log.topic, sizeof(entry->topic));
     if (io_mutation(lg->ls->io, "checkpoint.wrong_end") && entry->end.position >= FS_BLOCK) {

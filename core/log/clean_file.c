@@ -70,11 +70,28 @@ static enum clean_read input_hold(struct clean_input *in, uint32_t len)
     return from + in->have >= end ? CLEAN_BATCH : CLEAN_DAMAGED;
 }
 
+/* False: `damage` says why. */
+static bool input_header_fits(struct clean_input *in)
+{
+    const struct batch_header *header = &in->header;
+    const int64_t size = batch_size(header);
+    in->damage = CLEAN_HEADER;
+    if (size < BATCH_HEADER_SIZE || header->magic != BATCH_MAGIC || header->last_offset_delta < 0 ||
+        header->record_count < 0)
+        return false;
+    in->damage = CLEAN_BEYOND;
+    if (size > in->size - in->at)
+        return false;
+    in->damage = CLEAN_ORDER;
+    return header->base_offset >= in->offset_from;
+}
+
 enum clean_read clean_input_next(struct clean_input *in, const uint8_t **bytes)
 {
     struct batch_header *header = &in->header;
     if (in->at == in->size)
         return CLEAN_END;
+    in->damage = CLEAN_SHORT;
     if (in->size - in->at < BATCH_HEADER_SIZE)
         return CLEAN_DAMAGED;
     enum clean_read status = input_hold(in, BATCH_HEADER_SIZE);
@@ -82,15 +99,15 @@ enum clean_read clean_input_next(struct clean_input *in, const uint8_t **bytes)
         return status;
     batch_header_of(header, in->buffer + (in->at - in->from));
     int64_t size = batch_size(header);
-    if (size < BATCH_HEADER_SIZE || size > in->size - in->at || header->magic != BATCH_MAGIC ||
-        header->last_offset_delta < 0 || header->record_count < 0 ||
-        header->base_offset < in->offset_from)
+    if (!input_header_fits(in))
         return CLEAN_DAMAGED;
+    in->damage = CLEAN_SHORT;
     status = input_hold(in, (uint32_t)size);
     if (status != CLEAN_BATCH)
         return status;
     *bytes = in->buffer + (in->at - in->from);
     struct piece piece;
+    in->damage = CLEAN_CHECKSUM;
     if (batch_crc(span_of(&piece, *bytes, (uint32_t)size)) != header->crc)
         return CLEAN_DAMAGED;
     in->at += (uint32_t)size;

@@ -19,10 +19,20 @@ enum clean_read {
     CLEAN_FAILED,  /* `error` says why */
 };
 
+/* What is wrong with a damaged one. */
+enum clean_damage {
+    CLEAN_SHORT,    /* what is left is no header */
+    CLEAN_HEADER,   /* it is no header of a batch */
+    CLEAN_BEYOND,   /* it would end behind the segment */
+    CLEAN_ORDER,    /* it begins below where the one before it ended */
+    CLEAN_CHECKSUM, /* its bytes are not those of its checksum */
+};
+
 struct clean_input {
     struct fs *fs;
     int file; /* -1: none is open */
     int64_t error;
+    enum clean_damage damage;
     uint32_t size; /* of the segment */
     uint32_t at;   /* of the next batch */
     int64_t offset_from;

@@ -23,9 +23,9 @@ void compactor_fini(struct compactor *cp)
     *cp = (struct compactor){0};
 }
 
-static bool is_left_alone(const struct batch_header *header)
+static bool is_marker(const struct batch_header *header)
 {
-    return (header->attributes & (BATCH_CONTROL | BATCH_TRANSACTIONAL)) != 0;
+    return (header->attributes & BATCH_CONTROL) != 0;
 }
 
 enum compact_verdict compact_note(struct compactor *cp, const uint8_t *bytes, uint32_t len,
@@ -36,7 +36,7 @@ enum compact_verdict compact_note(struct compactor *cp, const uint8_t *bytes, ui
     struct record record;
     struct piece piece;
     batch_header_of(&header, bytes);
-    if (is_left_alone(&header))
+    if (is_marker(&header) || aborted_has(&cp->rules.aborted, &header))
         return COMPACT_KEEP;
     if (header.record_count < 0)
         return COMPACT_BROKEN;
@@ -116,12 +116,13 @@ static enum record_status survey_records(struct compactor *cp, const struct batc
         cp->kept_size = size;
     }
     memset(cp->kept, 0, size);
+    bool aborted = aborted_has(&cp->rules.aborted, header);
     if (!record_iter_init(&iter, &cp->inflater, batch, cp->rules.inflated_bytes_max))
         return RECORD_BROKEN;
     enum record_status status;
     while ((status = record_iter_next(&iter, &record)) == RECORD_READY) {
         uint32_t at = survey->count++;
-        if (!is_kept(cp, header, &record))
+        if (aborted || !is_kept(cp, header, &record))
             continue;
         cp->kept[at / 8] |= (uint8_t)(1U << at % 8);
         survey->kept++;
@@ -143,7 +144,7 @@ static void begin_like(struct compactor *cp, const struct batch_header *header)
     builder->header.producer_id = header->producer_id;
     builder->header.producer_epoch = header->producer_epoch;
     builder->header.base_sequence = header->base_sequence;
-    builder->header.attributes = header->attributes & BATCH_LOG_APPEND_TIME;
+    builder->header.attributes = header->attributes & (BATCH_LOG_APPEND_TIME | BATCH_TRANSACTIONAL);
 }
 
 static enum compact_verdict finish_like(struct compactor *cp, const struct batch_header *header,
@@ -205,7 +206,7 @@ enum compact_verdict compact_batch(struct compactor *cp, const uint8_t *bytes, u
     batch_header_of(&header, bytes);
     if (header.record_count < 0)
         return COMPACT_BROKEN;
-    if (is_left_alone(&header)) {
+    if (is_marker(&header)) {
         cp->records_read += (uint32_t)header.record_count;
         cp->records_kept += (uint32_t)header.record_count;
         return COMPACT_KEEP;

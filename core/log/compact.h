@@ -14,14 +14,15 @@
  *    brings the state of producers back from the log needs its sequence number
  *  - records without a key (a topic may have been another kind before) go
  *
- * Control batches are kept as they are, and so are batches of transactions, of which keys are not
- * noted either: which of them were aborted is not known here. (Kafka drops both in the end; this
- * broker does not let any in.)
+ * Control batches are kept as they are. Of a transaction that was aborted nothing is kept, nor are
+ * its keys noted; one that was committed is as any other. (Kafka drops markers, too, in the end;
+ * this broker does not let any in, so only a log that was Kafka's has some.)
  *
  * Memory: that of the map and of one inflated batch.
  */
 #pragma once
 
+#include "core/log/aborted.h"
 #include "core/log/key_map.h"
 #include "core/record/batch_builder.h"
 
@@ -36,6 +37,7 @@ struct compact_rules {
     uint64_t inflated_bytes_max;
     const struct compact_producer *producers; /* by id */
     uint32_t producer_count;
+    struct aborted_list aborted; /* transactions; borrowed */
     bool mistake_drops_newest;
     bool mistake_tombstone_early;
 };

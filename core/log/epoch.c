@@ -35,6 +35,34 @@ int32_t epoch_latest(const struct epoch_history *history)
     return history->count == 0 ? -1 : history->entries[history->count - 1].epoch;
 }
 
+/* Entries that begin at or below it. */
+static uint32_t entries_upto(const struct epoch_history *history, int64_t offset)
+{
+    uint32_t at = history->count;
+    while (at > 0 && history->entries[at - 1].start_offset > offset)
+        at--;
+    return at;
+}
+
+bool epoch_holds(const struct epoch_history *history, int64_t offset, int32_t epoch)
+{
+    int32_t least;
+    int32_t most;
+    epoch_bounds(history, offset, offset + 1, &least, &most);
+    return epoch >= least && epoch <= most;
+}
+
+void epoch_bounds(const struct epoch_history *history, int64_t from, int64_t upto, int32_t *least,
+                  int32_t *most)
+{
+    uint32_t first = entries_upto(history, from);
+    uint32_t last = entries_upto(history, upto - 1);
+    *least = first > 0 ? history->entries[first - 1].epoch : -1;
+    *most = INT32_MAX;
+    if (history->count > 0)
+        *most = history->entries[last > 0 ? last - 1 : 0].epoch;
+}
+
 bool epoch_end(const struct epoch_history *history, int32_t asked, int64_t end_offset,
                int32_t *epoch, int64_t *offset)
 {

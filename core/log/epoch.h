@@ -29,6 +29,14 @@ void epoch_assign(struct epoch_history *history, int32_t epoch, int64_t start_of
 /* -1: none. */
 int32_t epoch_latest(const struct epoch_history *history);
 
+/* May a batch that begins there be of this epoch? Below the first entry nothing is known but that
+ * none is newer than it. */
+bool epoch_holds(const struct epoch_history *history, int64_t offset, int32_t epoch);
+
+/* The epochs that batches in [from, upto) may have, as epoch_holds() has it. */
+void epoch_bounds(const struct epoch_history *history, int64_t from, int64_t upto, int32_t *least,
+                  int32_t *most);
+
 /* L5: where does `asked` end? The largest known epoch <= asked, and the start of the next higher
  * one, or end_offset for the latest; false (and -1, -1) when asked is newer than all or -1. Older
  * than all: (asked, start of the first). */

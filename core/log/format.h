@@ -23,8 +23,6 @@
 #include <endian.h>
 #include <string.h>
 
-#define FORMAT_OWN_FIELDS 32U
-
 /* A writer that never passes its end: `overrun` says so afterwards. */
 struct bytes_out {
     uint8_t *at;

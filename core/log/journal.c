@@ -41,6 +41,8 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     journal->length_max = length_max;
     journal->next_seq = sb->released_seq;
     journal->acked_seq = sb->released_seq - 1;
+    journal->written_seq = sb->released_seq - 1;
+    journal->synced_seq = sb->released_seq - 1;
     journal->head = sb->released_pos;
     journal->tail = sb->released_pos;
     journal->released_seq = sb->released_seq;
@@ -63,7 +65,7 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
 
 void journal_stop(struct journal *journal)
 {
-    must(journal->in_flight == 0 && !journal->sb_busy && !journal->growing);
+    must(journal->in_flight == 0 && !journal->sb_busy && !journal->sync_busy && !journal->growing);
     mem_pages_free(journal->buffers, JOURNAL_BUFFERS * (size_t)JOURNAL_GROUP_MAX);
     mem_pages_free(journal->sb_block, FS_BLOCK);
     mem_free(journal->path);
@@ -96,6 +98,7 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
         group->max = journal->group_max;
         group->count = 0;
         group->crc = 0;
+        group->durable = false;
         group->seq = journal->next_seq++;
         journal->open = group;
     }
@@ -104,13 +107,15 @@ uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room,
     return journal->open->buffer + journal->open->used;
 }
 
-uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc)
+uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc,
+                         bool durable)
 {
     struct journal_group *group = journal->open;
     must(bytes <= group->max - group->used);
     group->used += bytes;
     group->count += records;
     group->crc = crc;
+    group->durable = group->durable || durable;
     return group->seq;
 }
 
@@ -160,6 +165,81 @@ static void journal_acknowledge(struct journal *journal, uint64_t seq)
     journal->on_commit(journal, seq);
 }
 
+/* ---- plain groups, and the flush that makes them durable ---- */
+
+static void journal_on_sync(struct io_op *op);
+
+static void journal_sync(struct journal *journal)
+{
+    if (journal->sync_busy || journal->failed || journal->sync_want <= journal->synced_seq ||
+        journal->written_seq < journal->sync_want)
+        return;
+    journal->sync_busy = true;
+    journal->sync_seq = journal->written_seq;
+    journal->plain_bytes = 0;
+    journal->count_syncs++;
+    journal->sync_op.done = journal_on_sync;
+    io_sync(journal->io, &journal->sync_op, journal->file);
+}
+
+/* Durable without a gap: up to the last flush, or (no plain one is behind that) all. */
+static void journal_settle(struct journal *journal)
+{
+    bool all = journal->plain_written <= journal->synced_seq ||
+               io_mutation(journal->io, "journal.plain_counts_as_durable");
+    journal_acknowledge(journal, all ? journal->written_seq : journal->synced_seq);
+    journal_sync(journal);
+}
+
+static void journal_on_sync(struct io_op *op)
+{
+    struct journal *journal = container_of(op, struct journal, sync_op);
+    journal->sync_busy = false;
+    if (op->res < 0 && !journal->failed) {
+        journal->failed = true;
+        journal->on_failure(journal, "flush", op->res);
+    }
+    if (!journal->failed) {
+        journal->synced_seq = journal->sync_seq;
+        journal_settle(journal);
+    }
+    journal->on_release(journal);
+}
+
+/* Plain ones that were given to the disk are to be flushed. */
+static void journal_want_plain(struct journal *journal)
+{
+    journal->sync_want = journal->plain_seq;
+}
+
+void journal_want(struct journal *journal)
+{
+    journal->want_seq = journal->next_seq - 1;
+    journal_want_plain(journal);
+    journal_sync(journal);
+}
+
+static uint64_t journal_plain_max(const struct journal *journal)
+{
+    return min_u64(JOURNAL_PLAIN_MAX, (journal->length - JOURNAL_AREA) / 8);
+}
+
+/* How is this one to be written? */
+static bool journal_is_durable(struct journal *journal, struct journal_group *group, uint32_t bytes)
+{
+    group->plain = !group->durable && group->seq > journal->want_seq;
+    if (group->plain) {
+        journal->plain_seq = group->seq;
+        journal->plain_bytes += bytes;
+        journal->count_plain++;
+        if (journal->plain_bytes > journal_plain_max(journal))
+            journal_want_plain(journal);
+    } else if (journal->plain_seq > journal->synced_seq) {
+        journal_want_plain(journal); /* it is nothing without those before it */
+    }
+    return !group->plain && !io_mutation(journal->io, "journal.no_dsync");
+}
+
 static void journal_retire(struct journal *journal)
 {
     uint64_t seq = 0;
@@ -169,9 +249,17 @@ static void journal_retire(struct journal *journal)
         group->state = GROUP_FREE;
         TAILQ_INSERT_HEAD(&journal->free, group, link);
         seq = group->seq;
+        if (group->plain)
+            journal->plain_written = seq;
+        else if (journal->plain_written > journal->synced_seq &&
+                 io_mutation(journal->io, "journal.durable_covers_plain"))
+            journal->synced_seq = seq;
     }
-    if (seq != 0)
-        journal_acknowledge(journal, seq);
+    if (seq == 0)
+        return;
+    journal->written_seq = seq;
+    journal->on_written(journal, seq);
+    journal_settle(journal);
 }
 
 static void journal_on_write(struct io_op *op)
@@ -181,7 +269,8 @@ static void journal_on_write(struct io_op *op)
     journal->in_flight--;
     journal->flight_bytes -= group->bytes;
     group->state = GROUP_DONE;
-    if (op->res < 0 && !journal->failed) {
+    bool overlooked = io_mutation(journal->io, "journal.failed_write_overlooked");
+    if (op->res < 0 && !journal->failed && !overlooked) {
         journal->failed = true;
         journal->on_failure(journal, "write", op->res);
     }
@@ -228,7 +317,8 @@ static void journal_submit(struct journal *journal, struct journal_group *group,
     group->op.done = journal_on_write;
     const struct iovec iov = {.iov_base = group->buffer, .iov_len = bytes};
     io_write(journal->io, &group->op, journal->file, &iov, 1, position,
-             !io_mutation(journal->io, "journal.no_dsync"));
+             journal_is_durable(journal, group, bytes));
+    journal_sync(journal);
     if (io_mutation(journal->io, "journal.ack_before_flush"))
         journal_acknowledge(journal, group->seq);
 }
@@ -271,6 +361,7 @@ uint64_t journal_mark(struct journal *journal)
                  io_mutation(journal->io, "journal.mark_in_open_group");
     if (journal->open != NULL && journal->open->count > 0 && !named)
         journal_close_group(journal);
+    journal_want(journal);
     const struct journal_group *last =
         named ? journal->open : TAILQ_LAST(&journal->full, journal_groups);
     if (last != NULL) {

@@ -9,8 +9,14 @@
  * themselves (measured: 4 in flight commit three times as often as one, facts of the disk in the
  * README).
  *
- * Groups complete in any order and are acknowledged in theirs: on_commit(seq) says that everything
- * up to seq is durable. A failed write is final (on_failure).
+ * Groups complete in any order and are told in theirs: on_written(seq) says that everything up to
+ * seq has reached the drive and survives the end of this process, on_commit(seq) that it is
+ * durable. A failed write is final (on_failure).
+ *
+ * A group in which no record has to be durable is a plain write. What is durable has no gap, since
+ * replay ends at one: so a durable group behind plain ones waits for a flush of the file, which
+ * runs beside its own write. The same flush comes when somebody wants all to be durable
+ * (journal_want) or when much is not.
  *
  * Space: the file is a ring (core/log/journal_format.h). A group goes only where released space is,
  * and space is released by a superblock that is durable itself. A part is kept for the groups that
@@ -29,6 +35,9 @@
 #define JOURNAL_GROW_PIECE  (128U << 10)
 #define JOURNAL_STEP        (8U << 20)
 #define JOURNAL_MAX         (64U << 20)
+#define JOURNAL_PLAIN_MAX                                                                          \
+    (4U << 20) /* written plainly and not flushed, at the most: then it is                         \
+                */
 
 enum journal_group_state { GROUP_FREE, GROUP_OPEN, GROUP_FULL, GROUP_FLIGHT, GROUP_DONE };
 
@@ -41,6 +50,8 @@ struct journal_group {
     uint32_t used; /* with the header */
     uint32_t max;
     uint32_t bytes; /* written: used, padded */
+    bool durable;   /* a record in it has to be */
+    bool plain;     /* written without DSYNC */
     uint64_t submitted_ns;
     uint32_t count;
     uint32_t crc; /* of the records so far */
@@ -66,6 +77,7 @@ struct journal {
 
     uint64_t next_seq;      /* of the next group to be opened */
     uint64_t acked_seq;     /* all up to it are durable */
+    uint64_t written_seq;   /* all up to it are with the drive */
     uint64_t submitted_seq; /* all up to it were given to the disk */
     uint64_t released_seq;  /* groups below it gave their space back */
     uint64_t head;          /* where the next group goes, if it fits there */
@@ -73,6 +85,17 @@ struct journal {
     uint64_t used;          /* bytes between tail and head, skipped ends included */
     uint64_t mark_seq;      /* journal_mark() */
     uint64_t mark_end;      /* where group mark_seq ends; 0: not submitted yet */
+
+    /* plain groups */
+    uint64_t plain_seq;     /* the last one that was given to the disk */
+    uint64_t plain_written; /* the last one up to written_seq */
+    uint64_t plain_bytes;   /* since the last flush began */
+    uint64_t want_seq;      /* groups up to it are written durably, if they are not written yet */
+    uint64_t sync_want;     /* a flush is to cover this plain group */
+    uint64_t sync_seq;      /* what the running one covers */
+    uint64_t synced_seq;    /* what the last one has covered */
+    struct io_op sync_op;
+    bool sync_busy;
 
     uint8_t *buffers; /* of all groups */
     struct journal_group groups[JOURNAL_BUFFERS];
@@ -100,6 +123,7 @@ struct journal {
     int64_t grow_result;
     bool growing;
 
+    void (*on_written)(struct journal *journal, uint64_t seq); /* before on_commit */
     void (*on_commit)(struct journal *journal, uint64_t seq);
     /* The superblock asked for last is durable; after a failure: something in flight has ended. */
     void (*on_release)(struct journal *journal);
@@ -107,6 +131,8 @@ struct journal {
     void *user;
 
     uint64_t count_groups;
+    uint64_t count_plain; /* of these, written plainly */
+    uint64_t count_syncs;
     uint64_t count_bytes;
     uint64_t flights_max;
 };
@@ -122,8 +148,11 @@ void journal_stop(struct journal *journal); /* nothing in flight */
  * JOURNAL_GROUP_HEADER); *room says how many there are, *crc what to continue. NULL: none now, the
  * caller tries again after on_commit. */
 uint8_t *journal_reserve(struct journal *journal, uint32_t need, uint32_t *room, uint32_t *crc);
-/* `bytes` of them are records now. The group's seq. */
-uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc);
+/* `bytes` of them are records now, which make the group durable or not. The group's seq. */
+uint64_t journal_written(struct journal *journal, uint32_t bytes, uint32_t records, uint32_t crc,
+                         bool durable);
+/* What has a record by now is to be durable as soon as may be. */
+void journal_want(struct journal *journal);
 /* Sends what waits, as far as flights and space allow: at the end of each turn. */
 void journal_flush(struct journal *journal);
 

@@ -45,6 +45,7 @@
  *     log_start   offset i64
  *     reset       offset i64: nothing that came before is there any more, the log begins here
  *     delete      nothing
+ *     mode        relaxed i64: 1 when less than durable may be promised from here on, 0 when not
  *     checkpoint  an entry as in the checkpoint file: a log that is born
  *     swap        a compacted segment takes the place of others: see struct swap_record
  *     extent      an append whose whole blocks went to the segment directly (core/log/bypass.c): as
@@ -78,6 +79,7 @@ enum journal_kind {
     JOURNAL_CHECKPOINT = 6,
     JOURNAL_SWAP = 7,
     JOURNAL_RESET = 8,
+    JOURNAL_MODE = 9,
 };
 
 struct journal_superblock {

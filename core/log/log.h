@@ -3,7 +3,7 @@
  * The log: what the rest of the broker sees of it. One struct log is one partition's records on
  * this node; it has a home shard, and every call below is made there. "Acknowledged" means on
  * stable storage: done() of an append runs after the bytes are in a flushed journal group, never
- * earlier.
+ * earlier, unless the topic has asked for less (enum log_durability, core/log/promise.c).
  *
  * How an append travels: log_append() checks the producer's sequence, copies the batch into the
  * partition's tail buffer with the CRC on the way (core/log/tail.h), stamps offset and epoch, and
@@ -59,8 +59,19 @@ struct log_id {
 
 #define LOG_TOPIC_MAX 249U /* Kafka's limit for a topic name */
 
+/* What an acknowledgement promises. */
+enum log_durability {
+    LOG_DURABLE, /* the bytes are on stable storage */
+    LOG_OS,      /* they survive the end of this process, not a loss of power */
+    LOG_NEVER,   /* they are in memory */
+};
+const char *log_durability_text(enum log_durability durability);
+
 /* What the topic's configuration says; may change at any time (log_configure). */
 struct log_config {
+    enum log_durability durability;  /* millrace.durability */
+    uint64_t flush_messages;         /* flush.messages: where less than all is durable */
+    uint64_t flush_ms;               /* flush.ms: likewise */
     uint64_t segment_bytes;          /* segment.bytes: roll before a segment would pass it */
     uint64_t producer_expiration_ms; /* producer.id.expiration.ms */
     uint32_t producer_ids_max;       /* bound of the producer state, oldest idle evicted */
@@ -75,24 +86,30 @@ extern const struct log_config log_config_default;
 
 /* ---- a log ---- */
 
-/* Read the fields freely on the home shard; only the log writes them (except `user`, `on_durable`).
- * start_offset <= durable_offset <= end_offset. */
+/* Read the fields freely on the home shard; only the log writes them (except `user`, `on_acked`).
+ * start_offset <= durable_offset <= acked_offset <= end_offset. */
 struct log {
     struct log_id id;
     char topic[LOG_TOPIC_MAX + 1];
     struct log_shard *home;
 
     int64_t start_offset;   /* log start offset */
-    int64_t durable_offset; /* all below is on stable storage; single node: the high watermark */
+    int64_t durable_offset; /* all below is on stable storage */
+    int64_t acked_offset;   /* all below is as safe as was promised: may be acknowledged and read;
+                               single node: the high watermark */
     int64_t end_offset;     /* log end offset (LEO): next offset to be assigned */
     int32_t leader_epoch;   /* of the last batch, -1 for none */
     uint64_t size_bytes;    /* up to end_offset, without segments that lie below start_offset */
     int64_t
         first_unstable_offset; /* of the oldest open transaction, -1: none (none are opened yet) */
 
-    /* The partition's: called after durable_offset moved, once per commit, after the done() calls
+    /* Records that were acknowledged may be missing at its end: the last stop was no clean one, and
+     * what was promised then was less than durable. Until log_loss_told(). */
+    bool may_have_lost;
+
+    /* The partition's: called after acked_offset moved, once per commit, after the done() calls
      * of that commit; NULL: nobody cares. May append, find and pin; may not close the log. */
-    void (*on_durable)(struct log *lg);
+    void (*on_acked)(struct log *lg);
     void *user;
 };
 
@@ -100,10 +117,18 @@ struct log {
  * the journal says that it exists, so a crash before anything was acknowledged leaves nothing. */
 struct log *log_new(struct log_shard *ls, const struct log_id *id, const char *topic,
                     const struct log_config *config, int64_t start_offset);
+/* What it has on disk, beside size_bytes. */
+struct log_storage {
+    uint32_t segments; /* without those below start_offset */
+    uint32_t damaged;  /* places in them that are known to be damaged */
+};
+void log_storage_look(const struct log *lg, struct log_storage *storage);
 /* Frees what log_new/log_adopt gave, without touching the disk. Only after log_shard_stop() or
  * log_delete() is done and every pin is back. */
 void log_free(struct log *lg);
 void log_configure(struct log *lg, const struct log_config *config);
+/* Whoever reads it can know by now that may_have_lost was so: no later start says it again. */
+void log_loss_told(struct log *lg);
 
 /* ---- appending ---- */
 
@@ -142,7 +167,10 @@ struct log_append {
         uint32_t end;
         uint32_t journaled; /* copied to groups up to here */
         uint8_t kind;
-        bool unwritten; /* its direct write to the segment is under way */
+        bool unwritten;          /* its direct write to the segment is under way */
+        bool plain;              /* its record makes no group durable */
+        bool from_memory;        /* and it was answered without one */
+        struct log_append *pair; /* of what is asked and its stand-in: core/log/promise.c */
         int32_t leader_epoch;
         int64_t max_timestamp;
         int64_t now_ms;
@@ -156,7 +184,8 @@ struct log_append {
 
 /* Returns
  *   LOG_OK    appended (or duplicate): base_offset is valid, done() follows with verdict LOG_OK
- *             when it (or the original) is durable, or LOG_OFFLINE;
+ *             when it (or the original) is durable, or as safe as the topic wants it, or
+ *             LOG_OFFLINE;
  *   LOG_WAIT  no memory, or the tail must be read first, or an earlier append waits: done() follows
  *             with the final verdict, and order is kept. The caller should stop reading;
  *   else      refused: nothing happened, done() is not called.
@@ -180,7 +209,7 @@ struct log_range {
 
 struct log_find {
     int64_t offset;      /* start_offset <= offset <= upto_offset, else LOG_OUT_OF_RANGE */
-    int64_t upto_offset; /* only batches below it (high watermark or LSO); cut to durable_offset */
+    int64_t upto_offset; /* only batches below it (high watermark or LSO); cut to acked_offset */
     uint32_t bytes_max;
     bool one_at_least; /* the first batch whole even if larger than bytes_max (F3); after it, or
                           without it, the range may end inside a batch */
@@ -206,11 +235,29 @@ struct log_find {
         uint32_t buffer_position;
         uint32_t buffer_end; /* where what was written ended when it was asked for */
         uint32_t buffer_len;
-        uint32_t at; /* position of the next batch to look at */
+        uint32_t wanted; /* position that it was read for */
+        uint32_t at;     /* position of the next batch to look at */
         /* The batch that the walk's hint has named, until it was met. */
         int64_t claim_timestamp;
         uint32_t claim_offset; /* relative */
         bool claimed;
+        /* What the walk by offset knows of the batch before: core/log/find_doubt.c. */
+        int64_t hint_base; /* of the batch at the hint, and its last offset; -1: it does not say */
+        int64_t hint_last;
+        int64_t follows;
+        int64_t before_offset;
+        uint32_t before_at;
+        uint32_t before_size; /* 0: there is none */
+        uint32_t before_crc;
+        bool before_proven; /* its checksum is right */
+        bool proving;       /* that is being found out, up to prove_at so far */
+        uint32_t prove_at;
+        uint32_t prove_crc;
+        bool has_gap;
+        uint32_t lost_at;
+        uint32_t candidate;
+        int64_t candidate_end;
+        uint32_t believed;
         bool walked; /* a batch of this segment was looked at */
         uint8_t mode;
         bool from_start; /* the walk of this segment began at its first batch */
@@ -231,6 +278,18 @@ bool log_find_timestamp(struct log *lg, struct log_find *find, int64_t timestamp
 /* The batch with the largest max timestamp (ListOffsets -3): the first such one; `offset` is
  * ignored, too. */
 bool log_find_timestamp_max(struct log *lg, struct log_find *find);
+
+/* ---- aborted transactions (core/log/aborted.h) ---- */
+
+struct aborted_transaction;
+struct batch_header;
+
+/* Those that a reader meets who gets this range and begins at `from`, perhaps some behind it, too:
+ * the caller's to mem_free(), on any shard. NULL, and *count 0: none. */
+struct aborted_transaction *log_aborted(const struct log *lg, const struct log_range *range,
+                                        int64_t from, uint32_t *count);
+/* Is the batch data of one? */
+bool log_is_aborted(const struct log *lg, const struct batch_header *header);
 
 /* ---- bytes for readers ---- */
 
@@ -286,6 +345,15 @@ bool log_pin(struct log *lg, const struct log_range *range, uint32_t skip, uint3
 /* On the home shard; allowed after the log was deleted. */
 void log_unpin(struct log_pin *pin);
 
+/* ---- producers ---- */
+
+struct producer_state;
+
+/* Who has written to it of late, as far as it remembers. */
+const struct producer_state *log_producers(const struct log *lg);
+/* Forgets who has not written for producer_expiration_ms, as of `now_ms`. */
+void log_expire_producers(struct log *lg, int64_t now_ms);
+
 /* ---- epochs ---- */
 
 /* OffsetForLeaderEpoch's answer (L5): false: undefined, *epoch and *end_offset are -1. */
@@ -314,10 +382,11 @@ struct log_change {
  * next append is accepted or anything is found; appends accepted before it finish first, later ones
  * wait. */
 void log_truncate(struct log *lg, struct log_change *change, int64_t offset);
-/* Moves start_offset up to `offset` (<= durable_offset; LOG_OUT_OF_RANGE when it is elsewhere).
- * Appends go on meanwhile. What lies below is not found any more; the files of segments wholly
- * below go after delete_delay_ms, so that a reader that has found its bytes gets them, or at once
- * while the disk is full. At the log's end: the active segment goes, too. */
+/* Moves start_offset up to `offset` (<= acked_offset; LOG_OUT_OF_RANGE when it is elsewhere), once
+ * all below it is durable. Appends go on meanwhile. What lies below is not found any more; the
+ * files of segments wholly below go after delete_delay_ms, so that a reader that has found its
+ * bytes gets them, or at once while the disk is full. At the log's end: the active segment goes,
+ * too. */
 void log_start_set(struct log *lg, struct log_change *change, int64_t offset);
 /* Empties the log, which then begins and ends at `offset`, anywhere: a follower's whose leader has
  * nothing any more of what would come next. Epochs and producers are forgotten, too. Durable before
@@ -340,9 +409,14 @@ struct log_counts {
     uint64_t appends;
     uint64_t appended_bytes;
     uint64_t duplicates;
-    uint64_t copied_bytes; /* user-space copies on the way in: socket to tail, tail to group */
-    uint64_t groups;       /* journal groups written = commits */
-    uint64_t group_bytes;  /* with padding */
+    uint64_t copied_bytes;    /* user-space copies on the way in: socket to tail, tail to group */
+    uint64_t groups;          /* journal groups written = commits */
+    uint64_t plain_groups;    /* of these, written without a flush */
+    uint64_t journal_flushes; /* for those */
+    uint64_t early_acks;      /* appends acknowledged before they were durable */
+    uint64_t logs_os;         /* logs with this mode now */
+    uint64_t logs_never;
+    uint64_t group_bytes; /* with padding */
     uint64_t groups_in_flight_max;
     uint64_t segment_writes; /* lazy ones */
     uint64_t segment_bytes;
@@ -359,8 +433,12 @@ struct log_counts {
     uint64_t pins_tail;         /* served from the tail */
     uint64_t pins_cold;         /* read from a segment */
     uint64_t cold_bytes;
-    uint64_t damaged;       /* batches that were found damaged */
-    uint64_t journal_bytes; /* length of the journal now */
+    uint64_t damaged;         /* batches that were found damaged */
+    uint64_t damaged_indexes; /* that did not fit their segment, and were removed */
+    uint64_t unreadable;      /* times the scrub came to what the disk did not give */
+    uint64_t scrubbed_bytes;  /* read by it */
+    uint64_t scrub_passes;    /* over all logs */
+    uint64_t journal_bytes;   /* length of the journal now */
     uint64_t journal_used_bytes;
     uint64_t tail_bytes; /* tail memory in use now */
 };
@@ -380,8 +458,17 @@ void log_shard_free(struct log_shard *ls); /* after stop is done and its logs ar
 
 /* From any thread: each is right, together they are about the same moment. */
 void log_shard_counts(const struct log_shard *ls, struct log_counts *counts);
+/* Of several: sums, and the larger of what is no sum. */
+void log_counts_add(struct log_counts *to, const struct log_counts *from);
 bool log_shard_offline(const struct log_shard *ls);
+/* Free disk space is below the reserve. */
+bool log_shard_full(const struct log_shard *ls);
+uint32_t log_shard_log_count(const struct log_shard *ls);
 /* Why it went offline: a sentence with the file's name; "" while online. */
 const char *log_shard_offline_reason(const struct log_shard *ls);
+/* A deliberate mistake of the simulation: this one's commits count as the other's, too. */
+void log_shard_mistake(struct log_shard *ls, struct log_shard *other);
+/* A pass of the scrub over all logs has come to its end. */
+void log_shard_scrubbed(struct log_shard *ls);
 /* Called once, on this shard, when the directory has gone offline (a failure of any shard). */
 void log_shard_on_offline(struct log_shard *ls, void (*fn)(void *argument), void *argument);

@@ -5,11 +5,16 @@
  * time per log; truncation, reset and deletion first wait until nothing of the log is on its way
  * (truncation and reset until all is in the files, too), a new start waits for nothing.
  */
+#include "core/log/log_change.h"
+
+#include "core/log/file_job.h"
+#include "core/log/log_find.h"
 #include "core/log/log_inside.h"
+#include "core/log/log_swap.h"
+#include "core/log/promise.h"
+#include "core/log/segment_index.h"
 
 #include <errno.h>
-
-#define DELETE_DELAY_MS_MAX (1ULL << 40) /* decades: longer than anything runs */
 
 /* ---- birth and end ---- */
 
@@ -31,6 +36,7 @@ struct log_body *log_body_new(struct log_shard *ls, const struct log_id *id, con
     TAILQ_INIT(&lg->changes);
     STAILQ_INIT(&lg->unjournaled);
     STAILQ_INIT(&lg->behind);
+    STAILQ_INIT(&lg->asked_behind);
     log_marks_clear(lg);
     TAILQ_INSERT_TAIL(&ls->logs, lg, all_link);
     ls->log_count++;
@@ -51,14 +57,18 @@ struct log *log_new(struct log_shard *ls, const struct log_id *id, const char *t
     lg->active = segment_new(lg, start_offset);
     lg->flushed_segment = lg->active;
     lg->durable_segment = lg->active;
+    promise_reset(lg, lg->active, 0, start_offset);
     if (!ls->offline && !ls->stopping)
         log_queue_record(lg, &lg->birth, JOURNAL_CHECKPOINT);
+    promise_mode_run(lg);
     return &lg->log;
 }
 
 void log_configure(struct log *log, const struct log_config *config)
 {
-    log_body_of(log)->config = *config;
+    struct log_body *lg = log_body_of(log);
+    lg->config = *config;
+    promise_mode_run(lg);
 }
 
 void log_free(struct log *log)
@@ -69,6 +79,7 @@ void log_free(struct log *log)
     must(!lg->listed || ls->offline);
     writer_forget(lg);
     log_sweep_forget(lg);
+    promise_forget(lg);
     tail_drop_all(lg);
     struct segment *segment;
     while ((segment = TAILQ_FIRST(&lg->segments)) != NULL ||
@@ -76,6 +87,7 @@ void log_free(struct log *log)
         segment_doom(segment);
     epoch_fini(&lg->epochs);
     producer_state_fini(&lg->producers);
+    aborted_fini(&lg->aborted);
     TAILQ_REMOVE(&ls->logs, lg, all_link);
     ls->log_count--;
     mem_free(lg);
@@ -112,6 +124,8 @@ static void change_add(struct log *log, struct log_change *change, enum journal_
         lg->change_listed = true;
         TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
     }
+    if (lg->pending > 0 && lg->relaxed && !lg->ls->offline)
+        journal_want(&lg->ls->journal); /* it waits for what is not durable */
     log_shard_kick(lg->ls);
 }
 
@@ -198,7 +212,7 @@ void log_remove_segment(struct log_body *lg, struct segment *segment)
     job->base = segment->base;
     job->replaced = segment->replaced ? segment->version : 0;
     /* Who reads it has it by number or by name, and would read what comes next into the file. */
-    if (segment->io == 0 && !lg->cleaning)
+    if (segment->io == 0 && lg->read_by_name == 0)
         file_job_may_recycle(job);
     lg->unlinks++;
     segment_doom(segment);
@@ -247,6 +261,7 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
     lg->prefix_number = 0; /* the next append rewrites the block at the new end */
     lg->log.end_offset = offset;
     lg->log.durable_offset = offset;
+    promise_reset(lg, segment, position, offset);
     lg->clean_upto = min_i64(lg->clean_upto, offset);
     epoch_truncate_end(&lg->epochs, offset);
     producer_truncate(&lg->producers, offset);
@@ -336,9 +351,12 @@ static void reset_apply(struct log_body *lg, int64_t offset)
     lg->log.start_offset = offset;
     lg->log.end_offset = offset;
     lg->log.durable_offset = offset;
+    promise_reset(lg, lg->active, 0, offset);
     lg->clean_upto = offset;
     epoch_truncate_end(&lg->epochs, 0);
     producer_truncate(&lg->producers, 0);
+    if (lg->durable_producers != NULL)
+        producer_truncate(lg->durable_producers, 0);
     lg->log.leader_epoch = -1;
     log_marks_clear(lg);
 }
@@ -358,185 +376,6 @@ static void reset_run(struct log_body *lg, struct log_change *change)
         return;
     if (lg->unlinks == 0 || io_mutation(lg->ls->io, "log.reset_with_old_files"))
         log_change_finish(lg, change, LOG_OK);
-}
-
-/* ---- log start ----
- *
- * Appends go on, so this waits for nothing: segments below the start are no part of the log from
- * the moment its record is durable, and their files go when their time has come and nobody uses
- * them. A crash before that leaves them to the next start. */
-
-void log_sweep_forget(struct log_body *lg)
-{
-    if (lg->sweeping)
-        TAILQ_REMOVE(&lg->ls->sweeping, lg, sweep_link);
-    lg->sweeping = false;
-}
-
-/* When to come again for the first of these; UINT64_MAX: it need not go. */
-static uint64_t log_sweep_list(struct log_body *lg, struct segments *list, uint64_t now_ns)
-{
-    struct segment *segment;
-    while ((segment = TAILQ_FIRST(list)) != NULL && (segment->below || segment->replaced)) {
-        if (segment->gone_ns > now_ns && !lg->ls->full)
-            return segment->gone_ns;
-        if (segment->io > 0 || segment->job != NULL || segment->swapping || lg->state != LOG_LIVE)
-            return now_ns + SWEEP_AGAIN_NS;
-        lg->ls->counts.segments_removed++;
-        log_remove_segment(lg, segment);
-    }
-    return UINT64_MAX;
-}
-
-/* When to come again; UINT64_MAX: no more. */
-static uint64_t log_sweep(struct log_body *lg, uint64_t now_ns)
-{
-    uint64_t below_ns = log_sweep_list(lg, &lg->segments, now_ns);
-    return min_u64(below_ns, log_sweep_list(lg, &lg->replaced, now_ns));
-}
-
-void log_sweep_later(struct log_body *lg, struct segment *segment)
-{
-    uint64_t delay_ms = min_u64(lg->config.delete_delay_ms, DELETE_DELAY_MS_MAX);
-    segment->gone_ns = io_now_ns(lg->ls->io) + delay_ms * 1000000U;
-    if (!lg->sweeping)
-        TAILQ_INSERT_TAIL(&lg->ls->sweeping, lg, sweep_link);
-    lg->sweeping = true;
-}
-
-void log_sweep_run(struct log_shard *ls)
-{
-    uint64_t now_ns = io_now_ns(ls->io);
-    uint64_t next_ns = UINT64_MAX;
-    struct log_body *lg;
-    struct log_body *next;
-    for (lg = TAILQ_FIRST(&ls->sweeping); lg != NULL && !ls->offline; lg = next) {
-        next = TAILQ_NEXT(lg, sweep_link);
-        uint64_t again_ns = log_sweep(lg, now_ns);
-        next_ns = min_u64(next_ns, again_ns);
-        if (again_ns == UINT64_MAX)
-            log_sweep_forget(lg);
-    }
-    timer_cancel(ls->sh, &ls->sweep_timer);
-    if (next_ns != UINT64_MAX && !ls->stopping && !ls->offline)
-        timer_set(ls->sh, &ls->sweep_timer,
-                  ls->full ? now_ns + SWEEP_AGAIN_NS : max_u64(next_ns, now_ns));
-}
-
-void log_on_sweep_timer(struct shard *sh, struct timer *timer)
-{
-    (void)sh;
-    log_sweep_run(container_of(timer, struct log_shard, sweep_timer));
-}
-
-/* The log's end is in another segment, which is empty. */
-static void start_end_moved(struct log_body *lg, int64_t segment_base)
-{
-    if (segment_base <= lg->durable_segment->base)
-        return;
-    lg->durable_segment = segment_by_base(lg, segment_base);
-    lg->durable_position = 0;
-    if (lg->flushed_segment->base < segment_base) {
-        lg->flushed_segment = lg->durable_segment;
-        lg->flushed_position = 0;
-    }
-}
-
-/* Segments wholly below the offset are no part of the log any more. */
-static void start_drop_below(struct log_body *lg, int64_t offset)
-{
-    struct segment *segment;
-    TAILQ_FOREACH (segment, &lg->segments, link) {
-        const struct segment *next = TAILQ_NEXT(segment, link);
-        if (next == NULL || next->base > offset || segment->base >= lg->durable_segment->base ||
-            segment->base >= lg->flushed_segment->base)
-            break;
-        if (segment->below)
-            continue;
-        segment->below = true;
-        if (!io_mutation(lg->ls->io, "log.gone_segment_counted"))
-            log_discount_segment(lg, segment);
-        log_sweep_later(lg, segment);
-    }
-    if (lg->sweeping)
-        log_sweep_run(lg->ls);
-}
-
-static void start_apply(struct log_body *lg, const struct log_change *change)
-{
-    int64_t offset = change->priv.record.base_offset;
-    lg->log.start_offset = max_i64(lg->log.start_offset, offset);
-    epoch_truncate_start(&lg->epochs, offset);
-    start_end_moved(lg, change->priv.record.last_offset);
-    lg->clean_upto = max_i64(lg->clean_upto, lg->log.start_offset);
-    start_drop_below(lg, offset);
-}
-
-/* A mistake: files may have their next use before it is durable that they are not needed. */
-static void start_drop_early(struct log_body *lg, int64_t offset)
-{
-    uint64_t delay_ms = lg->config.delete_delay_ms;
-    lg->config.delete_delay_ms = 0;
-    start_drop_below(lg, offset);
-    lg->config.delete_delay_ms = delay_ms;
-}
-
-static void start_run(struct log_body *lg, struct log_change *change)
-{
-    if (change->priv.step != CHANGE_ASKED)
-        return;
-    int64_t offset = change->priv.offset;
-    if (offset < lg->log.start_offset || offset > lg->log.durable_offset) {
-        log_change_finish(lg, change, LOG_OUT_OF_RANGE);
-        return;
-    }
-    if (offset == lg->log.end_offset && lg->active->size > 0) {
-        lg->active->closed = true;
-        lg->active = segment_new(lg, offset);
-        lg->ls->counts.rolls++;
-    }
-    change->priv.record.base_offset = offset;
-    change->priv.record.last_offset = io_mutation(lg->ls->io, "log.start_hides_new_end")
-                                          ? lg->durable_segment->base
-                                          : lg->active->base;
-    if (io_mutation(lg->ls->io, "log.start_before_durable"))
-        lg->log.start_offset = offset;
-    if (io_mutation(lg->ls->io, "recycle.deletion_not_durable"))
-        start_drop_early(lg, offset);
-    change->priv.step = CHANGE_QUEUED;
-    log_queue_record(lg, &change->priv.record, JOURNAL_LOG_START);
-}
-
-int64_t log_start_by_size(const struct log *log, uint64_t bytes)
-{
-    const struct log_body *lg = log_body_of_const(log);
-    uint64_t left = log->size_bytes;
-    int64_t start = log->start_offset;
-    const struct segment *segment;
-    TAILQ_FOREACH (segment, &lg->segments, link) {
-        if (segment->below)
-            continue;
-        const struct segment *next = TAILQ_NEXT(segment, link);
-        int64_t after = next != NULL ? next->base : segment->end_offset;
-        if (segment->size == 0 || left < bytes + segment->size || after > log->durable_offset)
-            break;
-        left -= segment->size;
-        start = max_i64(start, after);
-    }
-    return start;
-}
-
-int64_t log_start_by_range(const struct log *log, const struct log_range *range)
-{
-    const struct log_body *lg = log_body_of_const(log);
-    int64_t start = range->length > 0 ? range->segment_base : log->durable_offset;
-    const struct segment *first = TAILQ_FIRST(&lg->segments);
-    while (first != NULL && first->below)
-        first = TAILQ_NEXT(first, link);
-    /* Compaction may have left nothing of what stood in front of the first one. */
-    if (first != NULL && range->length > 0 && first->base >= start)
-        return log->start_offset;
-    return max_i64(start, log->start_offset);
 }
 
 /* ---- deletion ----
@@ -567,7 +406,7 @@ static void delete_on_removed(struct file_job *job)
 void log_remove_directory(struct log_body *lg)
 {
     struct file_job *job = file_job_new(lg->ls, JOB_REMOVE, lg, NULL, delete_on_removed);
-    if (!lg->cleaning)
+    if (lg->read_by_name == 0)
         file_job_may_recycle(job);
     file_job_start(job);
 }
@@ -608,6 +447,10 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
 {
     if (record == &lg->birth || lg->ls->offline)
         return; /* offline: log_fail_all() ends the change */
+    if (record == &lg->mode_record) {
+        promise_mode_durable(lg);
+        return;
+    }
     struct log_change *change = container_of(record, struct log_change, priv.record);
     change->priv.step = CHANGE_DURABLE;
     if (change->priv.kind == JOURNAL_SWAP) {
@@ -620,7 +463,7 @@ void log_change_durable(struct log_body *lg, struct log_append *record)
         return; /* log_change_run() goes on */
     }
     if (change->priv.kind == JOURNAL_LOG_START) {
-        start_apply(lg, change);
+        log_start_apply(lg, change);
         log_change_finish(lg, change, LOG_OK);
         return;
     }
@@ -656,7 +499,7 @@ void log_change_run(struct log_body *lg)
         } else if (change->priv.kind == JOURNAL_RESET) {
             reset_run(lg, change);
         } else if (change->priv.kind == JOURNAL_LOG_START) {
-            start_run(lg, change);
+            log_start_run(lg, change);
         } else if (change->priv.kind == JOURNAL_SWAP) {
             swap_run(lg, change);
         } else {

@@ -2,7 +2,10 @@
 #include "core/log/log_clean.h"
 
 #include "core/log/clean_file.h"
+#include "core/log/log_change.h"
+#include "core/log/log_directory.h"
 #include "core/log/log_inside.h"
+#include "core/log/log_swap.h"
 #include "io/diag.h"
 
 #include <errno.h>
@@ -45,6 +48,7 @@ struct log_clean {
     bool mistake_no_flush;
 
     struct compact_producer *producers;
+    struct aborted_list aborted;
     struct compactor compactor;
     struct clean_input input;
     struct clean_output output;
@@ -156,7 +160,7 @@ struct log_clean *log_clean_begin(struct log *log, const struct log_clean_option
     struct log_clean *clean = mem_zalloc(sizeof(*clean));
     size_t size = strlen(ls->dir->path) + LOG_TOPIC_MAX + 16;
     clean->lg = lg;
-    lg->cleaning = true;
+    lg->read_by_name++;
     clean->directory = mem_alloc(size);
     log_directory_path(clean->directory, size, ls->dir->path, lg->log.topic, lg->log.id.partition);
     clean->first_dirty = lg->clean_upto;
@@ -170,6 +174,8 @@ struct log_clean *log_clean_begin(struct log *log, const struct log_clean_option
     *rules = options->rules;
     clean->producers = take_producers(&lg->producers, &rules->producer_count);
     rules->producers = clean->producers;
+    aborted_copy(&clean->aborted, &lg->aborted);
+    rules->aborted = clean->aborted;
     clean->compactor.known_upto = clean->first_dirty;
     map_begin(clean, options->map_bytes_max);
     clean_input_init(&clean->input, ls->fs);
@@ -587,13 +593,15 @@ static void on_end(struct io_op *op)
     struct log_clean *clean = container_of(op, struct log_clean, op);
     struct log_body *lg = clean->lg;
     mem_free(clean->producers);
+    aborted_fini(&clean->aborted);
     void (*done)(void *user) = clean->done;
     void *user = clean->user;
     mem_free(clean->directory);
     mem_free(clean->segments);
     mem_free(clean->path);
     mem_free(clean);
-    lg->cleaning = false;
+    must(lg->read_by_name > 0);
+    lg->read_by_name--;
     lg->ls->jobs--;
     log_unuse(lg);
     log_shard_progress(lg->ls);

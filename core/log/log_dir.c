@@ -3,7 +3,9 @@
  * Opening a log directory: may we, is it ours, is it alone. Nothing is written into a directory
  * before it is known to be ours or empty.
  */
+#include "core/log/log_dir_private.h"
 #include "core/log/recovery.h"
+#include "core/log/recycle.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +13,7 @@
 
 #define META_NAME    "millrace.meta"
 #define META_MAGIC   "MRLOGDIR"
-#define META_VERSION 1U
+#define META_VERSION 2U /* 1: the only directory of its broker */
 
 char *log_dir_path(const struct log_dir *dir, const char *name)
 {
@@ -97,8 +99,7 @@ static bool dir_look(struct log_dir *dir, bool *fresh, struct log_error *error)
         return dir_make(dir, error);
     if (result == -ENOENT)
         return log_refuse(error, LOG_ERROR_MISSING,
-                          "the log directory %s is missing; is its disk mounted? Restore it, or "
-                          "take it out of log.dirs",
+                          "the log directory %s is missing; is its disk mounted? Restore it",
                           dir->path);
     if (result < 0)
         return log_refuse_io(error, "read the directory", dir->path, result);
@@ -110,7 +111,8 @@ static bool dir_look(struct log_dir *dir, bool *fresh, struct log_error *error)
     if (kafka)
         return log_refuse(error, LOG_ERROR_KAFKA,
                           "%s was written by Apache Kafka (it holds meta.properties) and is left "
-                          "untouched; choose another directory",
+                          "untouched; choose another directory, or take it over into one: millrace "
+                          "debug import-kafka",
                           dir->path);
     if (!ours && !empty)
         return log_refuse(error, LOG_ERROR_FOREIGN,
@@ -120,7 +122,7 @@ static bool dir_look(struct log_dir *dir, bool *fresh, struct log_error *error)
     if (!ours && !dir->options.may_format)
         return log_refuse(error, LOG_ERROR_MISSING,
                           "the log directory %s is empty but is known to hold logs; is its disk "
-                          "mounted? Restore it, or take it out of log.dirs",
+                          "mounted? Restore it",
                           dir->path);
     /* An empty one may be of a start that was killed before the name was durable. */
     return ours || dir_make(dir, error);
@@ -157,15 +159,13 @@ static bool dir_lock(struct log_dir *dir, struct log_error *error)
 
 /* ---- who is it ---- */
 
-static bool meta_write(struct log_dir *dir, struct log_error *error)
+bool log_dir_write_block(struct log_dir *dir, const char *name, const uint8_t block[FS_BLOCK],
+                         struct log_error *error)
 {
-    uint8_t *block = mem_pages(FS_BLOCK);
-    struct bytes_out own = format_begin(block, META_MAGIC, META_VERSION, META_VERSION, dir->uuid);
-    put_bytes(&own, dir->cluster_id, sizeof(dir->cluster_id));
-    put_i32(&own, dir->node_id);
-    format_end(block);
-    char *path = log_dir_path(dir, META_NAME);
-    char *aside = log_dir_path(dir, META_NAME ".new");
+    char *path = log_dir_path(dir, name);
+    size_t size = strlen(path) + sizeof(".new");
+    char *aside = mem_alloc(size);
+    (void)snprintf(aside, size, "%s.new", path);
     int64_t result = fs_open(dir->fs, aside, FS_WRITE | FS_CREATE);
     if (result >= 0) {
         int file = (int)result;
@@ -181,8 +181,43 @@ static bool meta_write(struct log_dir *dir, struct log_error *error)
     bool good = result >= 0 || log_refuse_io(error, "write", path, result);
     mem_free(path);
     mem_free(aside);
+    return good;
+}
+
+bool log_dir_read_block(const struct log_dir *dir, const char *name, uint8_t block[FS_BLOCK],
+                        struct log_error *error)
+{
+    char *path = log_dir_path(dir, name);
+    int64_t result = fs_open(dir->fs, path, FS_READ);
+    if (result >= 0) {
+        int file = (int)result;
+        result = fs_read(dir->fs, file, block, FS_BLOCK, 0);
+        fs_close(dir->fs, file);
+    }
+    bool good = result >= 0 || log_refuse_io(error, "read", path, result);
+    mem_free(path);
+    return good;
+}
+
+static bool meta_write(struct log_dir *dir, struct log_error *error)
+{
+    uint8_t *block = mem_pages(FS_BLOCK);
+    const uint16_t version = dir->joined ? META_VERSION : 1;
+    struct bytes_out own = format_begin(block, META_MAGIC, version, version, dir->uuid);
+    put_bytes(&own, dir->cluster_id, sizeof(dir->cluster_id));
+    put_i32(&own, dir->node_id);
+    put_u8(&own, dir->joined);
+    format_end(block);
+    bool good = log_dir_write_block(dir, META_NAME, block, error);
     mem_pages_free(block, FS_BLOCK);
     return good;
+}
+
+bool log_dir_join(struct log_dir *dir, struct log_error *error)
+{
+    bool joined = dir->joined;
+    dir->joined = true;
+    return joined || meta_write(dir, error);
 }
 
 static bool meta_decode(struct log_dir *dir, const uint8_t *block, struct log_error *error)
@@ -209,26 +244,20 @@ static bool meta_decode(struct log_dir *dir, const uint8_t *block, struct log_er
     take_into(&own, dir->cluster_id, sizeof(dir->cluster_id));
     dir->cluster_id[sizeof(dir->cluster_id) - 1] = '\0';
     dir->node_id = take_i32(&own);
+    dir->joined = take_u8(&own) != 0;
     return true;
 }
 
 static bool meta_read(struct log_dir *dir, struct log_error *error)
 {
-    char *path = log_dir_path(dir, META_NAME);
     uint8_t *block = mem_pages(FS_BLOCK);
-    int64_t result = fs_open(dir->fs, path, FS_READ);
-    if (result >= 0) {
-        int file = (int)result;
-        result = fs_read(dir->fs, file, block, FS_BLOCK, 0);
-        fs_close(dir->fs, file);
-    }
+    bool good = log_dir_read_block(dir, META_NAME, block, error);
     /* The rename that brought it may have been the last act of a start that was killed: nothing may
      * be durable in a directory whose meta is not. */
-    if (result >= 0)
-        result = fs_sync_dir(dir->fs, dir->path);
-    bool good =
-        result < 0 ? log_refuse_io(error, "read", path, result) : meta_decode(dir, block, error);
-    mem_free(path);
+    int result = good ? fs_sync_dir(dir->fs, dir->path) : 0;
+    if (result < 0)
+        good = log_refuse_io(error, "sync the directory", dir->path, result);
+    good = good && meta_decode(dir, block, error);
     mem_pages_free(block, FS_BLOCK);
     return good;
 }

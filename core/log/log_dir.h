@@ -5,6 +5,7 @@
  *
  * Layout of D:
  *   D/millrace.meta         who the directory is: UUID, cluster, node (core/log/format.h)
+ *   D/directories           where there are several: which (core/log/log_dirs.h)
  *   D/lock                  flock; its text names the holder's pid
  *   D/journal-<n>           one per shard index that ever existed (core/log/journal.h)
  *   D/checkpoint-<n>        likewise (core/log/checkpoint.h, a record_file)
@@ -22,6 +23,8 @@
 
 #include "core/log/log.h"
 #include "core/log/log_error.h"
+
+struct recycle_pool;
 
 struct log_dir_options {
     const char *path; /* made when missing, if may_format */
@@ -52,6 +55,7 @@ struct log_dir {
     char cluster_id[64];
     int32_t node_id;
     bool formatted_now; /* it was empty and is ours now */
+    bool joined;        /* it is one of several (core/log/log_dirs.h) */
     struct fs_probe probe;
     struct log_dir_options options;
 
@@ -62,7 +66,9 @@ struct log_dir {
     uint64_t replayed_bytes;
     uint64_t replayed_groups;
     uint64_t replayed_records;
-    uint64_t discarded_bytes; /* at the ends of journals and logs: nobody was told of them */
+    uint64_t discarded_bytes; /* at the ends of journals and logs: nobody was told of them, unless
+                                 that was promised by less than durable */
+    uint32_t may_have_lost;   /* logs of which records that were acknowledged may be gone */
 
     struct log_dir_private *priv;
 };
@@ -74,8 +80,12 @@ struct recovered_log {
     int64_t start_offset;
     int64_t end_offset;
     uint64_t size_bytes;
+    bool may_have_lost;            /* see struct log */
     struct recovered_state *state; /* moves into the log by log_adopt */
 };
+
+/* Of two logs of one partition, in two directories: does `a` end later in the leaders' history? */
+bool recovered_is_newer(const struct recovered_log *a, const struct recovered_log *b);
 
 /* NULL and `error` when refused. */
 struct log_dir *log_dir_open(const struct log_dir_options *options, struct log_error *error);
@@ -85,10 +95,15 @@ bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t n
 /* Reads all checkpoints and journals, replays, makes the result durable and starts new journal
  * generations for all shards of this run. False and `error` when something is damaged. */
 bool log_dir_recover(struct log_dir *dir, struct log_error *error);
-/* A log nobody wants any more (its topic was deleted): remove it. Before log_shard_start(). */
-bool log_dir_drop(struct log_dir *dir, struct recovered_log *recovered, struct log_error *error);
+/* Instead: what a directory holds after a clean stop, without a change. `recovered` says id, topic
+ * and offsets, and gives nothing to adopt. False and `error` also when the stop was no clean one.
+ */
+bool log_dir_look(struct log_dir *dir, struct log_error *error);
 /* After every shard's part was freed. */
 void log_dir_close(struct log_dir *dir);
+
+/* Its files of segments that are gone: core/log/recycle.h. */
+struct recycle_pool log_dir_pool(const struct log_dir *dir);
 
 /* On the shard that will be the log's home; any shard may take any log. `recovered` is used up. */
 struct log *log_adopt(struct log_shard *ls, struct recovered_log *recovered,

@@ -6,11 +6,20 @@
  * Failure is final and of the whole directory: the shard that sees it tells the others by mail (one
  * mail per pair, kept ready, so that telling cannot fail).
  */
+#include "core/log/file_job.h"
+#include "core/log/log_change.h"
+#include "core/log/log_dir_private.h"
 #include "core/log/log_inside.h"
+#include "core/log/log_read.h"
+#include "core/log/promise.h"
+#include "core/log/segment_index.h"
 #include "io/diag.h"
 
 #include <assert.h>
 #include <stdio.h>
+
+#define SPACE_CHECK_NS 1000000000ULL
+#define STOP_STALL_NS  10000000000ULL
 
 /* ---- the end of the turn ---- */
 
@@ -55,6 +64,7 @@ static void log_shard_relieve(struct log_shard *ls)
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->dirty, dirty_link)
         writer_want(lg);
+    journal_want(&ls->journal);
     checkpoint_want(ls);
 }
 
@@ -66,6 +76,7 @@ static void log_shard_at_end(struct shard *sh, struct task *task)
     log_shard_changes(ls);
     if (!STAILQ_EMPTY(&ls->waiting))
         log_retry_waiting(ls);
+    promise_run(ls);
     if (ls->pressure && ls->waiting_memory > 0 && !ls->offline)
         log_shard_relieve(ls);
     ls->pressure = ls->waiting_memory > 0;
@@ -146,6 +157,8 @@ static void log_shard_go_offline(struct log_shard *ls, const char *reason)
         return;
     ls->offline = true;
     ls->journal.failed = true;
+    diag_error(ls->sh, "log.directory_offline", "dir=%s logs=%u reason=%s", ls->dir->path,
+               ls->log_count, reason);
     (void)snprintf(ls->reason, sizeof(ls->reason), "%s", reason);
     log_fail_all(ls);
     if (ls->on_offline != NULL)
@@ -196,11 +209,23 @@ void log_shard_hurry(struct log_shard *ls)
     timer_set(ls->sh, &ls->stall_timer, io_now_ns(ls->io) + STOP_STALL_NS);
 }
 
+static void log_shard_on_written(struct journal *journal, uint64_t seq)
+{
+    promise_on_written(journal->user, seq);
+}
+
 static void log_shard_on_commit(struct journal *journal, uint64_t seq)
 {
     struct log_shard *ls = journal->user;
     ls->moves++;
     log_on_commit(ls, seq);
+    if (ls->mistaken != NULL && !ls->mistaken->offline)
+        log_on_commit(ls->mistaken, ls->mistaken->last_seq);
+}
+
+void log_shard_mistake(struct log_shard *ls, struct log_shard *other)
+{
+    ls->mistaken = other;
 }
 
 static void log_shard_on_release(struct journal *journal)
@@ -231,6 +256,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     uint64_t journal_max = min_u64(JOURNAL_MAX, round_down(options->tail_bytes / 2, JOURNAL_STEP));
     journal_start(&ls->journal, ls->io, ls->fs, part->journal_path, part->journal_file, dir->uuid,
                   &part->sb, max_u64(journal_max, part->sb.length));
+    ls->journal.on_written = log_shard_on_written;
     ls->journal.on_commit = log_shard_on_commit;
     ls->journal.on_release = log_shard_on_release;
     ls->journal.on_failure = log_shard_on_failure;
@@ -244,6 +270,9 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     STAILQ_INIT(&ls->queue);
     TAILQ_INIT(&ls->journaling);
     STAILQ_INIT(&ls->ready);
+    STAILQ_INIT(&ls->promised);
+    STAILQ_INIT(&ls->asked);
+    STAILQ_INIT(&ls->stand_ins);
     STAILQ_INIT(&ls->waiting);
     TAILQ_INIT(&ls->moved);
     TAILQ_INIT(&ls->changing);
@@ -277,6 +306,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->space_timer = (struct timer){.fn = log_shard_on_space_timer, .name = "log.space"};
     ls->sweep_timer = (struct timer){.fn = log_on_sweep_timer, .name = "log.sweep"};
     ls->directory_timer = (struct timer){.fn = log_on_directory_timer, .name = "log.directory"};
+    ls->flush_timer = (struct timer){.fn = promise_on_flush_timer, .name = "log.flush"};
     ls->stall_timer = (struct timer){.fn = log_shard_on_stall_timer, .name = "log.stall"};
     if (options->reserve_bytes > 0)
         timer_set(sh, &ls->space_timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
@@ -291,9 +321,9 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
 
 static bool log_shard_in_flight(const struct log_shard *ls)
 {
-    return ls->journal.in_flight > 0 || ls->journal.sb_busy || ls->journal.growing ||
-           ls->writes_busy > 0 || bypass_busy(ls) || ls->syncs > 0 || ls->jobs > 0 ||
-           ls->checkpoints.busy || ls->rewriting || ls->batches_pending > 0;
+    return ls->journal.in_flight > 0 || ls->journal.sb_busy || ls->journal.sync_busy ||
+           ls->journal.growing || ls->writes_busy > 0 || bypass_busy(ls) || ls->syncs > 0 ||
+           ls->jobs > 0 || ls->checkpoints.busy || ls->rewriting || ls->batches_pending > 0;
 }
 
 static void log_shard_on_cut(struct file_job *job)
@@ -309,6 +339,8 @@ static void log_shard_on_cut(struct file_job *job)
 /* True when a file still has to be cut. */
 static bool log_shard_cut(struct log_shard *ls)
 {
+    struct file_job *jobs[FILE_JOBS_MAX];
+    uint32_t count = 0;
     bool busy = false;
     struct log_body *lg;
     TAILQ_FOREACH (lg, &ls->logs, all_link) {
@@ -320,9 +352,12 @@ static bool log_shard_cut(struct log_shard *ls)
             continue;
         }
         busy = true;
-        if (segment->job == NULL && !lg->cutting && segment_ready(segment, 0))
-            segment_seal(segment, log_shard_on_cut);
+        if (count < FILE_JOBS_MAX && segment->job == NULL && !lg->cutting &&
+            segment_ready(segment, 0))
+            jobs[count++] = segment_seal_job(segment, log_shard_on_cut);
     }
+    if (count > 0)
+        file_jobs_start(jobs, count);
     return busy;
 }
 
@@ -335,6 +370,7 @@ static void log_shard_stopped(struct log_shard *ls)
     timer_cancel(ls->sh, &ls->sweep_timer);
     timer_cancel(ls->sh, &ls->directory_timer);
     timer_cancel(ls->sh, &ls->stall_timer);
+    timer_cancel(ls->sh, &ls->flush_timer);
     task_cancel(ls->sh, &ls->end_task);
     ls->stop_done(ls->stop_argument);
 }
@@ -388,6 +424,8 @@ void log_shard_stop(struct log_shard *ls, void (*done)(void *argument), void *ar
     ls->stopping = true;
     ls->stop_done = done;
     ls->stop_argument = argument;
+    if (!ls->offline)
+        journal_want(&ls->journal);
     log_shard_hurry(ls);
     log_shard_kick(ls);
 }
@@ -400,6 +438,7 @@ void log_shard_free(struct log_shard *ls)
     part->ls = NULL;
     journal_stop(&ls->journal);
     checkpoint_fini(ls);
+    promise_fini(ls);
     tail_fini(ls);
     for (unsigned i = 0; i < WRITE_SLOTS; i++)
         mem_pages_free(ls->writes[i].page, FS_BLOCK);
@@ -421,6 +460,8 @@ void log_shard_counts(const struct log_shard *ls, struct log_counts *counts)
     for (size_t i = 0; i < sizeof(*counts) / sizeof(*to); i++)
         to[i] = read_count(&from[i]);
     counts->groups = read_count(&ls->journal.count_groups);
+    counts->plain_groups = read_count(&ls->journal.count_plain);
+    counts->journal_flushes = read_count(&ls->journal.count_syncs);
     counts->group_bytes = read_count(&ls->journal.count_bytes);
     counts->groups_in_flight_max = read_count(&ls->journal.flights_max);
     counts->journal_bytes = read_count(&ls->journal.length);
@@ -428,9 +469,35 @@ void log_shard_counts(const struct log_shard *ls, struct log_counts *counts)
     counts->tail_bytes = read_count(&ls->pool.used);
 }
 
+void log_counts_add(struct log_counts *to, const struct log_counts *from)
+{
+    const struct log_counts before = *to;
+    const uint64_t *more = (const uint64_t *)from;
+    uint64_t *sum = (uint64_t *)to;
+    for (size_t i = 0; i < sizeof(*to) / sizeof(*sum); i++)
+        sum[i] += more[i];
+    to->groups_in_flight_max = max_u64(before.groups_in_flight_max, from->groups_in_flight_max);
+    to->checkpoint_ns_last = max_u64(before.checkpoint_ns_last, from->checkpoint_ns_last);
+}
+
+void log_shard_scrubbed(struct log_shard *ls)
+{
+    ls->counts.scrub_passes++;
+}
+
 bool log_shard_offline(const struct log_shard *ls)
 {
     return ls->offline;
+}
+
+bool log_shard_full(const struct log_shard *ls)
+{
+    return ls->full;
+}
+
+uint32_t log_shard_log_count(const struct log_shard *ls)
+{
+    return ls->log_count;
 }
 
 const char *log_shard_offline_reason(const struct log_shard *ls)

@@ -32,6 +32,11 @@
  * directory flush would stop the journal of all logs. Old files under their names, new ones under
  * others: Kafka's tools, and who copies the directory, look for <base>.log.
  */
+#include "core/log/log_swap.h"
+
+#include "core/log/file_job.h"
+#include "core/log/log_change.h"
+#include "core/log/log_find.h"
 #include "core/log/log_inside.h"
 
 #include <errno.h>

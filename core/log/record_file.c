@@ -344,25 +344,6 @@ static int64_t record_file_grow(struct record_file *rf, uint64_t bytes)
     return result;
 }
 
-bool record_file_append_now(struct record_file *rf, struct record_payload payload,
-                            struct log_error *error)
-{
-    must(!rf->busy);
-    uint64_t bytes = record_file_encode(rf, payload);
-    int64_t result = 0;
-    if (rf->position + bytes > rf->size)
-        result = record_file_grow(rf, bytes);
-    if (result >= 0)
-        result = fs_write(rf->fs, rf->file, rf->buffer, bytes, rf->position);
-    if (result >= 0)
-        result = fs_sync(rf->fs, rf->file);
-    if (result < 0)
-        return log_refuse_io(error, "append to", rf->path, result);
-    rf->position += bytes;
-    rf->next_seq++;
-    return true;
-}
-
 static void record_file_next(struct record_file *rf);
 
 static void record_file_fail(struct record_file *rf, const char *verb, int64_t result)

@@ -101,8 +101,6 @@ bool record_file_open(struct record_file *rf, struct fs *fs, const char *path, c
 void record_file_close(struct record_file *rf); /* nothing in flight */
 
 /* Durable when it returns true. Blocking. */
-bool record_file_append_now(struct record_file *rf, struct record_payload payload,
-                            struct log_error *error);
 bool record_file_rewrite_now(struct record_file *rf, const struct record_payload *payloads,
                              uint32_t count, uint64_t nonce, struct log_error *error);
 

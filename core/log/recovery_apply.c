@@ -5,15 +5,17 @@
  * Physical and logical are apart. Records that the entry covers change nothing logically, but their
  * bytes are put in place again (up to what the entry says was flushed): the block they are in may
  * have been rewritten after the entry was made, and torn by the crash. Records behind the entry do
- * both. Bytes go through the page cache here and are synced at the end; nothing is released from
- * the journals before.
+ * both. Bytes go through the page cache here and are synced at the end, with those of all logs
+ * (fs_tree); nothing is released from the journals before.
  *
  * Of an extent (core/log/bypass.c) the journal has no second copy: its bytes are in the segment, or
  * it was never acknowledged, and neither was what follows; there the log ends. So nothing may be
  * put over them that came before: bytes that a later truncation dropped are left alone, since what
  * was appended after it may have gone to their place directly.
  */
+#include "core/log/log_directory.h"
 #include "core/log/recovery.h"
+#include "core/log/segment_cut.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -43,22 +45,18 @@ int64_t recovery_segment_base(const char *name)
     return (int64_t)strtoull(name, NULL, 10);
 }
 
-static bool apply_close(struct recovery_apply *ap)
+static void apply_close(struct recovery_apply *ap)
 {
-    if (ap->file < 0)
-        return true;
-    int result = fs_sync(ap->fs, ap->file);
-    fs_close(ap->fs, ap->file);
+    if (ap->file >= 0)
+        fs_close(ap->fs, ap->file);
     ap->file = -1;
-    return result >= 0 || log_refuse_io(ap->error, "sync", ap->log->directory, result);
 }
 
 static bool apply_open(struct recovery_apply *ap, int64_t base, bool create)
 {
     if (ap->file >= 0 && ap->base == base)
         return true;
-    if (!apply_close(ap))
-        return false;
+    apply_close(ap);
     char *path = recovery_segment_path(ap->log, base);
     int result = fs_open(ap->fs, path, FS_WRITE | (create ? FS_CREATE : 0));
     if (result < 0)
@@ -76,14 +74,13 @@ static bool apply_claim(struct recovery_apply *ap)
     struct recovery_log *log = ap->log;
     if (log->record_count == 0 && dir->was_clean)
         return true;
-    uint8_t *identity = mem_pages(FS_BLOCK);
+    uint8_t identity[FS_BLOCK];
     int64_t result = 0;
     log_identity_encode(identity, dir->uuid, &log->id, log->incarnation);
     if (log->record_count > 0)
-        result = log_directory_claim(ap->fs, dir->path, log->directory, identity);
+        result = log_directory_claim(ap->fs, NULL, log->directory, identity);
     if (result >= 0 && !dir->was_clean)
         result = segment_cut_undo(ap->fs, log->directory, identity);
-    mem_pages_free(identity, FS_BLOCK);
     if (result == -EBUSY)
         return log_refuse(ap->error, LOG_ERROR_DAMAGED,
                           "%s is claimed by two logs; restore the directory from a copy",
@@ -300,8 +297,7 @@ static bool apply_drop_above(struct recovery_apply *ap, const struct recovery_re
 {
     struct fs *fs = ap->fs;
     struct fs_list list = {0};
-    if (!apply_close(ap))
-        return false;
+    apply_close(ap);
     int64_t result = fs_list(fs, ap->log->directory, &list);
     if (result == -ENOENT)
         result = 0; /* nothing was ever written */
@@ -414,6 +410,16 @@ static bool apply_swap(struct recovery_apply *ap, const struct recovery_record *
     return true;
 }
 
+static bool apply_mode(struct recovery_apply *ap, const struct recovery_record *record)
+{
+    struct bytes_in in = record->body;
+    int64_t relaxed = take_i64(&in);
+    if (in.overrun || relaxed < 0 || relaxed > 1)
+        return apply_damaged(ap, record, "a mode that nobody knows");
+    ap->log->entry.relaxed = relaxed == 1;
+    return true;
+}
+
 static bool apply_one(struct recovery_apply *ap, const struct recovery_record *record)
 {
     if (record->kind == JOURNAL_APPEND)
@@ -430,6 +436,8 @@ static bool apply_one(struct recovery_apply *ap, const struct recovery_record *r
         return apply_reset(ap, record);
     if (record->kind == JOURNAL_SWAP)
         return apply_swap(ap, record);
+    if (record->kind == JOURNAL_MODE)
+        return apply_mode(ap, record);
     return apply_damaged(ap, record, "a record that cannot stand here");
 }
 
@@ -535,7 +543,8 @@ static bool apply_records(struct recovery_apply *ap)
     }
     log->entry.change = max_u64(log->entry.change, next - 1);
     log->entry.anchor = log_anchor_of(&log->anchors, log->entry.end.position);
-    return apply_close(ap) && good;
+    apply_close(ap);
+    return good;
 }
 
 bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
@@ -549,5 +558,12 @@ bool recovery_bring_back(struct recovery *rc, struct recovery_worker *worker,
                                 .file = -1,
                                 /* A clean stop has synced everything, and nothing was written. */
                                 .changed = !rc->dir->was_clean};
-    return apply_records(&ap) && recovery_settle(&ap);
+    if (!apply_records(&ap) || !recovery_settle(&ap))
+        return false;
+    if (ap.changed || log->record_count > 0)
+        __atomic_store_n(&rc->changed, true, __ATOMIC_RELAXED);
+    if (!rc->dir->was_clean && log->entry.relaxed && !fs_mutation(ap.fs, "recovery.loss_not_told"))
+        log->entry.may_have_lost = true;
+    return !log->entry.has_aborted ||
+           aborted_read(ap.fs, log->directory, rc->dir->uuid, &log->aborted, ap.error);
 }

@@ -11,41 +11,20 @@
 
 static bool recovery_write_start(struct recovery *rc)
 {
-    struct record_payload *payloads = mem_zalloc((rc->count + 1) * sizeof(payloads[0]));
-    uint8_t **buffers = mem_zalloc((rc->count + 1) * sizeof(uint8_t *));
-    uint32_t count = 0;
-    size_t size = 0;
+    struct checkpoint_payloads batches = {0};
     for (uint32_t i = 0; i < rc->count; i++) {
         struct recovery_log *log = rc->logs[i];
         log->entry.epochs = &log->epochs;
         log->entry.producers = &log->producers;
-        size_t need = checkpoint_encoded_size(&log->entry) + 4;
-        if (count == 0 || size - payloads[count - 1].length < need) {
-            size = max_u64(need, CHECKPOINT_BATCH_MAX);
-            buffers[count] = mem_alloc(size);
-            payloads[count].data = buffers[count];
-            count++;
-        }
-        struct record_payload *payload = &payloads[count - 1];
-        uint8_t *at = buffers[count - 1] + payload->length;
-        struct bytes_out out = bytes_out_of(at + 4, need - 4);
-        checkpoint_encode(&log->entry, &out);
-        must(!out.overrun);
-        uint32_t length = (uint32_t)(out.at - at);
-        out = bytes_out_of(at, 4);
-        put_u32(&out, length - 4);
-        payload->length += length;
+        checkpoint_payloads_add(&batches, &log->entry);
     }
     struct record_file rf;
     char *path = log_dir_path(rc->dir, CHECKPOINT_START);
     bool good = record_file_create(&rf, rc->dir->fs, path, CHECKPOINT_MAGIC, rc->dir->uuid,
-                                   rc->seed, payloads, count, rc->error);
+                                   rc->seed, batches.payloads, batches.count, rc->error);
     if (good)
         record_file_close(&rf);
-    for (uint32_t i = 0; i < count; i++)
-        mem_free(buffers[i]);
-    mem_free(buffers);
-    mem_free(payloads);
+    checkpoint_payloads_fini(&batches);
     mem_free(path);
     return good;
 }

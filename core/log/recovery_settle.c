@@ -2,7 +2,7 @@
  *
  * The files of a log whose records are in place (core/log/recovery_apply.c) are made as long as
  * they must be, and no others stay: what the lengths do not name goes, the batches at the log's end
- * are read and checked, everything is synced, and the entry says what there is.
+ * are read and checked, and the entry says what there is.
  *
  * A block with acknowledged bytes is written only with what the journals still hold, or with the
  * copy that a cut has made (core/log/segment_cut.c). So files are not cut to their data here: that
@@ -73,8 +73,7 @@ static void settle_add(struct recovery_log *log, struct recovered_segment segmen
     log->segments[at] = segment;
 }
 
-/* The file is as long as it must be, and not by whole blocks longer: *length. Synced, where it is
- * not so since a clean stop. */
+/* The file is as long as it must be, and not by whole blocks longer: *length. */
 static int64_t settle_size(struct recovery_apply *ap, int file, const char *path, uint32_t size,
                            uint64_t *length)
 {
@@ -84,18 +83,18 @@ static int64_t settle_size(struct recovery_apply *ap, int file, const char *path
         return -EIO;
     }
     *length = min_u64((uint64_t)max_i64(result, 0), round_up(size, FS_BLOCK));
-    bool cut = result > (int64_t)*length;
-    if (cut)
-        result = fs_truncate(ap->fs, file, *length);
-    if (result >= 0 && (cut || ap->changed))
-        result = fs_sync(ap->fs, file);
-    return result;
+    if (result <= (int64_t)*length)
+        return result;
+    ap->changed = true;
+    return fs_truncate(ap->fs, file, *length);
 }
 
 static bool settle_cut(struct recovery_apply *ap, int64_t base, uint32_t size)
 {
     char *path = recovery_segment_path(ap->log, base);
-    int64_t result = fs_open(ap->fs, path, FS_WRITE | FS_DIRECT);
+    /* What was put in place is in the page cache, and a direct read would wait for it to go out. */
+    unsigned how = ap->log->record_count == 0 ? FS_WRITE | FS_DIRECT : FS_WRITE;
+    int64_t result = fs_open(ap->fs, path, how);
     uint64_t length = 0;
     bool good = true;
     if (result == -ENOENT && size == 0) {
@@ -330,9 +329,5 @@ bool recovery_settle(struct recovery_apply *ap)
     for (uint32_t i = 0; good && i < entry->open_count; i++)
         good = settle_open(ap, &entry->open[i]);
     good = good && settle_cut(ap, entry->end.segment_base, entry->end.position);
-    if (good && result >= 0 && ap->changed) {
-        result = fs_sync_dir(ap->fs, log->directory);
-        good = result >= 0 || log_refuse_io(ap->error, "sync", log->directory, result);
-    }
     return good && settle_count(ap);
 }

@@ -5,6 +5,7 @@
  * names, the new ones, or any mixture that a power loss leaves. All of this may be done again and
  * again.
  */
+#include "core/log/log_swap.h"
 #include "core/log/recovery.h"
 
 #include <errno.h>

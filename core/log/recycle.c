@@ -140,16 +140,30 @@ int64_t recycle_start(const struct recycle_pool *pool)
 
 /* ---- in ---- */
 
+static uint64_t list_bytes(const struct fs_list *list)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        bytes += name_length(list->names[i]);
+    return bytes;
+}
+
+uint64_t recycle_bytes(const struct recycle_pool *pool)
+{
+    struct fs_list list = {0};
+    uint64_t bytes = pool_list(pool, &list) >= 0 ? list_bytes(&list) : 0;
+    fs_list_free(&list);
+    return bytes;
+}
+
 static bool pool_has_room(const struct recycle_pool *pool, uint64_t length)
 {
     struct fs_list list = {0};
-    uint64_t used = length;
     bool room = length >= RECYCLE_MIN && length <= pool->bytes_max && pool_list(pool, &list) >= 0 &&
                 list.count < RECYCLE_FILES;
-    for (uint32_t i = 0; room && i < list.count; i++)
-        used += name_length(list.names[i]);
+    room = room && length + list_bytes(&list) <= pool->bytes_max;
     fs_list_free(&list);
-    return room && used <= pool->bytes_max;
+    return room;
 }
 
 static int64_t sync_parent(struct fs *fs, const char *path)
@@ -200,6 +214,8 @@ int64_t recycle_put(const struct recycle_pool *pool, const char *path, uint64_t 
     if (result < 0)
         return result == -ENOENT ? 0 : result;
     int file = (int)result;
+    /* What somebody else holds by a name of his own is not to be written over. */
+    int64_t links = fs_links(pool->fs, file);
     result = fs_size(pool->fs, file);
     uint64_t size = (uint64_t)max_i64(result, 0);
     uint64_t length = round_down(size, FS_BLOCK);
@@ -207,7 +223,8 @@ int64_t recycle_put(const struct recycle_pool *pool, const char *path, uint64_t 
     (void)snprintf(name, sizeof(name), RECYCLE_NAME, (unsigned long long)length,
                    (unsigned long long)tag);
     if (result >= 0)
-        result = pool_has_room(pool, length) ? put_in(pool, file, size, name, path) : 0;
+        result =
+            links == 1 && pool_has_room(pool, length) ? put_in(pool, file, size, name, path) : 0;
     fs_close(pool->fs, file);
     return result;
 }

@@ -31,13 +31,16 @@ struct recycle_pool {
 
 /* Files that may stay do; the others go. */
 int64_t recycle_start(const struct recycle_pool *pool);
-/* Moves a file into the pool: 1; 0: there is no room for it, or it is too small to be of use. No
+/* Moves a file into the pool: 1; 0: there is no room for it, it is too small to be of use, or
+ * somebody else has a name for it (a hard link) and wants its bytes as they are. No
  * other file had `tag`. Nobody reads or writes the file, and its end is durable. */
 int64_t recycle_put(const struct recycle_pool *pool, const char *path, uint64_t tag);
 /* Gives the largest file of [least, most] bytes the name `path` in `directory`, durably: 1; 0:
  * there is none. */
 int64_t recycle_take(const struct recycle_pool *pool, const char *directory, const char *path,
                      uint64_t least, uint64_t most);
+/* Bytes of all its files. */
+uint64_t recycle_bytes(const struct recycle_pool *pool);
 /* Gives the largest file back to the file system; false: there is none. */
 bool recycle_shrink(const struct recycle_pool *pool);
 /* Free space, for which the pool gives way while it is less than twice the reserve, or than a

@@ -8,7 +8,7 @@
  * first copied into the log's log.id, behind the identity, and made durable there; then the file is
  * cut and made durable; then the copy is crossed out:
  *
- *     block 0  whose directory it is (core/log/segment.c)
+ *     block 0  whose directory it is (core/log/log_directory.c)
  *     block 1  the copy's header: identity, segment, length, checksum; zeros: nothing is being cut
  *     block 2  the copied block
  *
@@ -21,6 +21,9 @@
  * journal (a closed segment has no place there: its records would stand behind the log's end), a
  * file of its own (two names to make durable per roll).
  */
+#include "core/log/segment_cut.h"
+
+#include "core/log/log_directory.h"
 #include "core/log/log_inside.h"
 
 #include <errno.h>
@@ -30,9 +33,8 @@
 #define CUT_VERSION 1U
 
 struct cut {
-    uint8_t *header; /* two blocks, one behind the other */
-    uint8_t *block;
-    int file; /* log.id */
+    _Alignas(FS_BLOCK) uint8_t blocks[2][FS_BLOCK]; /* the header, and the copied block */
+    int file;                                       /* log.id */
 };
 
 static char *path_of(const char *directory, int64_t base)
@@ -48,8 +50,6 @@ static char *path_of(const char *directory, int64_t base)
 
 static int64_t cut_begin(struct cut *cut, struct fs *fs, const char *directory)
 {
-    cut->header = mem_pages(2 * FS_BLOCK);
-    cut->block = cut->header + FS_BLOCK;
     char *path = path_of(directory, -1);
     cut->file = fs_open(fs, path, FS_WRITE);
     mem_free(path);
@@ -60,42 +60,41 @@ static void cut_end(struct cut *cut, struct fs *fs)
 {
     if (cut->file >= 0)
         fs_close(fs, cut->file);
-    mem_pages_free(cut->header, 2 * FS_BLOCK);
 }
 
-static int64_t cut_write(const struct cut *cut, struct fs *fs, size_t size)
+static int64_t cut_write(struct cut *cut, struct fs *fs, size_t size)
 {
-    int64_t result = fs_write(fs, cut->file, cut->header, size, FS_BLOCK);
+    int64_t result = fs_write(fs, cut->file, cut->blocks, size, FS_BLOCK);
     return result < 0 ? result : fs_sync(fs, cut->file);
 }
 
-static int64_t cut_cross_out(const struct cut *cut, struct fs *fs)
+static int64_t cut_cross_out(struct cut *cut, struct fs *fs)
 {
-    memset(cut->header, 0, FS_BLOCK);
+    memset(cut->blocks[0], 0, FS_BLOCK);
     return cut_write(cut, fs, FS_BLOCK);
 }
 
 /* ---- cutting ---- */
 
-static int64_t cut_keep(const struct cut *cut, struct fs *fs, const struct segment_cut *what)
+static int64_t cut_keep(struct cut *cut, struct fs *fs, const struct segment_cut *what)
 {
     uint64_t from = round_down(what->length, FS_BLOCK);
-    int64_t result = fs_read(fs, what->file, cut->block, FS_BLOCK, from);
+    int64_t result = fs_read(fs, what->file, cut->blocks[1], FS_BLOCK, from);
     if (result >= 0 && from + (uint64_t)result < what->length)
         result = -EIO; /* shorter than what was written */
     if (result < 0)
         return result;
-    memset(cut->block + (what->length - from), 0, FS_BLOCK - (what->length - from));
+    memset(cut->blocks[1] + (what->length - from), 0, FS_BLOCK - (what->length - from));
     struct bytes_in own;
     const uint8_t *directory;
     must(format_check(what->identity, SEGMENT_IDENTITY_MAGIC, 1, &own, &directory) == FORMAT_OK);
     struct bytes_out out =
-        format_begin(cut->header, CUT_MAGIC, CUT_VERSION, CUT_VERSION, directory);
+        format_begin(cut->blocks[0], CUT_MAGIC, CUT_VERSION, CUT_VERSION, directory);
     put_u32(&out, crc32c(0, what->identity, FS_BLOCK));
     put_i64(&out, what->base);
     put_u32(&out, what->length);
-    put_u32(&out, crc32c(0, cut->block, FS_BLOCK));
-    format_end(cut->header);
+    put_u32(&out, crc32c(0, cut->blocks[1], FS_BLOCK));
+    format_end(cut->blocks[0]);
     return cut_write(cut, fs, 2 * FS_BLOCK);
 }
 
@@ -125,18 +124,18 @@ int64_t segment_cut(struct fs *fs, const struct segment_cut *what)
 /* ---- a start ---- */
 
 /* The copy says which segment ends in it; false: there is none, or it was never whole. */
-static bool cut_read(const struct cut *cut, struct fs *fs, const uint8_t identity[FS_BLOCK],
+static bool cut_read(struct cut *cut, struct fs *fs, const uint8_t identity[FS_BLOCK],
                      int64_t *base, uint32_t *length)
 {
     struct bytes_in own;
     const uint8_t *directory;
-    if (fs_read(fs, cut->file, cut->header, 2 * FS_BLOCK, FS_BLOCK) != 2 * FS_BLOCK ||
-        format_check(cut->header, CUT_MAGIC, CUT_VERSION, &own, &directory) != FORMAT_OK ||
+    if (fs_read(fs, cut->file, cut->blocks, 2 * FS_BLOCK, FS_BLOCK) != 2 * FS_BLOCK ||
+        format_check(cut->blocks[0], CUT_MAGIC, CUT_VERSION, &own, &directory) != FORMAT_OK ||
         take_u32(&own) != crc32c(0, identity, FS_BLOCK))
         return false;
     *base = take_i64(&own);
     *length = take_u32(&own);
-    return take_u32(&own) == crc32c(0, cut->block, FS_BLOCK) && *base >= 0;
+    return take_u32(&own) == crc32c(0, cut->blocks[1], FS_BLOCK) && *base >= 0;
 }
 
 int64_t segment_cut_undo(struct fs *fs, const char *directory, const uint8_t identity[FS_BLOCK])
@@ -152,7 +151,7 @@ int64_t segment_cut_undo(struct fs *fs, const char *directory, const uint8_t ide
         mem_free(path);
         if (result >= 0) {
             int file = (int)result;
-            result = fs_write(fs, file, cut.block, length - from, from);
+            result = fs_write(fs, file, cut.blocks[1], length - from, from);
             if (result >= 0)
                 result = fs_sync(fs, file);
             fs_close(fs, file);

@@ -16,12 +16,16 @@
  * word is forgotten, the walk begins at the segment's beginning, and a closed segment gets a new
  * file.
  */
-#include "core/log/log_inside.h"
+#include "core/log/segment_index.h"
 
+#include "core/log/file_job.h"
+#include "core/log/log_inside.h"
 #include "core/record/batch.h"
 
 #include <endian.h>
 #include <errno.h>
+
+#define SEGMENT_INDEX_MAX 2048U
 
 #define LOAD_BYTES         (64U << 10) /* of a smaller segment nobody reads an index */
 #define INDEX_ENTRY_SIZE   8U
@@ -100,6 +104,32 @@ struct index_entry segment_index_find(const struct segment *segment, int64_t off
     uint32_t at =
         relative > UINT32_MAX ? segment->index_count : index_above(segment, (uint32_t)relative);
     return at > 0 ? segment->index[at - 1] : (struct index_entry){0};
+}
+
+const struct index_entry *segment_index_after(const struct segment *segment, uint32_t position)
+{
+    uint32_t low = 0;
+    uint32_t high = segment->index_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (segment->index[middle].position <= position)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < segment->index_count ? &segment->index[low] : NULL;
+}
+
+void segment_index_disown(struct segment *segment, uint32_t position)
+{
+    for (uint32_t i = 0; i < segment->index_count; i++) {
+        if (segment->index[i].position != position)
+            continue;
+        segment->index_count--;
+        memmove(segment->index + i, segment->index + i + 1,
+                (segment->index_count - i) * sizeof(segment->index[0]));
+        return;
+    }
 }
 
 /* ---- times ---- */
@@ -290,8 +320,7 @@ static int64_t file_write(struct fs *fs, const char *path, const uint8_t *bytes,
     return result;
 }
 
-/* Whole entries of the file, as many as there may be; NULL: none. The caller frees. */
-static uint8_t *file_read(struct fs *fs, const char *path, size_t entry_size, uint32_t *count)
+uint8_t *segment_index_file(struct fs *fs, const char *path, size_t entry_size, uint32_t *count)
 {
     *count = 0;
     int64_t result = fs_open(fs, path, FS_READ);
@@ -326,7 +355,7 @@ static void index_read(struct file_job *job)
 {
     uint32_t count;
     char *path = file_job_path(job, ".index");
-    uint8_t *bytes = file_read(job->fs, path, INDEX_ENTRY_SIZE, &count);
+    uint8_t *bytes = segment_index_file(job->fs, path, INDEX_ENTRY_SIZE, &count);
     job->index = mem_zalloc(count * sizeof(job->index[0]) + 1);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -349,7 +378,7 @@ static void times_read(struct file_job *job)
 {
     uint32_t count;
     char *path = file_job_path(job, ".timeindex");
-    uint8_t *bytes = file_read(job->fs, path, TIME_ENTRY_SIZE, &count);
+    uint8_t *bytes = segment_index_file(job->fs, path, TIME_ENTRY_SIZE, &count);
     job->times = mem_zalloc(count * sizeof(job->times[0]) + 1);
     uint32_t at_index = 0;
     for (uint32_t i = 0; i < count; i++) {

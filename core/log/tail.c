@@ -15,6 +15,9 @@
  * the dearest thing that can happen to a byte (2 s/GB were measured in a virtual machine whose host
  * gives memory on demand: more than all else together).
  */
+#include "core/log/tail.h"
+
+#include "core/log/log_change.h"
 #include "core/log/log_inside.h"
 
 #define TAIL_SLAB        64U

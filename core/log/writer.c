@@ -10,7 +10,17 @@
  * before them is written as soon as it is flushed, and up to their wall only. A partial block goes
  * out from a page of its own, zero padded, because the tail block behind it is being appended to.
  */
+#include "core/log/writer.h"
+
+#include "core/log/file_job.h"
+#include "core/log/log_change.h"
 #include "core/log/log_inside.h"
+#include "core/log/segment_index.h"
+
+#define TAIL_WRITE_MIN   (128U << 10) /* lazy write when so much is flushed and unwritten */
+#define TAIL_WRITE_MAX   (256U << 10)
+#define TAIL_WRITE_PACED (64U << 10) /* while there is time */
+#define WRITE_REST       4U          /* times what a write took, while there is time */
 
 /* ---- how much at a time ----
  *

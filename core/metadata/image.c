@@ -38,7 +38,8 @@ static uint32_t id_hash(const struct image_tables *tables, const struct uuid *id
     return (uint32_t)mix(mix(tables->seed ^ half[0]) ^ half[1]);
 }
 
-bool image_names_collide(const char *a, size_t a_len, const char *b, size_t b_len)
+/* Are they equal when '_' is read as '.'? */
+static bool names_collide(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     if (a_len != b_len)
         return false;
@@ -69,7 +70,7 @@ struct topic_image *image_collision(const struct image *image, const char *name,
     uint32_t at = name_hash(tables, name, len) & tables->mask;
     for (; tables->by_name[at]; at = (at + 1) & tables->mask) {
         struct topic_image *topic = tables->by_name[at];
-        if (image_names_collide(topic->name, topic->name_len, name, len))
+        if (names_collide(topic->name, topic->name_len, name, len))
             return topic;
     }
     return NULL;
@@ -155,6 +156,7 @@ void image_free(struct image *image)
     mem_free(tables->by_name);
     mem_free(tables->by_id);
     mem_free(tables->load);
+    quota_table_put(tables->quotas);
     arena_fini(&tables->arena);
     mem_free(tables);
     mem_free(image);

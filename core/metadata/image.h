@@ -25,10 +25,12 @@ struct partition_image {
     int32_t partition_epoch; /* counts changes of this partition's state */
     uint16_t replica_count;
     uint16_t isr_count;
-    const int32_t *replicas; /* in order of preference */
+    const int32_t *replicas; /* in order of preference; the last removing_count are to go */
     const int32_t *isr;      /* the commit set */
+    uint16_t removing_count; /* replicas that go when those before them are in the set */
+    uint64_t adding;         /* bit i: replicas[i] is new since that was asked for */
     uint16_t home; /* the shard of this broker that owns it; meaningful when we are a replica */
-    uint32_t incarnation; /* counts re-creations of this partition's log in its directory */
+    bool placed;   /* home was chosen; it stays, whether or not this broker remains a replica */
 };
 
 struct topic_image {
@@ -57,6 +59,7 @@ struct broker_image {
     int32_t id;
     int64_t epoch;
     bool live;             /* registered; what is not live stays known, with its directory */
+    bool draining;         /* it is about to stop: nobody waits for it, and it leads nothing new */
     struct uuid directory; /* of its log directory */
     const char *rack;      /* NULL: none */
     uint32_t endpoint_count;
@@ -67,6 +70,8 @@ struct feature_image {
     const char *name;
     int16_t level;
 };
+
+struct quota_table;
 
 struct image {
     uint64_t batch;         /* number of the last metadata batch in it: the image's version */
@@ -86,6 +91,7 @@ struct image {
     /* Those overrides: for all brokers, and for this one. Never NULL. */
     const struct overrides *cluster_overrides;
     const struct overrides *broker_overrides;
+    const struct quota_table *quotas; /* core/metadata/quota_table.h; never NULL */
 
     /* private */
     struct image_tables *tables;
@@ -104,6 +110,12 @@ static inline bool image_broker_is_live(const struct image *image, int32_t id)
     const struct broker_image *broker = image_broker(image, id);
     return broker && broker->live;
 }
+/* May it be made the leader of something, or a member of a set? */
+static inline bool image_broker_stays(const struct image *image, int32_t id)
+{
+    const struct broker_image *broker = image_broker(image, id);
+    return broker && broker->live && !broker->draining;
+}
 /* NULL when the partition number is outside the topic. */
 static inline const struct partition_image *image_partition(const struct topic_image *topic,
                                                             int32_t partition)
@@ -111,6 +123,27 @@ static inline const struct partition_image *image_partition(const struct topic_i
     if (partition < 0 || (uint32_t)partition >= topic->partition_count)
         return NULL;
     return &topic->partitions[partition];
+}
+static inline bool image_has_replica(const struct partition_image *partition, int32_t id)
+{
+    for (uint32_t i = 0; i < partition->replica_count; i++)
+        if (partition->replicas[i] == id)
+            return true;
+    return false;
+}
+static inline bool image_is_moving(const struct partition_image *partition)
+{
+    return partition->removing_count > 0 || partition->adding != 0;
+}
+/* How many of the set acks=all needs: min.insync.replicas, or as many as there are replicas if that
+ * is less; while a partition moves, as many as it had or is to have. */
+static inline uint32_t image_insync_min(const struct topic_conf *conf,
+                                        const struct partition_image *partition)
+{
+    uint32_t after = partition->replica_count - (uint32_t)partition->removing_count;
+    uint32_t before = partition->replica_count - (uint32_t)__builtin_popcountll(partition->adding);
+    uint32_t replicas = before < after ? before : after;
+    return (uint32_t)min_u64((uint64_t)conf->min_insync_replicas, replicas);
 }
 /* The endpoint of `broker` on the listener called `listener`, or NULL. */
 const struct broker_endpoint_image *image_endpoint(const struct broker_image *broker,

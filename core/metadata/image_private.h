@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/metadata/image.h"
+#include "core/metadata/quota_table.h"
 #include "io/arena.h"
 
 #define IMAGE_ARENA_BYTES_MAX (64U << 20) /* brokers and features: far above any real cluster */
@@ -35,10 +36,9 @@ struct image_tables {
     struct broker_conf broker_conf;
     struct topic_conf topic_conf; /* of a topic without overrides */
     uint32_t *load;               /* [shard_count]: partitions at home there */
+    struct quota_table *quotas;   /* image->quotas */
 };
 
-/* Does this name hash and compare equal to `name` when '_' is read as '.'? */
-bool image_names_collide(const char *a, size_t a_len, const char *b, size_t b_len);
 /* The topic whose name collides with (or is) `name`. */
 struct topic_image *image_collision(const struct image *image, const char *name, size_t len);
 

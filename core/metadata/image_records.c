@@ -44,6 +44,10 @@ static void emit_broker(const struct writer *writer, const struct broker_image *
                                                .endpoint_count = broker->endpoint_count,
                                            }});
     mem_free(endpoints);
+    if (broker->draining)
+        emit(writer, &(struct metadata_record){
+                         .kind = METADATA_BROKER_DRAINING,
+                         .broker_draining = {.id = broker->id, .epoch = broker->epoch}});
     if (!broker->live)
         emit(writer,
              &(struct metadata_record){.kind = METADATA_BROKER_DOWN,
@@ -96,7 +100,8 @@ static uint32_t emit_run(const struct writer *writer, const struct topic_image *
 static bool is_as_created(const struct partition_image *partition)
 {
     return partition->leader == partition->replicas[0] && partition->leader_epoch == 0 &&
-           partition->partition_epoch == 0 && partition->isr_count == partition->replica_count &&
+           partition->partition_epoch == 0 && !image_is_moving(partition) &&
+           partition->isr_count == partition->replica_count &&
            memcmp(partition->isr, partition->replicas,
                   partition->isr_count * sizeof(*partition->isr)) == 0;
 }
@@ -123,12 +128,27 @@ static void emit_topic(const struct writer *writer, const struct topic_image *to
                                                    .isr = partition->isr,
                                                    .replica_count = partition->replica_count,
                                                    .isr_count = partition->isr_count,
+                                                   .removing_count = partition->removing_count,
+                                                   .adding = partition->adding,
                                                }});
     }
     emit_overrides(writer, &topic->overrides,
                    (struct metadata_config){.resource = METADATA_RESOURCE_TOPIC,
                                             .topic_id = topic->id,
                                             .broker_id = -1});
+}
+
+static void emit_quota(const struct writer *writer, const struct quota_image *quota)
+{
+    struct metadata_limit limits[QUOTA_KINDS];
+    uint32_t count = 0;
+    for (unsigned kind = 0; kind < QUOTA_KINDS; kind++)
+        if (quota->limits[kind] > 0)
+            limits[count++] = (struct metadata_limit){str_of(quota_key((enum quota_kind)kind)),
+                                                      quota->limits[kind]};
+    emit(writer, &(struct metadata_record){
+                     .kind = METADATA_CLIENT_QUOTA,
+                     .quota = {.entity = quota->entity, .limits = limits, .limit_count = count}});
 }
 
 void image_records(const struct image *image,
@@ -149,6 +169,8 @@ void image_records(const struct image *image,
         emit_overrides(&writer, &tables->settings[i].overrides,
                        (struct metadata_config){.resource = METADATA_RESOURCE_BROKER,
                                                 .broker_id = tables->settings[i].broker_id});
+    for (uint32_t i = 0; i < image->quotas->count; i++)
+        emit_quota(&writer, image->quotas->items[i]);
     for (uint32_t i = 0; i < image->topic_count; i++)
         emit_topic(&writer, image->topics[i]);
     emit(&writer, &(struct metadata_record){

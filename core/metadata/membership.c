@@ -75,17 +75,21 @@ static void on_tree_made(void *user, enum store_result result, uint32_t bad_op,
         fail_store(ms, "/format", result);
 }
 
+uint32_t membership_nodes(struct store_op ops[MEMBERSHIP_NODES], uint8_t head[64])
+{
+    static const char *const paths[] = {"/format", "/cluster", "/brokers", "/brokers/ids"};
+    for (uint32_t i = 0; i < array_count(paths); i++)
+        ops[i] = (struct store_op){.kind = STORE_CREATE, .path = paths[i], .data = ""};
+    ops[0].data = FORMAT;
+    ops[0].len = sizeof(FORMAT) - 1;
+    return (uint32_t)array_count(paths) + metadata_log_nodes(ops + array_count(paths), head);
+}
+
 static void make_tree(struct membership *ms)
 {
-    struct store_op ops[4 + METADATA_LOG_NODES] = {
-        {.kind = STORE_CREATE, .path = "/format", .data = FORMAT, .len = sizeof(FORMAT) - 1},
-        {.kind = STORE_CREATE, .path = "/cluster", .data = ""},
-        {.kind = STORE_CREATE, .path = "/brokers", .data = ""},
-        {.kind = STORE_CREATE, .path = "/brokers/ids", .data = ""},
-    };
+    struct store_op ops[MEMBERSHIP_NODES];
     uint8_t head[64];
-    uint32_t count = 4 + metadata_log_nodes(ops + 4, head);
-    store_multi(ms->store, ops, count, on_tree_made, ms);
+    store_multi(ms->store, ops, membership_nodes(ops, head), on_tree_made, ms);
 }
 
 static void on_foreign(void *user, enum store_result result, const void *data, uint32_t len,
@@ -160,17 +164,21 @@ static void on_cluster_made(void *user, enum store_result result, uint32_t bad_o
         fail_store(ms, "/cluster/id", result);
 }
 
+struct store_op membership_cluster(const char *cluster_id, char json[MEMBERSHIP_CLUSTER_BYTES])
+{
+    uint32_t len = json_put(json_pack("{s:s, s:s}", "version", "1", "id", cluster_id), json,
+                            MEMBERSHIP_CLUSTER_BYTES);
+    must(len > 0);
+    return (struct store_op){.kind = STORE_CREATE, .path = "/cluster/id", .data = json, .len = len};
+}
+
 static void make_cluster(struct membership *ms)
 {
     const struct uuid id = uuid_of_random(io_random(ms->sh->io), io_random(ms->sh->io));
     char text[UUID_TEXT_LEN + 1];
-    char json[128];
+    char json[MEMBERSHIP_CLUSTER_BYTES];
     uuid_text(&id, text);
-    uint32_t len =
-        json_put(json_pack("{s:s, s:s}", "version", "1", "id", text), json, sizeof(json));
-    must(len > 0);
-    const struct store_op op = {
-        .kind = STORE_CREATE, .path = "/cluster/id", .data = json, .len = len};
+    const struct store_op op = membership_cluster(text, json);
     store_multi(ms->store, &op, 1, on_cluster_made, ms);
 }
 

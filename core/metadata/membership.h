@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "core/metadata/store.h"
+#include "core/metadata/metadata_log.h"
 #include "io/arena.h"
 #include "io/uuid.h"
 #include "net/listener.h"
@@ -74,6 +74,13 @@ struct membership {
     uint64_t left_over; /* the session of our own registration from before a crash */
     int32_t left_over_version;
 };
+
+/* The tree as it begins, and the cluster's id in it, as operations for a store. Both fill what the
+ * operations point into. */
+#define MEMBERSHIP_NODES         (4U + METADATA_LOG_NODES)
+#define MEMBERSHIP_CLUSTER_BYTES 128U
+uint32_t membership_nodes(struct store_op ops[MEMBERSHIP_NODES], uint8_t head[64]);
+struct store_op membership_cluster(const char *cluster_id, char json[MEMBERSHIP_CLUSTER_BYTES]);
 
 void membership_init(struct membership *ms);
 void membership_fini(struct membership *ms);

@@ -47,6 +47,38 @@ static uint64_t entry_hash(uint64_t previous, uint64_t nonce, uint32_t crc)
     return mix(mix(previous ^ nonce) + crc);
 }
 
+struct entry {
+    int32_t epoch; /* of the controller */
+    uint64_t number;
+    uint64_t nonce;
+    uint64_t previous; /* hash */
+};
+
+/* The caller's to mem_free(). */
+static uint8_t *entry_bytes(const struct entry *entry, const struct metadata_records *records,
+                            size_t *length)
+{
+    *length = ENTRY_HEADER + records->length;
+    uint8_t *bytes = mem_alloc(*length);
+    struct bytes_out out = bytes_out_of(bytes, *length);
+    put_u32(&out, ENTRY_MAGIC);
+    put_u32(&out, 0);
+    put_u16(&out, LOG_VERSION);
+    put_u16(&out, LOG_VERSION);
+    put_i32(&out, entry->epoch);
+    put_u64(&out, entry->number);
+    put_u64(&out, entry->nonce);
+    put_u64(&out, entry->previous);
+    put_u32(&out, records->count);
+    put_u32(&out, (uint32_t)records->length);
+    put_bytes(&out, records->data, records->length);
+    must(!out.overrun);
+    uint32_t crc = crc32c(0, bytes + 8, *length - 8);
+    out = bytes_out_of(bytes + 4, 4);
+    put_u32(&out, crc);
+    return bytes;
+}
+
 void metadata_log_init(struct metadata_log *log, const struct metadata_log_options *options)
 {
     *log = (struct metadata_log){.options = *options, .epoch = -1};
@@ -505,23 +537,40 @@ void metadata_log_append(struct metadata_log *log, const struct metadata_records
     log->sent_again = false;
     log->refused = false;
     log->nonce = io_random(log->options.sh->io);
-    log->entry_length = ENTRY_HEADER + records->length;
-    log->entry = mem_alloc(log->entry_length);
-    struct bytes_out out = bytes_out_of(log->entry, log->entry_length);
-    put_u32(&out, ENTRY_MAGIC);
-    put_u32(&out, 0);
-    put_u16(&out, LOG_VERSION);
-    put_u16(&out, LOG_VERSION);
-    put_i32(&out, log->epoch);
-    put_u64(&out, log->number + 1);
-    put_u64(&out, log->nonce);
-    put_u64(&out, log->hash);
-    put_u32(&out, records->count);
-    put_u32(&out, (uint32_t)records->length);
-    put_bytes(&out, records->data, records->length);
-    must(!out.overrun);
-    uint32_t crc = crc32c(0, log->entry + 8, log->entry_length - 8);
-    out = bytes_out_of(log->entry + 4, 4);
-    put_u32(&out, crc);
+    const struct entry entry = {
+        .epoch = log->epoch, .number = log->number + 1, .nonce = log->nonce, .previous = log->hash};
+    log->entry = entry_bytes(&entry, records, &log->entry_length);
     append_send(log);
+}
+
+/* ---- a log that begins with something ---- */
+
+enum store_result metadata_log_seed(struct store_tree *tree, uint64_t number, uint64_t nonce,
+                                    const struct metadata_records *records)
+{
+    const struct store_node *node = store_tree_find(tree, HEAD_PATH);
+    struct metadata_log_head head;
+    must(node != NULL && metadata_log_take_head(node->data, node->len, &head));
+    must(head.number + 1 == number && records->length <= METADATA_BATCH_BYTES_MAX);
+    const struct entry entry = {.number = number, .nonce = nonce, .previous = head.hash};
+    size_t length;
+    uint8_t *bytes = entry_bytes(&entry, records, &length);
+    struct bytes_in in = bytes_in_of(bytes + 4, 4);
+    head.number = number;
+    head.hash = entry_hash(head.hash, nonce, take_u32(&in));
+    uint8_t head_bytes[64];
+    char path[STORE_PATH_MAX + 1];
+    entry_path(number, path);
+    const struct store_op ops[] = {
+        {.kind = STORE_CREATE, .path = path, .data = bytes, .len = (uint32_t)length},
+        {.kind = STORE_SET,
+         .path = HEAD_PATH,
+         .version = -1,
+         .data = head_bytes,
+         .len = (uint32_t)metadata_log_put_head(&head, head_bytes)},
+    };
+    uint32_t bad_op;
+    enum store_result result = store_tree_multi(tree, ops, array_count(ops), 0, &bad_op, NULL);
+    mem_free(bytes);
+    return result;
 }

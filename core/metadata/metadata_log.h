@@ -23,7 +23,7 @@
 #pragma once
 
 #include "core/metadata/metadata_record.h"
-#include "core/metadata/store.h"
+#include "core/metadata/store_tree.h"
 
 #define METADATA_LOG_ROOT          "/mlog"
 #define METADATA_SNAPSHOT_CHUNK    (256U << 10)
@@ -108,6 +108,11 @@ void metadata_log_fini(struct metadata_log *log); /* nothing in flight, or the s
  * METADATA_LOG_NODES operations; returns how many. */
 #define METADATA_LOG_NODES 5U
 uint32_t metadata_log_nodes(struct store_op ops[METADATA_LOG_NODES], uint8_t head[64]);
+
+/* Batch `number`, of no controller, right behind what is there: for a store that no broker has seen
+ * yet. */
+enum store_result metadata_log_seed(struct store_tree *tree, uint64_t number, uint64_t nonce,
+                                    const struct metadata_records *records) warn_unused;
 
 /* Reads to the end, then done(user) once: after a barrier, so everything that was acknowledged
  * before the call has been read. With `tail` it goes on reading what is appended by others, until

@@ -8,9 +8,9 @@
 #include "io/mem.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FLAG_MANDATORY 1U
-#define RECORD_VERSION 1U /* of all kinds, so far */
 
 static bool kind_is_known(uint16_t kind)
 {
@@ -198,6 +198,11 @@ static void take_partitions(struct bytes_in *in, struct arena *arena,
             take_ids(in, arena, (uint64_t)partitions->count * partitions->replica_count);
 }
 
+static bool is_moving(const struct metadata_partition_change *change)
+{
+    return change->adding != 0 || change->removing_count > 0;
+}
+
 static void put_partition_change(struct bytes_out *out,
                                  const struct metadata_partition_change *change)
 {
@@ -210,6 +215,10 @@ static void put_partition_change(struct bytes_out *out,
     put_ids(out, change->replicas, change->replica_count);
     put_u32(out, change->isr_count);
     put_ids(out, change->isr, change->isr_count);
+    if (is_moving(change)) {
+        put_u32(out, change->removing_count);
+        put_u64(out, change->adding);
+    }
 }
 
 static const int32_t *take_set(struct bytes_in *in, struct arena *arena, uint32_t *count)
@@ -230,7 +239,16 @@ static void take_partition_change(struct bytes_in *in, struct arena *arena,
     change->partition_epoch = take_i32(in);
     change->replicas = take_set(in, arena, &change->replica_count);
     change->isr = take_set(in, arena, &change->isr_count);
-    if (change->replica_count == 0)
+    if (in->at < in->end) {
+        change->removing_count = take_u32(in);
+        change->adding = take_u64(in);
+    }
+    if (change->replica_count == 0 || change->removing_count >= change->replica_count) {
+        in->overrun = true;
+        return;
+    }
+    uint32_t stays = change->replica_count - change->removing_count;
+    if (stays < 64 && change->adding >> stays != 0)
         in->overrun = true;
 }
 
@@ -285,6 +303,45 @@ static void take_producer_ids(struct bytes_in *in, struct metadata_producer_ids 
         in->overrun = true;
 }
 
+static void put_quota(struct bytes_out *out, const struct metadata_quota *quota)
+{
+    for (unsigned of = 0; of < QUOTA_PARTS; of++) {
+        const struct quota_part *part = &quota->entity.part[of];
+        put_u8(out, (uint8_t)part->match);
+        put_str(out, part->match == QUOTA_NAMED ? part->name : str_null());
+    }
+    put_u32(out, quota->limit_count);
+    for (uint32_t i = 0; i < quota->limit_count; i++) {
+        uint64_t bits;
+        memcpy(&bits, &quota->limits[i].value, sizeof(bits));
+        put_str(out, quota->limits[i].key);
+        put_u64(out, bits);
+    }
+}
+
+static void take_quota(struct bytes_in *in, struct arena *arena, struct metadata_quota *quota)
+{
+    for (unsigned of = 0; of < QUOTA_PARTS; of++) {
+        struct quota_part *part = &quota->entity.part[of];
+        uint8_t match = take_u8(in);
+        part->match = match <= QUOTA_NAMED ? (enum quota_match)match : QUOTA_ABSENT;
+        part->name = take_str(in);
+        if (match > QUOTA_NAMED || (part->name.len > 0) != (match == QUOTA_NAMED))
+            in->overrun = true;
+    }
+    quota->limit_count = take_u32(in);
+    struct metadata_limit *limits =
+        in->overrun ? NULL : take_room(in, arena, quota->limit_count, 10, sizeof(*limits));
+    for (uint32_t i = 0; limits != NULL && i < quota->limit_count; i++) {
+        limits[i].key = take_str(in);
+        uint64_t bits = take_u64(in);
+        memcpy(&limits[i].value, &bits, sizeof(bits));
+        if (limits[i].key.len <= 0 || !(limits[i].value > 0))
+            in->overrun = true;
+    }
+    quota->limits = limits;
+}
+
 static void put_body(struct bytes_out *out, const struct metadata_record *record)
 {
     switch (record->kind) {
@@ -301,6 +358,10 @@ static void put_body(struct bytes_out *out, const struct metadata_record *record
     case METADATA_BROKER_DOWN:
         put_i32(out, record->broker_down.id);
         put_i64(out, record->broker_down.epoch);
+        return;
+    case METADATA_BROKER_DRAINING:
+        put_i32(out, record->broker_draining.id);
+        put_i64(out, record->broker_draining.epoch);
         return;
     case METADATA_TOPIC_DELETE:
         put_uuid(out, &record->topic_delete.id);
@@ -321,6 +382,9 @@ static void put_body(struct bytes_out *out, const struct metadata_record *record
         put_str(out, record->feature.name);
         put_i16(out, record->feature.level);
         return;
+    case METADATA_CLIENT_QUOTA:
+        put_quota(out, &record->quota);
+        return;
     }
 }
 
@@ -340,6 +404,10 @@ static void take_body(struct bytes_in *in, struct arena *arena, struct metadata_
     case METADATA_BROKER_DOWN:
         record->broker_down.id = take_i32(in);
         record->broker_down.epoch = take_i64(in);
+        return;
+    case METADATA_BROKER_DRAINING:
+        record->broker_draining.id = take_i32(in);
+        record->broker_draining.epoch = take_i64(in);
         return;
     case METADATA_TOPIC_DELETE:
         record->topic_delete.id = take_uuid(in);
@@ -362,17 +430,33 @@ static void take_body(struct bytes_in *in, struct arena *arena, struct metadata_
         if (record->feature.name.len <= 0)
             in->overrun = true;
         return;
+    case METADATA_CLIENT_QUOTA:
+        take_quota(in, arena, &record->quota);
+        return;
     }
 }
 
 /* ---- the envelope ---- */
 
+/* The newest body that is known: 2 has moves of partitions. */
+static uint8_t newest_version(uint16_t kind)
+{
+    return kind == METADATA_PARTITION_CHANGE ? 2 : 1;
+}
+
+/* Who does not know of moves may not read of one: it would forget it. */
+static uint8_t version_of(const struct metadata_record *record)
+{
+    bool moves = record->kind == METADATA_PARTITION_CHANGE && is_moving(&record->partition_change);
+    return moves ? 2 : 1;
+}
+
 void metadata_record_encode(struct bytes_out *out, const struct metadata_record *record)
 {
     put_u16(out, (uint16_t)record->kind);
     put_u8(out, kind_is_mandatory(record->kind) ? FLAG_MANDATORY : 0);
-    put_u8(out, RECORD_VERSION);
-    put_u8(out, RECORD_VERSION);
+    put_u8(out, version_of(record));
+    put_u8(out, version_of(record));
     struct bytes_out length = *out;
     put_u32(out, 0);
     const uint8_t *body = out->at;
@@ -411,8 +495,15 @@ size_t metadata_record_size(const struct metadata_record *record)
         return size;
     case METADATA_FEATURE:
         return size + str_size(record->feature.name);
+    case METADATA_CLIENT_QUOTA:
+        for (unsigned of = 0; of < QUOTA_PARTS; of++)
+            size += str_size(record->quota.entity.part[of].name);
+        for (uint32_t i = 0; i < record->quota.limit_count; i++)
+            size += 8 + str_size(record->quota.limits[i].key);
+        return size;
     case METADATA_NOOP:
     case METADATA_BROKER_DOWN:
+    case METADATA_BROKER_DRAINING:
     case METADATA_TOPIC_DELETE:
     case METADATA_PRODUCER_IDS:
         return size;
@@ -472,7 +563,7 @@ enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *
                        kind, metadata_kind_name(kind));
         return METADATA_REFUSED;
     }
-    if (!kind_is_known(kind) || least_reader > RECORD_VERSION)
+    if (!kind_is_known(kind) || least_reader > newest_version(kind))
         return unreadable(flags & FLAG_MANDATORY, kind, least_reader, sentence, sentence_size);
     *record = (struct metadata_record){.kind = (enum metadata_kind)kind};
     struct bytes_in body = bytes_in_of(bytes, length);
@@ -483,59 +574,4 @@ enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *
         return METADATA_REFUSED;
     }
     return METADATA_READ;
-}
-
-/* ---- for people ---- */
-
-static int print_body(const struct metadata_record *record, char *at, size_t size)
-{
-    char id[UUID_TEXT_LEN + 1];
-    switch (record->kind) {
-    case METADATA_NOOP:
-        return snprintf(at, size, " controller=%d controller_epoch=%d", record->noop.controller_id,
-                        record->noop.controller_epoch);
-    case METADATA_BROKER_UP:
-        uuid_text(&record->broker_up.directory, id);
-        return snprintf(at, size, " broker=%d epoch=%lld directory=%s", record->broker_up.id,
-                        (long long)record->broker_up.epoch, id);
-    case METADATA_TOPIC_CREATE:
-        uuid_text(&record->topic_create.id, id);
-        return snprintf(at, size, " id=%s name=%.*s", id, record->topic_create.name.len,
-                        record->topic_create.name.data);
-    case METADATA_BROKER_DOWN:
-        return snprintf(at, size, " broker=%d epoch=%lld", record->broker_down.id,
-                        (long long)record->broker_down.epoch);
-    case METADATA_TOPIC_DELETE:
-        uuid_text(&record->topic_delete.id, id);
-        return snprintf(at, size, " id=%s", id);
-    case METADATA_PARTITIONS:
-        uuid_text(&record->partitions.topic_id, id);
-        return snprintf(at, size, " topic=%s first=%d count=%u replicas=%u", id,
-                        record->partitions.first, record->partitions.count,
-                        record->partitions.replica_count);
-    case METADATA_PARTITION_CHANGE:
-        uuid_text(&record->partition_change.topic_id, id);
-        return snprintf(at, size, " topic=%s partition=%d leader=%d leader_epoch=%d", id,
-                        record->partition_change.partition, record->partition_change.leader,
-                        record->partition_change.leader_epoch);
-    case METADATA_CONFIG:
-        uuid_text(&record->config.topic_id, id);
-        return snprintf(at, size, " topic=%s broker=%d settings=%u", id, record->config.broker_id,
-                        record->config.setting_count);
-    case METADATA_PRODUCER_IDS:
-        return snprintf(at, size, " broker=%d first=%lld count=%d", record->producer_ids.broker_id,
-                        (long long)record->producer_ids.first, record->producer_ids.count);
-    case METADATA_FEATURE:
-        return snprintf(at, size, " name=%.*s level=%d", record->feature.name.len,
-                        record->feature.name.data, record->feature.level);
-    }
-    return 0;
-}
-
-const char *metadata_record_print(const struct metadata_record *record, char *buffer, size_t size)
-{
-    int used = snprintf(buffer, size, "%s", metadata_kind_name((uint16_t)record->kind));
-    if (used > 0 && (size_t)used < size)
-        (void)print_body(record, buffer + used, size - (size_t)used);
-    return buffer;
 }

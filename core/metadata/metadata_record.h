@@ -23,6 +23,7 @@
 #pragma once
 
 #include "core/log/format.h"
+#include "core/metadata/quota_entity.h"
 #include "io/arena.h"
 #include "net/wire.h"
 
@@ -31,18 +32,18 @@
     X(NOOP, 1, "noop", true)                                                                       \
     X(BROKER_UP, 2, "broker_up", true)                                                             \
     X(BROKER_DOWN, 3, "broker_down", true)                                                         \
+    X(BROKER_DRAINING, 4, "broker_draining", false)                                                \
     X(TOPIC_CREATE, 5, "topic_create", true)                                                       \
     X(TOPIC_DELETE, 6, "topic_delete", true)                                                       \
     X(PARTITIONS, 7, "partitions", true)                                                           \
     X(PARTITION_CHANGE, 8, "partition_change", true)                                               \
     X(CONFIG, 9, "config", true)                                                                   \
     X(PRODUCER_IDS, 10, "producer_ids", true)                                                      \
-    X(FEATURE, 11, "feature", true)
+    X(FEATURE, 11, "feature", true)                                                                \
+    X(CLIENT_QUOTA, 13, "client_quota", true)
 
 /* Their numbers are taken; no version writes them yet. */
-#define METADATA_KINDS_RESERVED(X)                                                                 \
-    X(BROKER_DRAINING, 4, "broker_draining")                                                       \
-    X(ACL, 12, "acl")
+#define METADATA_KINDS_RESERVED(X) X(ACL, 12, "acl")
 
 enum metadata_kind {
 #define X(name, number, text, mandatory) METADATA_##name = (number),
@@ -83,6 +84,13 @@ struct metadata_broker_down {
     int64_t epoch; /* of the registration that went */
 };
 
+/* It is about to stop: it leads nothing that another one may lead, and joins no commit set. Over
+ * with its registration. */
+struct metadata_broker_draining {
+    int32_t id;
+    int64_t epoch;
+};
+
 struct metadata_topic_create {
     struct uuid id;
     struct str name;
@@ -102,6 +110,8 @@ struct metadata_partitions {
     const int32_t *replicas; /* [count * replica_count] */
 };
 
+/* A partition that is being moved has the replicas it is to have first, and behind them those that
+ * go when it has. */
 struct metadata_partition_change {
     struct uuid topic_id;
     int32_t partition;
@@ -112,6 +122,8 @@ struct metadata_partition_change {
     const int32_t *isr;
     uint32_t replica_count;
     uint32_t isr_count;
+    uint32_t removing_count; /* the last of the replicas */
+    uint64_t adding;         /* bit i: replicas[i] was none before */
 };
 
 struct metadata_setting {
@@ -147,12 +159,25 @@ struct metadata_feature {
     int16_t level;
 };
 
+struct metadata_limit {
+    struct str key;
+    double value;
+};
+
+/* All quotas of one entity: they replace what it had. None: it has none any more. */
+struct metadata_quota {
+    struct quota_entity entity;
+    const struct metadata_limit *limits;
+    uint32_t limit_count;
+};
+
 struct metadata_record {
     enum metadata_kind kind;
     union {
         struct metadata_noop noop;
         struct metadata_broker_up broker_up;
         struct metadata_broker_down broker_down;
+        struct metadata_broker_draining broker_draining;
         struct metadata_topic_create topic_create;
         struct metadata_topic_delete topic_delete;
         struct metadata_partitions partitions;
@@ -160,6 +185,7 @@ struct metadata_record {
         struct metadata_config config;
         struct metadata_producer_ids producer_ids;
         struct metadata_feature feature;
+        struct metadata_quota quota;
     };
 };
 
@@ -194,6 +220,3 @@ enum metadata_verdict {
 enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *arena,
                                              struct metadata_record *record, char *sentence,
                                              size_t sentence_size);
-
-/* One line for people: "topic_create id=... name=orders". Returns buffer. */
-const char *metadata_record_print(const struct metadata_record *record, char *buffer, size_t size);

@@ -179,6 +179,15 @@ static inline void store_close(struct store *store, void (*done)(void *user), vo
     store->ops->close(store, done, user);
 }
 
+/* ---- a store of a node of its own, before it is opened the first time ---- */
+
+struct store_tree;
+struct log_error;
+
+/* Makes DIR/store with this tree, durably. Blocks. */
+bool store_file_write(struct fs *fs, const char *directory, const uint8_t uuid[16], uint64_t nonce,
+                      const struct store_tree *tree, struct log_error *error) warn_unused;
+
 /* ---- the bodies: for store.c ---- */
 
 struct store *store_file_open(struct shard *sh, const struct store_options *options,

@@ -30,6 +30,13 @@
 
 enum file_state { FILE_OPENING, FILE_OPEN, FILE_FAILED, FILE_CLOSING };
 
+/* A tree as batches. */
+struct snapshot {
+    struct store_bytes *parts;
+    struct record_payload *payloads;
+    uint32_t count;
+};
+
 struct store_file {
     struct store store;
     struct shard *sh;
@@ -57,9 +64,7 @@ struct store_file {
     struct task flush;
     struct record_append append;
     struct record_rewrite rewrite;
-    struct store_bytes *parts;
-    struct record_payload *payloads;
-    uint32_t part_count;
+    struct snapshot snapshot;
 
     struct io_op work;
     void (*closed)(void *user);
@@ -138,35 +143,33 @@ static bool wants_rewrite(const struct store_file *sf)
            (sf->rf.position > 8 * FS_BLOCK && io_chance(sf->sh->io, "store rewritten early", 50));
 }
 
-static void free_parts(struct store_file *sf)
+static void snapshot_fini(struct snapshot *snapshot)
 {
-    for (uint32_t i = 0; i < sf->part_count; i++)
-        store_bytes_fini(&sf->parts[i]);
-    mem_free(sf->parts);
-    mem_free(sf->payloads);
-    sf->parts = NULL;
-    sf->payloads = NULL;
-    sf->part_count = 0;
+    for (uint32_t i = 0; i < snapshot->count; i++)
+        store_bytes_fini(&snapshot->parts[i]);
+    mem_free(snapshot->parts);
+    mem_free(snapshot->payloads);
+    *snapshot = (struct snapshot){0};
 }
 
-static void snapshot(struct store_file *sf)
+static void snapshot_init(struct snapshot *snapshot, const struct store_tree *tree)
 {
-    sf->parts = mem_zalloc(SNAPSHOT_PARTS_MAX * sizeof(*sf->parts));
-    sf->payloads = mem_zalloc(SNAPSHOT_PARTS_MAX * sizeof(*sf->payloads));
+    snapshot->parts = mem_zalloc(SNAPSHOT_PARTS_MAX * sizeof(*snapshot->parts));
+    snapshot->payloads = mem_zalloc(SNAPSHOT_PARTS_MAX * sizeof(*snapshot->payloads));
     struct store_node *node = NULL;
     struct store_bytes *part = NULL;
-    while ((node = store_tree_next(&sf->tree, node)) != NULL) {
+    while ((node = store_tree_next(tree, node)) != NULL) {
         if (!part || part->length >= SNAPSHOT_BYTES) {
-            must(sf->part_count < SNAPSHOT_PARTS_MAX);
-            part = &sf->parts[sf->part_count++];
+            must(snapshot->count < SNAPSHOT_PARTS_MAX);
+            part = &snapshot->parts[snapshot->count++];
             put_batch_kind(part, BATCH_NODES);
         }
-        (void)store_tree_save(&sf->tree, node, part);
+        (void)store_tree_save(tree, node, part);
     }
-    for (uint32_t i = 0; i < sf->part_count; i++)
-        sf->payloads[i] = (struct record_payload){
-            .data = sf->parts[i].data,
-            .length = (uint32_t)sf->parts[i].length,
+    for (uint32_t i = 0; i < snapshot->count; i++)
+        snapshot->payloads[i] = (struct record_payload){
+            .data = snapshot->parts[i].data,
+            .length = (uint32_t)snapshot->parts[i].length,
         };
 }
 
@@ -174,7 +177,7 @@ static void on_rewritten(struct record_rewrite *rewrite)
 {
     struct store_file *sf = container_of(rewrite, struct store_file, rewrite);
     sf->busy = false;
-    free_parts(sf);
+    snapshot_fini(&sf->snapshot);
     if (rewrite->failed)
         fail(sf, sf->rf.reason);
     else if (sf->redo.length > 1)
@@ -184,13 +187,13 @@ static void on_rewritten(struct record_rewrite *rewrite)
 
 static void begin_rewrite(struct store_file *sf)
 {
-    snapshot(sf);
+    snapshot_init(&sf->snapshot, &sf->tree);
     sf->busy = true;
     sf->batch++; /* what comes meanwhile waits for a batch of its own */
     sf->durable = sf->batch - 1;
     sf->rewrite = (struct record_rewrite){
-        .payloads = sf->payloads,
-        .count = sf->part_count,
+        .payloads = sf->snapshot.payloads,
+        .count = sf->snapshot.count,
         .nonce = io_random(sf->sh->io),
         .done = on_rewritten,
     };
@@ -315,11 +318,10 @@ static bool on_batch(void *argument, const uint8_t *payload, uint32_t length,
                               sf->path, kind, sf->directory);
 }
 
-static bool make_directory(struct store_file *sf)
+static bool make_directory(struct fs *fs, const char *directory, struct log_error *error)
 {
-    struct fs *fs = io_fs(sf->sh->io);
-    int result = fs_mkdir(fs, sf->directory);
-    char *parent = mem_strdup(sf->directory);
+    int result = fs_mkdir(fs, directory);
+    char *parent = mem_strdup(directory);
     char *slash = strrchr(parent, '/');
     if (slash == parent)
         slash++;
@@ -328,14 +330,40 @@ static bool make_directory(struct store_file *sf)
     if (result >= 0)
         result = fs_sync_dir(fs, slash ? parent : ".");
     mem_free(parent);
-    return result >= 0 || log_refuse_io(&sf->error, "create", sf->directory, result);
+    return result >= 0 || log_refuse_io(error, "create", directory, result);
+}
+
+static char *file_path(const char *directory)
+{
+    size_t size = strlen(directory) + sizeof("/store");
+    char *path = mem_alloc(size);
+    (void)snprintf(path, size, "%s/store", directory);
+    return path;
+}
+
+bool store_file_write(struct fs *fs, const char *directory, const uint8_t uuid[16], uint64_t nonce,
+                      const struct store_tree *tree, struct log_error *error)
+{
+    if (!make_directory(fs, directory, error))
+        return false;
+    struct snapshot snapshot = {0};
+    struct record_file rf;
+    char *path = file_path(directory);
+    snapshot_init(&snapshot, tree);
+    bool good = record_file_create(&rf, fs, path, FILE_MAGIC, uuid, nonce, snapshot.payloads,
+                                   snapshot.count, error);
+    if (good)
+        record_file_close(&rf);
+    snapshot_fini(&snapshot);
+    mem_free(path);
+    return good;
 }
 
 static void open_work(void *argument)
 {
     struct store_file *sf = argument;
     struct fs *fs = io_fs(sf->sh->io);
-    if (!make_directory(sf))
+    if (!make_directory(fs, sf->directory, &sf->error))
         return;
     int found = fs_open(fs, sf->path, FS_READ);
     if (found >= 0)
@@ -425,9 +453,7 @@ struct store *store_file_open(struct shard *sh, const struct store_options *opti
     sf->sh = sh;
     sf->options = *options;
     sf->directory = mem_strdup(directory);
-    size_t size = strlen(directory) + sizeof("/store");
-    sf->path = mem_alloc(size);
-    (void)snprintf(sf->path, size, "%s/store", directory);
+    sf->path = file_path(directory);
     sf->nonce = io_random(sh->io);
     store_tree_init(&sf->tree);
     TAILQ_INIT(&sf->watches);

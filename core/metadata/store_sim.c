@@ -179,11 +179,6 @@ void store_sim_away(struct store_sim *sim, bool away)
         session->seen_ns = sim->options.now_ns(sim->options.user);
 }
 
-uint64_t store_sim_lost(const struct store_sim *sim)
-{
-    return sim->lost;
-}
-
 /* ---- requests ---- */
 
 static struct store_sim_client *client_of(struct store *store)

@@ -32,7 +32,6 @@ void store_sim_free(struct store_sim *sim);
 void store_sim_expire(struct store_sim *sim);
 /* Away: nobody reaches it, clients are suspended, and no session ends; or back again. */
 void store_sim_away(struct store_sim *sim, bool away);
-uint64_t store_sim_lost(const struct store_sim *sim); /* answers that were lost so far */
 
 /* For core/metadata/store.c. */
 struct store *store_sim_open(struct shard *sh, const struct store_options *options);

@@ -121,13 +121,3 @@ void batch_put_timestamp(uint8_t *bytes, bool log_append_time, int64_t max_times
     crc = crc32c_patch(crc, was, bytes + BATCH_CRC_FROM, sizeof(was), after);
     put_be32(bytes + BATCH_AT_CRC, crc);
 }
-
-bool batch_copy(uint8_t *to, const uint8_t *header, struct span batch)
-{
-    must(batch.len >= BATCH_HEADER_SIZE);
-    memcpy(to, header, BATCH_HEADER_SIZE);
-    uint32_t crc = crc32c(0, to + BATCH_CRC_FROM, BATCH_HEADER_SIZE - BATCH_CRC_FROM);
-    span_advance(&batch, BATCH_HEADER_SIZE);
-    crc = crc32c_copy_span(crc, to + BATCH_HEADER_SIZE, batch);
-    return crc == be32_at(header + BATCH_AT_CRC);
-}

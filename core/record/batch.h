@@ -127,8 +127,3 @@ void batch_put_place(uint8_t *bytes, int64_t base_offset, int32_t leader_epoch);
  * the broker's clock; B8: type CreateTime and the true maximum). `bytes` is a whole header with a
  * checked length. */
 void batch_put_timestamp(uint8_t *bytes, bool log_append_time, int64_t max_timestamp);
-
-/* Copies one batch to `to` (batch.len bytes): `header` in place of its first BATCH_HEADER_SIZE
- * bytes, then the rest. Returns whether the checksum in `header` matches what was copied; false is
- * CORRUPT_MESSAGE. This is the one pass over the records of an append. */
-bool batch_copy(uint8_t *to, const uint8_t *header, struct span batch) warn_unused;

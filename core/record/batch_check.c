@@ -305,16 +305,6 @@ enum batch_verdict batch_check_step(struct batch_check *check, uint32_t slices)
     }
 }
 
-void batch_check_header(const struct batch_check *check, uint8_t *bytes, int64_t base_offset,
-                        int32_t leader_epoch)
-{
-    must(check->state == STATE_GOOD);
-    span_peek(&check->batch, bytes, BATCH_HEADER_SIZE);
-    batch_put_place(bytes, base_offset, leader_epoch);
-    if (check->rules.log_append_time || check->max_timestamp != check->header.max_timestamp)
-        batch_put_timestamp(bytes, check->rules.log_append_time, check->max_timestamp);
-}
-
 void batch_check_record_error(const struct batch_check *check, uint32_t index, char *text,
                               size_t size)
 {

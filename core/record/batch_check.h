@@ -10,7 +10,7 @@
  * walked, never collected: memory is that of the inflater.
  *
  * The checksum comes first, since nothing inside it means anything before. An owner who is going to
- * copy the batch anyway sets crc_by_copy and takes the verdict of batch_copy instead; then only a
+ * copy the batch anyway (core/log/log.c) sets crc_by_copy and finds out then; then only a
  * refusal reads the bytes for the checksum, so that a damaged batch is always CORRUPT_MESSAGE and
  * never called a lie.
  *
@@ -107,11 +107,6 @@ enum batch_verdict batch_check_step(struct batch_check *check, uint32_t slices);
 /* Whether the check may take longer than a turn has, in a single step (raw snappy) or in all:
  * compressed, and larger than a slice. */
 bool batch_check_is_heavy(const struct batch_check *check);
-
-/* After BATCH_GOOD: the header as the log should store it (BATCH_HEADER_SIZE bytes): placed, and
- * with the timestamp type and max timestamp that rules B7 and B8 ask for. Goes to batch_copy. */
-void batch_check_header(const struct batch_check *check, uint8_t *bytes, int64_t base_offset,
-                        int32_t leader_epoch);
 
 /* The sentence for record_errors[index] of a refused batch. */
 void batch_check_record_error(const struct batch_check *check, uint32_t index, char *text,

@@ -13,6 +13,14 @@ void batch_scan_start(struct batch_scan *scan, int64_t offset_from)
                                 .epoch_upto = INT32_MAX};
 }
 
+/* Not below the one before it: that one, when it did not follow its own predecessor. */
+static bool scan_refuse(struct batch_scan *scan)
+{
+    if (scan->doubt && scan->header.base_offset < scan->offset_from)
+        scan->batch_at = scan->doubt_at;
+    return false;
+}
+
 static bool scan_header(struct batch_scan *scan)
 {
     struct batch_header *header = &scan->header;
@@ -22,7 +30,9 @@ static bool scan_header(struct batch_scan *scan)
         header->base_offset > INT64_MAX - INT32_MAX ||
         batch_last_offset(header) >= scan->offset_upto || header->leader_epoch < scan->epoch_from ||
         header->leader_epoch > scan->epoch_upto)
-        return false;
+        return scan_refuse(scan);
+    scan->doubt = scan->batch_at > 0 && header->base_offset > scan->offset_from;
+    scan->doubt_at = scan->batch_at;
     scan->left = (uint32_t)(batch_size(header) - BATCH_HEADER_SIZE);
     scan->crc = crc32c(0, scan->head + BATCH_CRC_FROM, BATCH_HEADER_SIZE - BATCH_CRC_FROM);
     return true;

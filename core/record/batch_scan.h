@@ -18,6 +18,8 @@ struct batch_scan {
     uint32_t head_len;   /* bytes of its header that were seen */
     uint32_t left;       /* bytes of it behind the header that were not */
     uint32_t crc;
+    bool doubt;        /* the batch at doubt_at did not follow the one before it, as behind */
+    uint64_t doubt_at; /* compaction, and no other one has agreed with its offsets yet */
     struct batch_header header; /* of the batch seen last, once head_len is BATCH_HEADER_SIZE */
     uint8_t head[BATCH_HEADER_SIZE];
 };
@@ -25,7 +27,8 @@ struct batch_scan {
 /* Anything goes, except offsets below this one. */
 void batch_scan_start(struct batch_scan *scan, int64_t offset_from);
 
-/* False: the batch at `batch_at` is damaged, and the scan is over. */
+/* False: the batch at `batch_at` is damaged, and the scan is over. It may be the one in doubt, when
+ * the next one begins below its end. */
 bool batch_scan_feed(struct batch_scan *scan, const uint8_t *bytes, size_t len) warn_unused;
 
 /* All that was seen are whole batches. */

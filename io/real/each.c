@@ -2,7 +2,8 @@
  *
  * fs_each() of the real world: a disk answers sixteen questions in the time of two or three, so
  * threads ask them beside each other, for as long as the call lasts. A ring would need every step
- * between open and close as a state; these calls come at start only, and threads let them block.
+ * between open and close as a state; these calls come at a start and a stop, where threads may
+ * block.
  */
 #include "io/fs.h"
 

@@ -115,6 +115,13 @@ int64_t fs_size(struct fs *fs, int file)
     return fstat(file, &st) == 0 ? st.st_size : -errno;
 }
 
+int64_t fs_links(struct fs *fs, int file)
+{
+    (void)fs;
+    struct stat st;
+    return fstat(file, &st) == 0 ? (int64_t)st.st_nlink : -errno;
+}
+
 int fs_truncate(struct fs *fs, int file, uint64_t size)
 {
     (void)fs;

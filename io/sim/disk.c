@@ -7,6 +7,7 @@
 #include "io/sim/drive.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -252,6 +253,13 @@ int64_t fs_size(struct fs *fs, int file)
     return (int64_t)disk_file(fs, file)->node->size;
 }
 
+/* Nobody makes a second one here. */
+int64_t fs_links(struct fs *fs, int file)
+{
+    (void)disk_file(fs, file);
+    return 1;
+}
+
 int fs_truncate(struct fs *fs, int file, uint64_t size)
 {
     struct file *open = disk_file(fs, file);
@@ -380,6 +388,52 @@ int fs_sync_dir(struct fs *fs, const char *path)
     if (res == 0)
         tree_sync(&fs->tree, place.node);
     return res;
+}
+
+int fs_tree_open(struct fs *fs, const char *path, struct fs_tree *tree)
+{
+    struct place place;
+    *tree = (struct fs_tree){.path = path, .directory = -1};
+    int res = tree_find(&fs->tree, path, &place);
+    return res < 0 || place.node ? res : -ENOENT;
+}
+
+void fs_tree_close(struct fs *fs, struct fs_tree *tree)
+{
+    (void)fs;
+    (void)tree;
+}
+
+/* In the order of names, and a crash may strike before each. */
+static int sync_below(struct fs *fs, struct node *node, char *path, size_t size)
+{
+    size_t length = strlen(path);
+    int res = 0;
+    for (uint32_t i = 0; res == 0 && node->directory && i < node->seen.count; i++) {
+        (void)snprintf(path + length, size - length, "/%s", node->seen.names[i].text);
+        res = sync_below(fs, node->seen.names[i].node, path, size);
+        path[length] = '\0';
+    }
+    if (res == 0)
+        res = change(fs, DISK_SYNC, path);
+    if (node->directory && res == 0)
+        tree_sync(&fs->tree, node);
+    else if (res == 0)
+        node_sync(node, UINT64_MAX);
+    else if (!node->directory)
+        node_sync_failed(node, UINT64_MAX);
+    return res;
+}
+
+int fs_tree_sync(struct fs *fs, const struct fs_tree *tree)
+{
+    struct place place;
+    char path[4096];
+    int res = tree_find(&fs->tree, tree->path, &place);
+    if (res < 0 || !place.node)
+        return res < 0 ? res : -ENOENT;
+    (void)snprintf(path, sizeof(path), "%s", tree->path);
+    return sync_below(fs, place.node, path, sizeof(path));
 }
 
 int fs_list(struct fs *fs, const char *path, struct fs_list *list)

@@ -51,7 +51,6 @@ struct end {
     unsigned iov_count;
     size_t iov_skip;
     int64_t sent;
-    uint64_t to_send;
 };
 
 struct conn {

@@ -132,7 +132,6 @@ void machine_address(const struct machine *machine, uint16_t port, struct io_add
 struct fs *machine_fs(struct machine *machine); /* for checkers; and for files before a start */
 void machine_jump_wall(struct machine *machine, int64_t by_ms);
 /* A log line of the simulation, never an input to the code under test. */
-const char *machine_name(const struct machine *machine);
 
 struct program {
     const char *name;

@@ -480,11 +480,6 @@ struct fs *machine_fs(struct machine *machine)
     return machine->fs;
 }
 
-const char *machine_name(const struct machine *machine)
-{
-    return machine->name;
-}
-
 void machine_jump_wall(struct machine *machine, int64_t by_ms)
 {
     machine->wall_offset_ms += by_ms;

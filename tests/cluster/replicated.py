@@ -165,6 +165,11 @@ class Java:
         return {(e['partition'], e['offset']): e['value']
                 for e in self.lines('sent') if e['name'] == 'producer_send_success'}
 
+    def gap_s(self):
+        """The longest time between two acknowledgements of the producer."""
+        times = [e['timestamp'] for e in self.lines('sent') if e['name'] == 'producer_send_success']
+        return max(later - earlier for earlier, later in zip(times, times[1:])) / 1000
+
     def end(self, count, wait_s=40):
         self.producer.wait(wait_s)
         sent = self.sent()

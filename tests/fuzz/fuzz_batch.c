@@ -17,6 +17,7 @@
 
 #include "io/crc.h"
 #include "io/mem.h"
+#include "tests/unit/core/batch_store.h"
 #include "tests/unit/heap.h"
 
 enum {
@@ -97,12 +98,10 @@ static void read_anything(struct inflater *inflater, struct span span)
 
 static void store(const struct batch_check *good, struct span span)
 {
-    uint8_t header[BATCH_HEADER_SIZE];
     struct piece piece;
     struct batch_header stored;
     uint8_t *copy = malloc(span.len);
-    batch_check_header(good, header, 99, 3);
-    bool matches = batch_copy(copy, header, span);
+    bool matches = batch_store(copy, good, span, 99, 3);
     batch_header_of(&stored, copy);
     must(matches == (stored.crc == batch_crc(span_of(&piece, copy, span.len))));
     must(matches || good->rules.crc_by_copy);

@@ -10,6 +10,7 @@
  * leaves a directory on which the next one succeeds too, with the same logs; a start that is
  * refused says why.
  */
+#include "core/log/log_directory.h"
 #include "io/mem.h"
 #include "tests/fuzz/fuzz_disk.h"
 

@@ -8,6 +8,7 @@
  * no whole batch whose checksum lies is among them; a stop after all that is clean, and the next
  * start finds the logs where they were.
  */
+#include "core/log/log_directory.h"
 #include "io/mem.h"
 #include "tests/fuzz/fuzz_disk.h"
 

@@ -2,12 +2,14 @@
 """The clients of the matrix: which releases, how each is installed under build/interop/, and the pipe to it.
 
 Releases are pinned: a run must mean the same thing next month. "Oldest" and "newest" are what PyPI has as a wheel for
-Python 3.11, and what Go 1.19 (Debian 12) and a current Go can build. Raise the newest by hand.
+Python 3.11, and what Go 1.19 (Debian 12) and a current Go can build. Raise the newest by hand. Each client comes from
+the registry of its own language, by that language's tool; one that is not installed is Missing.
 """
 
 import collections
 import hashlib
 import os
+import platform
 import queue
 import re
 import shutil
@@ -24,6 +26,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(TOP, 'build', 'interop')
 JAVA_VERSIONS = ('2.8.2', '3.9.2', '4.3.1')
 ECJ_VERSION = '3.33.0'
+NODE_VERSION = '24.22.3'
 # A short-lived JVM is mostly start-up: one compiler, one collector thread, no more heap than the 40 MB record needs.
 JVM = ['-Xmx1g', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC',
        '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dlog4j2.level=WARN']
@@ -31,6 +34,10 @@ JVM = ['-Xmx1g', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC',
 
 class Missing(Exception):
     """A toolchain is not there: the client's cases are skipped and counted, with this reason."""
+
+
+class Cannot(Exception):
+    """The client has no way to ask for this: the case is skipped and counted."""
 
 
 class Refused(Exception):
@@ -131,29 +138,91 @@ def java_client(version):
     return [tool('java'), *JVM, '-cp', classes + ':' + jars, 'Client']
 
 
-def go_client(version):
-    module = os.path.join(HERE, 'go', version)
-    with open(os.path.join(module, 'go.mod')) as file:
-        wanted = tuple(int(part) for part in re.search(r'^go (\d+)\.(\d+)', file.read(), re.M).groups())
+def wanted_in(path, pattern):
+    """The version of a toolchain that a manifest asks for, as two numbers."""
+    with open(path) as file:
+        return tuple(int(part) for part in re.search(pattern, file.read(), re.M).groups())
+
+
+def version_of(*command, env=None):
+    text = subprocess.run(command, capture_output=True, text=True, env=env).stdout
+    return tuple(int(part) for part in re.search(r'(\d+)\.(\d+)', text).groups())
+
+
+def copied(folder, *paths):
+    for path in paths:
+        shutil.copy(path, folder)
+
+
+def go_client(driver, name):
+    module = os.path.join(HERE, 'go', name)
+    wanted = wanted_in(os.path.join(module, 'go.mod'), r'^go (\d+)\.(\d+)')
     go = tool('go', '/usr/lib/go-1.19/bin/go')
     env = {**os.environ, 'GOTOOLCHAIN': 'local', 'GOFLAGS': '-mod=readonly', 'CGO_ENABLED': '0'}
-    text = subprocess.run([go, 'version'], capture_output=True, text=True, env=env).stdout
-    have = tuple(int(part) for part in re.search(r'go(\d+)\.(\d+)', text).groups())
+    have = version_of(go, 'version', env=env)
     if have < wanted:
         raise Missing('Go %d.%d is installed, %d.%d is needed' % (*have, *wanted))
-    source = os.path.join(HERE, 'go', 'main.go')
-    mod, sums = os.path.join(module, 'go.mod'), os.path.join(module, 'go.sum')
+    inputs = [os.path.join(HERE, 'go', 'pipe.go'), os.path.join(HERE, 'go', driver + '.go'),
+              os.path.join(module, 'go.mod'), os.path.join(module, 'go.sum')]
 
     def recipe(folder):
-        for item in (source, mod, sums):
-            shutil.copy(item, folder)
+        copied(folder, *inputs)
         run_logged([go, 'build', '-o', 'client', '.'], 'install.log', cwd=folder, env=env)
-    return [os.path.join(once('go-' + version, recipe, [source, mod, sums]), 'client')]
+    return [os.path.join(once('go-' + name, recipe, inputs), 'client')]
+
+
+def newer_node():
+    """A Node for clients that the machine's is too old for: npm has it as a package like others."""
+    machine = {'x86_64': 'x64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine())
+    package = f'node-linux-{machine}'
+    folder = once('node-' + NODE_VERSION, lambda path: run_logged(
+        [tool('npm'), 'install', '--no-audit', '--no-fund', '--prefix', path, f'{package}@{NODE_VERSION}'], 'install.log'))
+    return os.path.join(folder, 'node_modules', package, 'bin', 'node')
+
+
+def node_client(driver, name, is_built=False):
+    """`is_built`: the package compiles C++, with the headers that came with Node."""
+    manifests = [os.path.join(HERE, 'node', name, file) for file in ('package.json', 'package-lock.json')]
+    inputs = [os.path.join(HERE, 'node', 'pipe.js'), os.path.join(HERE, 'node', driver + '.js'), *manifests]
+    npm, node = tool('npm'), tool('node')
+    prefix = os.path.dirname(os.path.dirname(os.path.realpath(node)))
+    if is_built and not os.path.exists(os.path.join(prefix, 'include', 'node', 'node.h')):
+        raise Missing("Node's headers are not installed")
+
+    def recipe(folder):
+        copied(folder, *inputs)
+        run_logged([npm, 'ci', '--no-audit', '--no-fund', *([] if is_built else ['--ignore-scripts'])], 'install.log',
+                   cwd=folder, env={**os.environ, 'npm_config_nodedir': prefix, 'JOBS': '1'})  # its make has a race
+    folder = once('node-' + name, recipe, inputs)
+    if version_of(node, '--version') < wanted_in(manifests[0], r'"node": ">=(\d+)\.(\d+)'):
+        node = newer_node()
+    return [node, os.path.join(folder, driver + '.js')]
+
+
+def rust_client(driver, name):
+    folder = os.path.join(HERE, 'rust')
+    manifests = [os.path.join(folder, name, file) for file in ('Cargo.toml', 'Cargo.lock')]
+    sources = [os.path.join(folder, 'pipe.rs'), os.path.join(folder, driver + '.rs')]
+    cargo, have, wanted = tool('cargo'), version_of(tool('rustc'), '--version'), wanted_in(
+        manifests[0], r'^rust-version = "(\d+)\.(\d+)')
+    if have < wanted:
+        raise Missing('Rust %d.%d is installed, %d.%d is needed' % (*have, *wanted))
+
+    def recipe(path):
+        copied(path, *manifests)
+        os.mkdir(os.path.join(path, 'src'))
+        copied(os.path.join(path, 'src'), *sources)
+        os.rename(os.path.join(path, 'src', driver + '.rs'), os.path.join(path, 'src', 'main.rs'))
+        run_logged([cargo, 'build', '--quiet', '--release', '--locked'], 'install.log', cwd=path,
+                   env={**os.environ, 'CARGO_TARGET_DIR': os.path.join(path, 'target')})
+        shutil.copy(os.path.join(path, 'target', 'release', 'client'), path)
+        shutil.rmtree(os.path.join(path, 'target'))
+    return [os.path.join(once('rust-' + name, recipe, [*manifests, *sources]), 'client')]
 
 
 # Without the crc32c wheel kafka-python computes 40 MB of CRC in Python, for a quarter of a minute.
 CODEC_WHEELS = ('python-snappy==0.7.3', 'lz4==4.4.5', 'zstandard==0.25.0', 'crc32c==2.9.post0')
-# name, family, command line; a family is one implementation of the protocol.
+# name, family, command line; a family is one implementation of the protocol, and kcat's program needs no pipe.
 CLIENTS = (
     ('kcat', 'kcat', None),
     ('confluent-2.0.2', 'confluent', lambda: [
@@ -168,9 +237,34 @@ CLIENTS = (
     ('java-2.8.2', 'java', lambda: java_client('2.8.2')),
     ('java-3.9.2', 'java', lambda: java_client('3.9.2')),
     ('java-4.3.1', 'java', lambda: java_client('4.3.1')),
-    ('franz-go-1.16.1', 'go', lambda: go_client('1.16.1')),
-    ('franz-go-1.22.3', 'go', lambda: go_client('1.22.3')),
+    ('franz-go-1.16.1', 'go', lambda: go_client('franz', 'franz-go-1.16.1')),
+    ('franz-go-1.22.3', 'go', lambda: go_client('franz', 'franz-go-1.22.3')),
+    ('sarama-1.61.1', 'sarama', lambda: go_client('sarama', 'sarama-1.61.1')),
+    ('kafka-go-0.4.51', 'kafka-go', lambda: go_client('segmentio', 'kafka-go-0.4.51')),
+    ('aiokafka-0.14.0', 'aiokafka', lambda: [
+        python_with('aiokafka-0.14.0', 'aiokafka==0.14.0', 'cramjam==2.14.0'), os.path.join(HERE, 'aiokafka_client.py')]),
+    ('kafkajs-2.2.4', 'kafkajs', lambda: node_client('kafkajs', 'kafkajs-2.2.4')),
+    ('platformatic-2.12.1', 'platformatic', lambda: node_client('platformatic', 'platformatic-2.12.1')),
+    ('node-rdkafka-3.6.1', 'node-rdkafka', lambda: node_client('rdkafka', 'node-rdkafka-3.6.1', True)),
+    ('rskafka-0.6.0', 'rskafka', lambda: rust_client('rskafka', 'rskafka-0.6.0')),
+    ('rust-rdkafka-0.39.0', 'rust-rdkafka', lambda: rust_client('rdkafka', 'rust-rdkafka-0.39.0')),
 )
+# In a brief run: of FEW the cases in BRIEF, in which clients differ most; of those that take minutes to compile, nothing;
+# of Java and franz-go, where each member of a group is a program that starts slowly, a rebalance of the newest.
+FEW = ('sarama-1.61.1', 'kafka-go-0.4.51', 'aiokafka-0.14.0', 'kafkajs-2.2.4', 'platformatic-2.12.1')
+NOT_BRIEF = ('rskafka-0.6.0', 'node-rdkafka-3.6.1', 'rust-rdkafka-0.39.0')
+BRIEF = ('codec-zstd', 'too-large', 'list-offsets', 'configs', 'transaction', 'rebalance')
+ONE_GROUP_CASE = ('groups-java-4.3.1', 'groups-franz-go-1.22.3')
+
+
+def is_left_out(name):
+    """Is this case not in a brief run? Names are CLIENT/CASE, groups-CLIENT/CASE, and HOW/CLIENT across clients."""
+    where, _, case = name.partition('/')
+    client = where.removeprefix('groups-')
+    if where.startswith(('groups-java', 'groups-franz')):
+        return where not in ONE_GROUP_CASE or case not in BRIEF
+    return (client in NOT_BRIEF or case in NOT_BRIEF or client in FEW and case not in BRIEF or
+            case in FEW and where in ('restart', 'kill'))
 
 
 # --- the pipe ----------------------------------------------------------------------------------------------------
@@ -220,15 +314,37 @@ class Process:
             self.close()
             raise RuntimeError('the client process ended') from None
         status, *rest = self._line(end).split('\t', 3)
+        if status == 'error' and rest[1] == 'cannot':
+            raise Cannot(f'{self.name} cannot: {rest[2]}')
         if status == 'error':
             raise Refused(rest[1], rest[2] if len(rest) > 2 else '', int(rest[0]))
         return [self._line(end) for _ in range(int(rest[0]))]
 
     def seen_by(self, record):
-        return record
+        """The record as this client can show it: some keep headers of one name together, or only the last
+        of them, or take empty for none."""
+        headers = record.headers
+        if 'headers-grouped' in self.features:
+            names = list(dict.fromkeys(name for name, _ in headers))
+            headers = sorted(headers, key=lambda pair: names.index(pair[0]))
+        if 'headers-sorted' in self.features:
+            headers = sorted((name, value or b'') for name, value in dict(headers).items())
+        if 'empty-is-null' in self.features:
+            headers = ((name, value or None) for name, value in headers)
+            record = record._replace(key=record.key or None, value=record.value or None)
+        return record._replace(headers=tuple(headers))
+
+    def writable(self, record):
+        """The record as this client can write it."""
+        if 'headers-text' in self.features:
+            record = record._replace(headers=tuple(pair for pair in record.headers if pair[0] != 'binary'))
+        return self.seen_by(record)
 
     def create(self, topic, partitions, configs=None):
         self._ask('create', topic, str(partitions), ','.join(f'{k}={v}' for k, v in (configs or {}).items()))
+
+    def delete(self, topic):
+        self._ask('delete', topic)
 
     def produce(self, topic, records, codec='none', acks='all', idempotent=False):
         rows = self._ask('produce', topic, codec, str(acks), str(int(idempotent)), str(len(records)),
@@ -244,7 +360,7 @@ class Process:
 
     def cluster(self):
         first, *brokers = [row.split('\t') for row in self._ask('cluster')]
-        return first[0], int(first[1]), [(int(node), host, int(port)) for node, host, port in brokers]
+        return first[0] or None, int(first[1]), [(int(node), host, int(port)) for node, host, port in brokers]
 
     def partitions(self, topic):
         return int(self._ask('partitions', topic)[0])

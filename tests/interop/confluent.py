@@ -28,14 +28,21 @@ class Client:
         return name() + ('/retriable' if inner.retriable() else '') + ('/fatal' if inner.fatal() else '')
 
     def hello(self):
-        return [('version', f'{confluent_kafka.version()[0]}/librdkafka {confluent_kafka.libversion()[0]}'),
+        own = confluent_kafka.version()  # 2.0.2 has its number behind it
+        own = own if isinstance(own, str) else own[0]
+        return [('version', f'{own}/librdkafka {confluent_kafka.libversion()[0]}'),
                 ('codecs', 'none,gzip,snappy,lz4,zstd'),
-                ('features', 'create,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,offsets')]
+                ('features', 'create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,'
+                             'timestamps,offsets,groups,reset-none')]
 
     def create(self, topic, partitions, configs):
         config = dict(pair.split('=') for pair in configs.split(',') if pair)
         new = NewTopic(topic, num_partitions=int(partitions), replication_factor=1, config=config)
         self.admin.create_topics([new])[topic].result(15)
+        return []
+
+    def delete(self, topic):
+        self.admin.delete_topics([topic])[topic].result(15)
         return []
 
     def produce(self, topic, codec, acks, idempotent, records):

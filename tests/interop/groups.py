@@ -11,7 +11,7 @@ import time
 import broker as brokers
 import clients
 from clients import Refused
-from matrix import check, make_topic
+from matrix import check, make_topic, need
 from records import Record
 
 SESSION_MS = 6000  # the shortest that a broker allows
@@ -21,6 +21,7 @@ class Member:
     """One consumer in a group: a client process, what it was assigned, and what it has read."""
 
     def __init__(self, run, client, group, topic, reset='earliest'):
+        need(client, 'groups')
         self.client = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
         self.topic, self.assigned, self.read, self.failure = topic, [], [], None
         self.client.join(group, topic, reset, SESSION_MS)
@@ -137,6 +138,12 @@ def reset(run, client):
     member = Member(run, client, run.topic('earliest'), topic, 'earliest')
     read_offsets(member, range(4))
     member.leave()
+
+
+def reset_none(run, client):
+    need(client, 'reset-none')
+    topic = make_topic(run, run.topic('group'))
+    write(client, topic, 0, 3)
     member = Member(run, client, run.topic('none'), topic, 'none')
     poll_until('an error', [member], lambda: member.failure or member.read)
     check(member.failure and not member.read, f'without a reset {member.read} were read')
@@ -181,7 +188,7 @@ def seed(run, client):
 
 
 RESTARTING = [('consume', consume)]  # the broker, so nothing else may run beside it
-CASES = [('rebalance', rebalance), ('reset', reset), ('seed', seed)]
+CASES = [('rebalance', rebalance), ('reset', reset), ('reset-none', reset_none), ('seed', seed)]
 
 
 # --- kcat --------------------------------------------------------------------------------------------------------

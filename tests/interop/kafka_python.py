@@ -30,7 +30,7 @@ class Client:
         return type(error).__name__ + ('/retriable' if getattr(error, 'retriable', False) else '')
 
     def hello(self):
-        features = 'create,configs,binary,timestamps,offsets'
+        features = 'create,delete,configs,binary,timestamps,offsets,groups,reset-none'
         # No release lets a null header value through, nor a record without key and value. 2.0.2 has no idempotent
         # producer and no isolation level, and replaces all configs at once.
         features += '' if OLD else ',alter,idempotent,transactions,isolation'
@@ -39,6 +39,10 @@ class Client:
     def create(self, topic, partitions, configs):
         config = dict(pair.split('=') for pair in configs.split(',') if pair)
         self.admin().create_topics([NewTopic(topic, int(partitions), 1, topic_configs=config)])
+        return []
+
+    def delete(self, topic):
+        self.admin().delete_topics([topic])
         return []
 
     def produce(self, topic, codec, acks, idempotent, records):
@@ -109,10 +113,12 @@ class Client:
         if not OLD:
             from kafka.admin import ConfigFilterType
             found = self.admin().describe_configs(wanted, config_filter=ConfigFilterType.ALL)['topic'][topic]
+            if not found:
+                raise LookupError('the client keeps the error to itself and tells no configs of an unknown topic')
             return [(name, entry['value']) for name, entry in found.items()]
         error, text, _, _, entries = self.admin().describe_configs(wanted)[0].resources[0]
         if error:
-            raise RuntimeError(text)
+            raise kafka.errors.for_code(error)(text)
         return [(entry[0], entry[1]) for entry in entries]
 
     def alter(self, topic, name, value):

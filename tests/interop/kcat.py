@@ -45,6 +45,9 @@ class Kcat:
         return record._replace(headers=tuple((name, b'NULL' if value is None else value)
                                              for name, value in record.headers))
 
+    def writable(self, record):
+        return record
+
     def produce(self, topic, records, codec='none', acks='all', idempotent=False):
         def kind(record):
             empty_is_null = record.key is None or record.value is None

@@ -77,6 +77,27 @@ class Tools:
         text = self.on_broker('configs', '--describe', '--all', '--entity-type', 'brokers', '--entity-name', str(node))
         check('log.dirs=' in text or 'log.dir=' in text, text)
 
+    def quotas(self):
+        """kafka-configs sets, shows and removes the quotas of clients, users, both and addresses."""
+        client, rates = self.run.topic('quota'), 'producer_byte_rate=1048576,request_percentage=12.5'
+        named = ('--entity-type', 'clients', '--entity-name', client)
+        both = ('--entity-type', 'users', '--entity-name', client, '--entity-type', 'clients', '--entity-default')
+        address = ('--entity-type', 'ips', '--entity-name', '192.0.2.77')
+        for entity, values in ((named, rates), (both, 'consumer_byte_rate=7000'), (address, 'connection_creation_rate=9')):
+            self.on_broker('configs', '--alter', *entity, '--add-config', values)
+        text = self.on_broker('configs', '--describe', *named)
+        check('producer_byte_rate=1048576.0' in text and 'request_percentage=12.5' in text and client in text, text)
+        text = self.on_broker('configs', '--describe', *both)
+        check('consumer_byte_rate=7000.0' in text and 'default' in text, text)
+        text = self.on_broker('configs', '--describe', *address)
+        check('connection_creation_rate=9.0' in text, text)
+        self.on_broker('configs', '--alter', *named, '--delete-config', 'producer_byte_rate')
+        text = self.on_broker('configs', '--describe', *named)
+        check('producer_byte_rate' not in text and 'request_percentage=12.5' in text, text)
+        for entity, keys in ((named, 'request_percentage'), (both, 'consumer_byte_rate'), (address, 'connection_creation_rate')):
+            self.on_broker('configs', '--alter', *entity, '--delete-config', keys)
+        check('request_percentage' not in self.on_broker('configs', '--describe', *named), 'it is not gone')
+
     def console(self):
         topic = make_topic(self.run, self.run.topic('console'), 2)
         lines = [f'key{i}\tvalue {i}' for i in range(1000)]
@@ -248,7 +269,7 @@ class Tools:
         check(re.search('7|UnknownTopicOrPartition', text) and 'already' not in text, text)
 
 
-CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('console', Tools.console),
+CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('quotas', Tools.quotas), ('console', Tools.console),
          ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
          ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('compaction', Tools.compaction),
          ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]

@@ -16,7 +16,8 @@ public class Oracle {
     static final String[] PLACES = {
         "org.apache.kafka.common.message.%sData", "org.apache.kafka.common.message.%s",
         "org.apache.kafka.coordinator.group.generated.%s",
-        "org.apache.kafka.coordinator.transaction.generated.%s"};
+        "org.apache.kafka.coordinator.transaction.generated.%s",
+        "org.apache.kafka.common.metadata.%s"};
 
     static String camel(String name) {
         if (name.equals("control_record_key"))

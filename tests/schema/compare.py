@@ -28,7 +28,7 @@ from wireschema import flexible_at, parse, versions_of  # noqa: E402
 
 NEWEST = "4.3.1"
 JARS = [f"kafka-clients-{NEWEST}", "kafka-clients-3.9.2", f"kafka-group-coordinator-{NEWEST}",
-        f"kafka-transaction-coordinator-{NEWEST}"]
+        f"kafka-transaction-coordinator-{NEWEST}", f"kafka-metadata-{NEWEST}"]
 SKIPPED = 77
 
 QUORUM = "belongs to KRaft's quorum, which Millrace does not have"
@@ -83,7 +83,7 @@ def load(folder):
     for jar in JARS:
         with zipfile.ZipFile(os.path.join(folder, f"{jar}.jar")) as archive:
             for name in archive.namelist():
-                if not re.fullmatch(r"common/message/\w+\.json", name):
+                if not re.fullmatch(r"common/(message|metadata)/\w+\.json", name):
                     continue
                 lines = archive.read(name).decode().split("\n")
                 message = json.loads("\n".join(
@@ -149,7 +149,7 @@ def our_lines(message, version):
 
     def walk(struct, path):
         for field in struct.plain_fields() + struct.tagged_fields():
-            if not inside(version, field.versions):
+            if not inside(version, field.versions) or field.own:
                 continue
             kind = "struct" if field.struct else field.base
             flexible = flexible_at(message, version) and not field.inflexible
@@ -263,7 +263,7 @@ def count_damages(messages, kafka):
         definitions = definitions_of(message, kafka)
         versions = range(message.versions[0], message.versions[1] + 1)
         for struct in [message.root, *message.structs.values()]:
-            for field in struct.fields:
+            for field in (f for f in struct.fields if not f.own):
                 for what, harm in damages(field, struct.versions):
                     sound = dict(field.__dict__)
                     harm(field)

@@ -89,6 +89,8 @@ bool ask_answered(struct ask *ask)
 {
     struct actor *a = ask->actor;
     if (ask->call.status == CLIENT_ANSWERED) {
+        a->model->answer_life = ask->life;
+        a->model->answer_asked_ns = ask->asked_ns;
         a->model->operations++;
         return true;
     }

@@ -33,6 +33,7 @@ extern const struct actor_kind actor_reader;
 extern const struct actor_kind actor_member;
 extern const struct actor_kind actor_keeper;
 extern const struct actor_kind actor_trimmer;
+extern const struct actor_kind actor_changer;
 extern const struct actor_kind actor_key_writer;
 extern const struct actor_kind actor_key_reader;
 

@@ -7,6 +7,7 @@
  */
 #include "net/err.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/promises.h"
 
 #define TOPICS_WANTED 5U
 
@@ -128,7 +129,9 @@ static void ask_create(struct admin *admin, struct topic_fact *topic)
     one.name = str_of(topic->name);
     one.num_partitions = admin->partitions;
     one.replication_factor = 1;
-    struct create_topics_request_config configs[2];
+    struct create_topics_request_config configs[5];
+    char messages[16];
+    char ms[16];
     one.configs = configs;
     if (topic->append_time)
         configs[one.configs_count++] = (struct create_topics_request_config){
@@ -136,6 +139,18 @@ static void ask_create(struct admin *admin, struct topic_fact *topic)
     if (topic->zstd)
         configs[one.configs_count++] = (struct create_topics_request_config){
             .name = str_of("compression.type"), .value = str_of("zstd")};
+    (void)snprintf(messages, sizeof(messages), "%d", topic->flush_messages);
+    (void)snprintf(ms, sizeof(ms), "%d", topic->flush_ms);
+    if (topic->mode_first != LOG_DURABLE)
+        configs[one.configs_count++] = (struct create_topics_request_config){
+            .name = str_of("millrace.durability"),
+            .value = str_of(log_durability_text(topic->mode_first))};
+    if (topic->flush_messages > 0)
+        configs[one.configs_count++] = (struct create_topics_request_config){
+            .name = str_of("flush.messages"), .value = str_of(messages)};
+    if (admin->actor.model->modes && topic->flush_ms >= 0)
+        configs[one.configs_count++] =
+            (struct create_topics_request_config){.name = str_of("flush.ms"), .value = str_of(ms)};
     request.topics = &one;
     admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_CREATE_TOPICS, version);

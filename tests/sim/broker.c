@@ -10,6 +10,8 @@
 #include <errno.h>
 
 #include "tests/sim/actor.h"
+#include "tests/sim/promises.h"
+#include "tests/sim/rot.h"
 #include "tests/sim/scenario.h"
 
 #define OPERATIONS   2000U
@@ -20,10 +22,13 @@
 
 struct play {
     struct world *world;
+    const struct broker_lives *plan;
     struct node node;
     struct model model;
     struct crowd crowd;
     uint64_t operations_until;
+    enum crash laid; /* of this life, should it strike */
+    bool scrubs;     /* all the time */
 };
 
 void broker_lives_options(struct world_options *options, uint64_t seed)
@@ -75,16 +80,21 @@ static bool life_begin(struct play *play, bool disturbed)
     struct rng *rng = world_rng(play->world);
     enum crash crash = rng_one_in(rng, 2) ? CRASH_KILL : CRASH_POWER;
     bool laid = disturbed && rng_one_in(rng, 6);
+    play->laid = crash;
     machine_crash_in_call(node->machine, crash, laid ? (uint32_t)rng_between(rng, 1, 80) : 0);
     m->life++;
     m->lives++;
+    if (play->plan->life)
+        play->plan->life(m, disturbed);
     bool runs = node_start(node, (uint16_t)rng_between(rng, 1, 3));
     if (runs && !world_run_until(play->world, is_ready, play, world_now_ns(play->world) + START_NS))
         wrong(m, "the broker does not become ready");
     if (node->failure[0] != '\0')
         wrong(m, "the broker does not start: %.300s", node->failure);
-    if (!node_runs(node))
+    if (!node_runs(node)) {
         m->life++;
+        promises_crashed(m, crash);
+    }
     return !m->failed && node_runs(node);
 }
 
@@ -112,6 +122,7 @@ static void life_trouble(struct play *play)
     struct rng *rng = world_rng(play->world);
     struct machine *machine = play->node.machine;
     uint64_t kind = rng_below(rng, 7);
+    play->model.slow = play->model.slow || kind < 2;
     if (kind == 0)
         machine_disk_slow(machine, (uint32_t)rng_between(rng, 2, 50));
     else if (kind == 1)
@@ -128,6 +139,8 @@ static void life_trouble(struct play *play)
         const struct disk_fault fault = {
             .calls = DISK_WRITE | DISK_SYNC, .times = 1, .error = -EIO};
         machine_disk_fault(machine, &fault);
+        play->model.slow = true;
+        promises_crashed(&play->model, CRASH_KILL); /* memory is lost with what was not written */
         play->model.fails |= 1ULL << (play->model.life & 63);
     }
 }
@@ -155,12 +168,16 @@ static void life_stop(struct play *play, bool disturbed)
     struct node *node = &play->node;
     struct rng *rng = world_rng(play->world);
     play->model.stops |= 1ULL << (play->model.life & 63);
-    if (disturbed && rng_one_in(rng, 3))
+    if (disturbed && rng_one_in(rng, 3)) {
+        play->laid = CRASH_POWER;
         machine_crash_in_call(node->machine, CRASH_POWER, (uint32_t)rng_between(rng, 1, 60));
+    }
     node_stop(node);
     if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
         wrong(&play->model, "the broker does not stop");
     play->model.life++;
+    if (process_state(node->process) != PROCESS_STOPPED)
+        promises_crashed(&play->model, play->laid);
     if (process_state(node->process) == PROCESS_STOPPED && process_memory(node->process) != 0)
         wrong(&play->model, "the broker left %llu bytes",
               (unsigned long long)process_memory(node->process));
@@ -175,17 +192,21 @@ static bool is_writing(void *argument)
 static void life_end(struct play *play)
 {
     struct rng *rng = world_rng(play->world);
+    rot_is_not_seen(&play->model);
     if (!node_runs(&play->node)) { /* a crash that was laid */
         play->model.life++;
+        promises_crashed(&play->model, play->laid);
         return;
     }
     if (rng_one_in(rng, 4)) {
         if (rng_one_in(rng, 3))
             sweep(play);
-        if (node_runs(&play->node))
+        if (node_runs(&play->node)) {
             life_stop(play, true);
-        else
+        } else {
             play->model.life++;
+            promises_crashed(&play->model, play->laid);
+        }
         return;
     }
     enum crash crash = rng_one_in(rng, 3) ? CRASH_KILL : CRASH_POWER;
@@ -195,6 +216,9 @@ static void life_end(struct play *play)
     play->model.life++;
     if (node_runs(&play->node))
         machine_crash(play->node.machine, crash);
+    else
+        crash = play->laid;
+    promises_crashed(&play->model, crash);
 }
 
 static void life(struct play *play, uint64_t operations)
@@ -203,6 +227,8 @@ static void life(struct play *play, uint64_t operations)
     if (!life_begin(play, true))
         return;
     life_trouble(play);
+    if (play->plan->ready)
+        play->plan->ready(&play->model);
     play->operations_until = play->model.operations + operations;
     (void)world_run_until(play->world, is_enough, play, world_now_ns(play->world) + 300 * MS);
     /* Not always just behind an answer. */
@@ -238,6 +264,9 @@ static void last_life(struct play *play)
     rest(play, RECKONING_NS);
     if (!m->failed)
         model_conclude(m);
+    rot_is_not_seen(m);
+    if (!m->failed && play->scrubs)
+        rot_is_found(m);
     if (!m->failed)
         life_stop(play, false);
 }
@@ -245,11 +274,14 @@ static void last_life(struct play *play)
 bool broker_lives_play(struct world *world, const struct broker_lives *plan, char *why,
                        size_t why_size)
 {
-    struct play play = {.world = world};
+    struct play play = {.world = world, .plan = plan};
     struct machine *machine = world_machine(world, "node");
     uint64_t lives = rng_between(world_rng(world), 1, 4);
     node_init(&play.node, world, machine);
     model_init(&play.model, world, &play.node);
+    play.scrubs = (play.node.tail_bytes >> 18) % 3 == 0; /* four of ten */
+    if (play.scrubs)
+        play.node.scrub_ms = "40";
     play.model.operations_max = OPERATIONS;
     play.crowd.model = &play.model;
     play.crowd.cast = plan->cast;
@@ -265,9 +297,10 @@ bool broker_lives_play(struct world *world, const struct broker_lives *plan, cha
     if (!play.model.failed)
         last_life(&play);
     const struct model *m = &play.model;
-    world_note(world, "%llu lives, %llu operations, %llu acks, %llu batches read",
+    world_note(world, "%llu lives, %llu operations, %llu acks, %llu batches read, %llu lost",
                (unsigned long long)m->lives, (unsigned long long)m->operations,
-               (unsigned long long)m->acks, (unsigned long long)m->batches_read);
+               (unsigned long long)m->acks, (unsigned long long)m->batches_read,
+               (unsigned long long)m->lost);
     if (m->failed)
         (void)snprintf(why, why_size, "%s", m->why);
     bool good = !m->failed;

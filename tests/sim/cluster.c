@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scenario "cluster": three to five shipped brokers, each with some shards, over one simulated
- * store. Brokers are killed, lose power, stop and come back; links are cut; sessions expire; all
- * may lose power at once. Often one is slow meanwhile, its network or its disk, so that it stays
- * behind what the others have committed, and may become leader in their absence.
+ * store, in trouble (cluster_troubles.c); "disks": the same with two log directories each.
  */
 #include "tests/sim/cluster.h"
 
@@ -17,7 +15,6 @@
 #define START_NS     (20 * S)
 #define SETTLE_NS    (60 * S)
 #define TROUBLES_MAX 8U
-#define AWAY_NS      (15 * S) /* for the others to start, and to be elected */
 
 /* ---- the store of the world ---- */
 
@@ -34,9 +31,42 @@ static struct store_sim *store_make(struct cluster *cl)
 
 /* ---- brokers ---- */
 
-static bool is_up(const struct cluster *cl, uint32_t i)
+bool cluster_is_up(const struct cluster *cl, uint32_t i)
 {
     return node_runs(&cl->nodes[i]) && cl->nodes[i].ready && cl->nodes[i].failure[0] == '\0';
+}
+
+const struct image *cluster_image(const struct cluster *cl, int32_t broker)
+{
+    if (broker < 1 || broker > (int32_t)cl->count)
+        return NULL;
+    const struct node *node = &cl->nodes[broker - 1];
+    if (!node_runs(node) || !node->ready)
+        return NULL;
+    return broker_shard_of(process_shard(node->process, 0))->image;
+}
+
+const struct partition *cluster_partition_on(const struct node *node,
+                                             const struct partition_key *key)
+{
+    for (uint16_t s = 0; s < node->shards; s++) {
+        const struct broker_shard *bs = broker_shard_of(process_shard(node->process, s));
+        const struct partition *pt = partition_find(&bs->partitions, key);
+        if (pt)
+            return pt;
+    }
+    return NULL;
+}
+
+const struct topic_image *cluster_newest_topic(const struct cluster *cl, const struct image **image)
+{
+    *image = NULL;
+    for (uint32_t i = 0; i < cl->count; i++) {
+        const struct image *one = cluster_image(cl, cl->nodes[i].id);
+        if (one && (!*image || one->batch > (*image)->batch))
+            *image = one;
+    }
+    return *image ? image_topic_by_name(*image, CLUSTER_TOPIC, strlen(CLUSTER_TOPIC)) : NULL;
 }
 
 static void broker_start(struct cluster *cl, uint32_t i)
@@ -60,7 +90,7 @@ static void look_after(struct cluster *cl, uint32_t down)
     }
 }
 
-static void pass(struct cluster *cl, uint64_t ns, uint32_t down)
+void cluster_pass(struct cluster *cl, uint64_t ns, uint32_t down)
 {
     uint64_t until = world_now_ns(cl->world) + ns;
     while (world_now_ns(cl->world) < until && !cl->facts.failed) {
@@ -79,14 +109,14 @@ static bool until(struct cluster *cl, bool (*done)(const struct cluster *cl), ui
 {
     uint64_t end = world_now_ns(cl->world) + limit_ns;
     while (!done(cl) && !cl->facts.failed && world_now_ns(cl->world) < end)
-        pass(cl, 20 * MS, 0);
+        cluster_pass(cl, 20 * MS, 0);
     return done(cl);
 }
 
-static bool all_up(const struct cluster *cl)
+bool cluster_all_up(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->count; i++)
-        if (!is_up(cl, i))
+        if (!cluster_is_up(cl, i))
             return false;
     return true;
 }
@@ -96,7 +126,7 @@ static bool topic_made(const struct cluster *cl)
     return cl->topic_made;
 }
 
-static bool all_in_sync(const struct cluster *cl)
+bool cluster_all_in_sync(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++) {
         const struct cluster_partition *pt = &cl->facts.partition[i];
@@ -109,228 +139,6 @@ static bool all_in_sync(const struct cluster *cl)
 static bool at_rest(const struct cluster *cl)
 {
     return cluster_clients_busy(cl) == NULL;
-}
-
-/* ---- troubles ---- */
-
-static struct machine *machine_of(struct cluster *cl, uint32_t i)
-{
-    return cl->nodes[i].machine;
-}
-
-static void trouble_crash(struct cluster *cl, uint32_t i)
-{
-    enum crash crash = rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER;
-    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
-    machine_crash(machine_of(cl, i), crash);
-    pass(cl, rng_below(&cl->rng, 1500 * MS), 1U << i);
-}
-
-static void trouble_all_lose_power(struct cluster *cl)
-{
-    world_note(cl->world, "all lose power");
-    for (uint32_t i = 0; i < cl->count; i++)
-        machine_crash(machine_of(cl, i), CRASH_POWER);
-    pass(cl, 100 * MS, UINT32_MAX);
-}
-
-static void trouble_stop(struct cluster *cl, uint32_t i)
-{
-    if (!is_up(cl, i))
-        return;
-    world_note(cl->world, "broker %d stops", cl->nodes[i].id);
-    node_stop(&cl->nodes[i]);
-    pass(cl, rng_below(&cl->rng, 1000 * MS), 1U << i);
-}
-
-static void trouble_cut(struct cluster *cl, uint32_t i)
-{
-    uint32_t other = (i + 1 + (uint32_t)rng_below(&cl->rng, cl->count - 1)) % cl->count;
-    bool both = rng_one_in(&cl->rng, 2);
-    world_note(cl->world, "cut from %d to %d", cl->nodes[i].id, cl->nodes[other].id);
-    world_link_cut(cl->world, machine_of(cl, i), machine_of(cl, other));
-    if (both)
-        world_link_cut(cl->world, machine_of(cl, other), machine_of(cl, i));
-    pass(cl, rng_below(&cl->rng, 2000 * MS), 0);
-    world_links_heal(cl->world);
-}
-
-static void trouble_expire(struct cluster *cl)
-{
-    world_note(cl->world, "all sessions expire");
-    store_sim_expire(cl->store);
-    pass(cl, 200 * MS, 0);
-}
-
-static void crash(struct cluster *cl, uint32_t i)
-{
-    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
-    machine_crash(machine_of(cl, i), rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER);
-}
-
-static void slow(struct cluster *cl, uint32_t i)
-{
-    uint32_t factor = 4U << rng_below(&cl->rng, 9);
-    bool disk = rng_one_in(&cl->rng, 3);
-    world_note(cl->world, "broker %d has a slow %s, factor %u", cl->nodes[i].id,
-               disk ? "disk" : "network", factor);
-    if (disk)
-        machine_disk_slow(machine_of(cl, i), factor);
-    else
-        machine_network_slow(machine_of(cl, i), factor);
-}
-
-static void slow_end(struct cluster *cl, uint32_t i)
-{
-    machine_disk_heal(machine_of(cl, i));
-    machine_network_slow(machine_of(cl, i), 1);
-}
-
-/* The brokers of a partition, in any order; false: they are not known. */
-static bool draw_order(struct cluster *cl, uint32_t partition, uint32_t order[CLUSTER_REPLICAS])
-{
-    const struct cluster_partition *pt = &cl->facts.partition[partition];
-    uint32_t first = (uint32_t)rng_below(&cl->rng, CLUSTER_REPLICAS);
-    uint32_t step = (uint32_t)rng_between(&cl->rng, 1, CLUSTER_REPLICAS - 1);
-    for (uint32_t i = 0; i < CLUSTER_REPLICAS; i++) {
-        int32_t id = pt->replica[(first + i * step) % CLUSTER_REPLICAS];
-        if (id < 1 || id > (int32_t)cl->count)
-            return false;
-        order[i] = (uint32_t)id - 1;
-    }
-    return true;
-}
-
-/* A replica comes back slow, behind what the others have committed, and they go one after the
- * other. */
-static void trouble_cascade(struct cluster *cl)
-{
-    uint32_t order[CLUSTER_REPLICAS];
-    if (!draw_order(cl, (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS), order))
-        return;
-    crash(cl, order[0]);
-    pass(cl, rng_below(&cl->rng, 900 * MS), 1U << order[0]);
-    slow(cl, order[0]);
-    crash(cl, order[1]);
-    uint32_t down = 1U << order[1];
-    pass(cl, rng_below(&cl->rng, 900 * MS), down);
-    crash(cl, order[2]);
-    down = rng_one_in(&cl->rng, 3) ? 1U << order[2] : down | 1U << order[2];
-    pass(cl, rng_below(&cl->rng, 1200 * MS), down);
-    slow_end(cl, order[0]);
-}
-
-static bool is_led(const struct cluster *cl, uint32_t partition)
-{
-    int32_t leader = cl->facts.partition[partition].leader;
-    return leader >= 1 && !(cl->away >> (leader - 1) & 1U);
-}
-
-static bool all_led(const struct cluster *cl)
-{
-    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
-        if (!is_led(cl, i))
-            return false;
-    return true;
-}
-
-/* No set is smaller than min.insync.replicas, 2: whoever is away, each partition has a leader. */
-static void trouble_away(struct cluster *cl, uint32_t i)
-{
-    if (cl->insync_one)
-        return;
-    crash(cl, i);
-    cl->away = 1U << i;
-    uint64_t end = world_now_ns(cl->world) + AWAY_NS;
-    while (!all_led(cl) && !cl->facts.failed && world_now_ns(cl->world) < end)
-        pass(cl, 20 * MS, cl->away);
-    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
-        if (!is_led(cl, n))
-            cluster_wrong(&cl->facts, "broker %d alone is away, and partition %u is led by %d",
-                          cl->nodes[i].id, n, cl->facts.partition[n].leader);
-}
-
-/* One has missed what the others have committed; those restart, one of them alone, and lead what it
- * does not know to be committed; then they fall while the first catches up. */
-static void trouble_rejoin(struct cluster *cl)
-{
-    uint32_t order[CLUSTER_REPLICAS];
-    uint32_t partition = (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS);
-    if (!draw_order(cl, partition, order))
-        return;
-    const struct cluster_partition *pt = &cl->facts.partition[partition];
-    uint32_t behind = order[0];
-    uint32_t away = 1U << order[1];
-    crash(cl, behind);
-    pass(cl, rng_between(&cl->rng, 400 * MS, 900 * MS), 1U << behind);
-    crash(cl, order[1]);
-    crash(cl, order[2]);
-    machine_network_slow(machine_of(cl, behind), 128U << rng_below(&cl->rng, 4));
-    uint64_t end = world_now_ns(cl->world) + 3 * S;
-    int32_t epoch = pt->leader_epoch;
-    while ((pt->leader != cl->nodes[order[2]].id || pt->leader_epoch == epoch) &&
-           world_now_ns(cl->world) < end && !cl->facts.failed)
-        pass(cl, 5 * MS, away);
-    pass(cl, rng_below(&cl->rng, 400 * MS), away);
-    crash(cl, order[2]);
-    pass(cl, rng_between(&cl->rng, 400 * MS, 1200 * MS), away | 1U << order[2]);
-    slow_end(cl, behind);
-}
-
-/* Crashes in quick succession, while one is slow. */
-static void trouble_fray(struct cluster *cl)
-{
-    uint32_t lame = (uint32_t)rng_below(&cl->rng, cl->count);
-    uint32_t down = 0;
-    slow(cl, lame);
-    for (uint64_t n = rng_between(&cl->rng, 2, 6); n > 0 && !cl->facts.failed; n--) {
-        uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
-        crash(cl, i);
-        down = rng_one_in(&cl->rng, 2) ? 1U << i : down | 1U << i;
-        pass(cl, rng_below(&cl->rng, 600 * MS), down);
-    }
-    slow_end(cl, lame);
-}
-
-static void trouble(struct cluster *cl)
-{
-    uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
-    switch (rng_below(&cl->rng, 15)) {
-    case 0:
-    case 1:
-    case 2:
-        trouble_crash(cl, i);
-        break;
-    case 3:
-        trouble_stop(cl, i);
-        break;
-    case 4:
-    case 5:
-        trouble_cut(cl, i);
-        break;
-    case 6:
-        trouble_all_lose_power(cl);
-        break;
-    case 7:
-    case 8:
-        trouble_cascade(cl);
-        break;
-    case 9:
-    case 10:
-        trouble_fray(cl);
-        break;
-    case 11:
-        trouble_away(cl, i);
-        break;
-    case 12:
-    case 13:
-        trouble_rejoin(cl);
-        break;
-    default:
-        trouble_expire(cl);
-        break;
-    }
-    pass(cl, rng_below(&cl->rng, 600 * MS), 0);
 }
 
 /* ---- the play ---- */
@@ -347,13 +155,16 @@ static void cluster_init(struct cluster *cl, struct world *world)
 {
     cl->world = world;
     cl->rng = rng_split(world_rng(world));
-    cl->count = rng_one_in(&cl->rng, 4) ? 5 : 3;
+    cl->moves = rng_one_in(&cl->rng, 3);
+    cl->count = cl->moves || rng_one_in(&cl->rng, 6) ? 5 : 3;
     cl->store = store_make(cl);
     cl->controller = -1;
     cl->deletes = rng_one_in(&cl->rng, 3);
     cl->insync_one = rng_one_in(&cl->rng, 4);
+    cl->unclean = rng_one_in(&cl->rng, 5);
     bool names = rng_one_in(&cl->rng, 3);
     bool balances = rng_one_in(&cl->rng, 2);
+    const char *lag_ms = rng_one_in(&cl->rng, 3) ? "60000" : "700";
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         cl->facts.partition[i].leader = -1;
     for (uint32_t i = 0; i < cl->count; i++) {
@@ -366,8 +177,14 @@ static void cluster_init(struct cluster *cl, struct world *world)
         node->settings[node->setting_count++] =
             (struct conf_assignment){.name = "zookeeper.session.timeout.ms", .value = SESSION_MS};
         node->retention_bytes = -1;
+        if (cl->dirs) {
+            node->log_dirs = "/data,/more";
+            node->tail_bytes *= 2;
+            node->cold_bytes *= 2;
+            node->open_files_max *= 2;
+        }
         node->settings[node->setting_count++] =
-            (struct conf_assignment){.name = "replica.lag.time.max.ms", .value = "700"};
+            (struct conf_assignment){.name = "replica.lag.time.max.ms", .value = lag_ms};
         if (balances)
             node->settings[node->setting_count++] = (struct conf_assignment){
                 .name = "leader.imbalance.check.interval.seconds", .value = "1"};
@@ -382,7 +199,7 @@ static void cluster_init(struct cluster *cl, struct world *world)
 static void wrong_down(struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->count; i++)
-        if (!is_up(cl, i))
+        if (!cluster_is_up(cl, i))
             cluster_wrong(&cl->facts,
                           "broker %d does not come up after the faults have ended: %s, %.300s",
                           cl->nodes[i].id, node_runs(&cl->nodes[i]) ? "it runs" : "it ended",
@@ -400,49 +217,158 @@ static void wrong_sync(struct cluster *cl)
     }
 }
 
+static bool all_moved(const struct cluster *cl)
+{
+    const struct image *image;
+    const struct topic_image *topic = cluster_newest_topic(cl, &image);
+    for (uint32_t p = 0; topic && p < topic->partition_count; p++)
+        if (image_is_moving(&topic->partitions[p]))
+            return false;
+    return topic != NULL;
+}
+
+static const struct log *log_on(const struct node *node, const struct partition_key *key)
+{
+    const struct partition *pt = cluster_partition_on(node, key);
+    return pt ? pt->log : NULL;
+}
+
+/* Does each broker have what the newest image says, and nothing else? */
+static bool all_in_place(const struct cluster *cl)
+{
+    const struct image *image;
+    const struct topic_image *topic = cluster_newest_topic(cl, &image);
+    for (uint32_t p = 0; topic && p < topic->partition_count; p++) {
+        const struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)p};
+        for (uint32_t i = 0; i < cl->count; i++)
+            if (!cluster_is_up(cl, i) ||
+                (log_on(&cl->nodes[i], &key) != NULL) !=
+                    image_has_replica(&topic->partitions[p], cl->nodes[i].id))
+                return false;
+    }
+    return topic != NULL;
+}
+
+static bool same_log(const struct log *a, const struct log *b)
+{
+    if (a->end_offset != b->end_offset || a->durable_offset != b->durable_offset)
+        return false;
+    for (int32_t epoch = 0; epoch <= a->leader_epoch; epoch++) {
+        int32_t a_epoch = -1;
+        int32_t b_epoch = -1;
+        int64_t a_end = -1;
+        int64_t b_end = -1;
+        bool a_has = log_epoch_end(no_const(a), epoch, &a_epoch, &a_end);
+        bool b_has = log_epoch_end(no_const(b), epoch, &b_epoch, &b_end);
+        if (max_i64(a_end, b_end) <= max_i64(a->start_offset, b->start_offset))
+            continue; /* deleted on one of them at least */
+        if (a_has != b_has || a_epoch != b_epoch || a_end != b_end)
+            return false;
+    }
+    return true;
+}
+
+/* Nothing is written any more: is the log the same everywhere, by its epochs and its end? Says
+ * where it is not. */
+static bool differ(const struct cluster *cl, char *why, size_t size)
+{
+    const struct image *image;
+    const struct topic_image *topic = cluster_newest_topic(cl, &image);
+    for (uint32_t p = 0; topic && p < topic->partition_count; p++) {
+        const struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)p};
+        const struct log *first = NULL;
+        for (uint32_t i = 0; i < cl->count; i++) {
+            const struct log *log = cluster_is_up(cl, i) ? log_on(&cl->nodes[i], &key) : NULL;
+            if (log && first && !same_log(first, log)) {
+                (void)snprintf(
+                    why, size,
+                    "partition %u differs: %lld to %lld (epoch %d), on broker %d %lld to "
+                    "%lld (epoch %d)",
+                    p, (long long)first->start_offset, (long long)first->end_offset,
+                    first->leader_epoch, cl->nodes[i].id, (long long)log->start_offset,
+                    (long long)log->end_offset, log->leader_epoch);
+                return true;
+            }
+            first = first ? first : log;
+        }
+    }
+    return false;
+}
+
+static bool all_alike(const struct cluster *cl)
+{
+    char why[200];
+    return !differ(cl, why, sizeof(why));
+}
+
+static void wrong_alike(struct cluster *cl)
+{
+    char why[200];
+    if (differ(cl, why, sizeof(why)))
+        cluster_wrong(&cl->facts, "%s", why);
+}
+
 static void reckon(struct cluster *cl)
 {
     world_links_heal(cl->world);
     world_calm(cl->world);
-    if (!until(cl, all_up, START_NS))
+    if (!until(cl, cluster_all_up, START_NS))
         wrong_down(cl);
     cl->resting = true;
     if (!until(cl, at_rest, SETTLE_NS))
         cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
-    if (!until(cl, all_in_sync, SETTLE_NS))
+    if (!until(cl, cluster_all_in_sync, SETTLE_NS))
         wrong_sync(cl);
+    if (!until(cl, all_moved, SETTLE_NS))
+        cluster_wrong(&cl->facts, "a partition is being moved, and does not arrive");
+    if (!until(cl, all_in_place, SETTLE_NS))
+        cluster_wrong(&cl->facts, "a broker has a partition that is not its, or lacks one");
+    if (!until(cl, all_alike, SETTLE_NS))
+        wrong_alike(cl);
     cluster_clients_reckon(cl);
     if (!until(cl, at_rest, SETTLE_NS))
         cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
     cluster_conclude(cl);
 }
 
-static bool cluster_play(struct world *world, char *why, size_t why_size)
+static bool play(struct world *world, bool dirs, char *why, size_t why_size)
 {
     struct cluster *cl = calloc(1, sizeof(*cl));
     must(cl != NULL);
+    cl->dirs = dirs;
     cluster_init(cl, world);
     for (uint32_t i = 0; i < cl->count; i++)
         broker_start(cl, i);
     cluster_clients_start(cl);
-    if (!until(cl, all_up, START_NS) || !until(cl, topic_made, START_NS))
+    if (!until(cl, cluster_all_up, START_NS) || !until(cl, topic_made, START_NS))
         cluster_wrong(&cl->facts, "the cluster does not begin");
-    pass(cl, 200 * MS, 0);
+    cluster_pass(cl, 200 * MS, 0);
     for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
-        trouble(cl);
+        cluster_trouble(cl);
     if (!cl->facts.failed)
         reckon(cl);
-    world_note(world, "%llu values, %llu acks, %llu reads, %llu elections, %llu deletions",
+    world_note(world,
+               "%llu values, %llu acks, %llu reads, %llu elections, %llu deletions, %llu moves",
                (unsigned long long)cl->values, (unsigned long long)cl->facts.acks,
                (unsigned long long)cl->facts.reads, (unsigned long long)cl->facts.elections,
-               (unsigned long long)cl->facts.deletions);
+               (unsigned long long)cl->facts.deletions, (unsigned long long)cl->facts.moves);
     (void)snprintf(why, why_size, "%s", cl->facts.why);
     bool good = !cl->facts.failed;
     for (uint32_t i = 0; i < cl->count; i++)
-        machine_crash(machine_of(cl, i), CRASH_KILL);
+        machine_crash(cl->nodes[i].machine, CRASH_KILL);
     store_sim_free(cl->store);
     free(cl);
     return good;
+}
+
+static bool cluster_play(struct world *world, char *why, size_t why_size)
+{
+    return play(world, false, why, why_size);
+}
+
+static bool disks_play(struct world *world, char *why, size_t why_size)
+{
+    return play(world, true, why, why_size);
 }
 
 const struct scenario scenario_cluster = {
@@ -450,4 +376,11 @@ const struct scenario scenario_cluster = {
     .summary = "several brokers replicate: crashes, power losses, cut links, sessions that expire",
     .options = cluster_options,
     .play = cluster_play,
+};
+
+const struct scenario scenario_disks = {
+    .name = "disks",
+    .summary = "the same with two log directories on each broker, of which one fails now and then",
+    .options = cluster_options,
+    .play = disks_play,
 };

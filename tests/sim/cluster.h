@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cluster of shipped brokers over one simulated store, and what its clients were told: the parts
- * of scenario "cluster" (cluster.c: brokers and faults; cluster_clients.c: clients;
- * cluster_facts.c: what must be so).
+ * of scenario "cluster" (cluster.c: brokers, and a play from beginning to end; cluster_troubles.c:
+ * what happens to them; cluster_clients.c: clients; cluster_facts.c: what must be so).
  *
  * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
  * consumer, has one value for ever. At the end every replica is in sync, and every one that was
- * acknowledged is read back, but for those that DeleteRecords may have deleted.
+ * acknowledged is read back, but for those that DeleteRecords may have deleted. Where leaders may
+ * come from outside the commit set only this is so: who is there leads, records stay in order,
+ * nothing is there twice, and in the end all replicas have the same.
  */
 #pragma once
 
@@ -29,9 +31,11 @@ struct cluster_partition {
     int32_t replica[CLUSTER_REPLICAS]; /* likewise */
     uint32_t replicas;
     uint32_t in_sync;
-    int64_t end;                          /* one after the last that is known of */
-    int64_t deleted;                      /* DeleteRecords was asked for up to here */
-    uint64_t values[CLUSTER_OFFSETS_MAX]; /* 0: nobody has told */
+    uint64_t acks;
+    int64_t end;                            /* one after the last that is known of */
+    int64_t deleted;                        /* DeleteRecords was asked for up to here */
+    uint64_t values[CLUSTER_OFFSETS_MAX];   /* 0: nobody has told */
+    bool begun_anew[CLUSTER_PRODUCERS + 1]; /* under another producer id, after an unclean leader */
     bool acked[CLUSTER_OFFSETS_MAX];
     bool read_back[CLUSTER_OFFSETS_MAX];
 };
@@ -42,6 +46,7 @@ struct cluster_facts {
     uint64_t reads;
     uint64_t elections; /* changes of a leader that Metadata told */
     uint64_t deletions;
+    uint64_t moves;
     bool failed;
     char why[400];
 };
@@ -64,7 +69,10 @@ struct cluster {
     int32_t controller; /* as Metadata said last */
     bool resting;       /* nothing new is produced or deleted */
     bool deletes;       /* records, now and then */
+    bool unclean;       /* whoever is there leads, and records may be lost by that */
+    bool moves;         /* partitions, to other brokers */
     bool insync_one;    /* min.insync.replicas is 1, not 2 */
+    bool dirs;          /* each broker has two log directories, of which one may fail */
     uint32_t away;      /* brokers that stay away */
     char advertised[CLUSTER_BROKERS_MAX][48];
     uint32_t reckoning; /* partitions that are to be read back yet */
@@ -73,9 +81,28 @@ struct cluster {
     uint32_t agent_count;
 };
 
+/* What a broker believes itself; NULL: it is not there. */
+const struct image *cluster_image(const struct cluster *cl, int32_t broker);
+/* It serves. */
+bool cluster_is_up(const struct cluster *cl, uint32_t i);
+bool cluster_all_up(const struct cluster *cl);
+bool cluster_all_in_sync(const struct cluster *cl);
+/* What any broker knows last. */
+const struct topic_image *cluster_newest_topic(const struct cluster *cl,
+                                               const struct image **image);
+/* The partition on a broker that runs; NULL: it has none. */
+const struct partition *cluster_partition_on(const struct node *node,
+                                             const struct partition_key *key);
+/* Time goes by. Whoever ends is started again, but for those of the bits of `down`. */
+void cluster_pass(struct cluster *cl, uint64_t ns, uint32_t down);
+/* One thing happens, and has come to its end. */
+void cluster_trouble(struct cluster *cl);
+
 /* Starts the clients on a machine of their own. */
 void cluster_clients_start(struct cluster *cl);
 /* Somebody who waits for something that must come; NULL: nobody. */
 const char *cluster_clients_busy(const struct cluster *cl);
+/* Is there anybody who will write to it? */
+bool cluster_clients_write(const struct cluster *cl, uint32_t partition);
 /* From now on consumers read all from the beginning. */
 void cluster_clients_reckon(struct cluster *cl);

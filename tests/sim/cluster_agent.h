@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/record/batch_builder.h"
+#include "net/kafka.h"
 #include "tests/sim/cluster.h"
 
 enum agent_kind { AGENT_ROUTER, AGENT_PRODUCER, AGENT_CONSUMER, AGENT_GHOST };
@@ -44,6 +45,21 @@ struct client *agent_client(struct agent *a, int32_t broker);
 void agent_ask(struct agent *a, struct client *c, client_call_fn *done);
 /* True: there is an answer to be read. */
 bool agent_answered(struct client_call *call, struct rd *rd);
+
+/* A Fetch of the agent's partition. */
+struct agent_fetch {
+    const struct uuid *topic_id; /* NULL: by name, as consumers of old do */
+    int64_t offset;
+    int32_t leader_epoch; /* -1: does not say */
+    int32_t wait_ms;
+    int32_t replica; /* -1: a consumer */
+    int64_t replica_epoch;
+};
+void agent_fetch(struct agent *a, struct client *c, const struct agent_fetch *what,
+                 client_call_fn *done);
+/* What is answered about it; NULL: nothing. */
+const struct fetch_response_partition *agent_fetched(struct client_call *call,
+                                                     struct fetch_response *response);
 
 /* cluster_ghost.c: a Fetch of a follower that was on its way since an earlier leader epoch. */
 void ghost_step(struct agent *a);

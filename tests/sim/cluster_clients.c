@@ -81,6 +81,49 @@ bool agent_answered(struct client_call *call, struct rd *rd)
     return true;
 }
 
+/* ---- one partition ---- */
+
+void agent_fetch(struct agent *a, struct client *c, const struct agent_fetch *what,
+                 client_call_fn *done)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topic;
+    struct fetch_request_partition partition;
+    int16_t version = what->topic_id ? 15 : 11;
+    init_fetch_request(&request);
+    init_fetch_request_topic(&topic);
+    init_fetch_request_partition(&partition);
+    partition.partition = (int32_t)a->partition;
+    partition.current_leader_epoch = what->leader_epoch;
+    partition.fetch_offset = what->offset;
+    partition.partition_max_bytes = 1 << 16;
+    topic.topic = str_of(CLUSTER_TOPIC);
+    if (what->topic_id)
+        topic.topic_id = *what->topic_id;
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    request.replica_state.replica_id = what->replica;
+    request.replica_state.replica_epoch = what->replica_epoch;
+    request.max_wait_ms = what->wait_ms;
+    request.min_bytes = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_FETCH, version);
+    write_fetch_request(w, version, &request);
+    agent_ask(a, c, done);
+}
+
+const struct fetch_response_partition *agent_fetched(struct client_call *call,
+                                                     struct fetch_response *response)
+{
+    struct rd rd;
+    if (!agent_answered(call, &rd) ||
+        !read_fetch_response(&rd, call->arena, call->version, response) ||
+        response->responses_count != 1 || response->responses[0].partitions_count != 1)
+        return NULL;
+    return &response->responses[0].partitions[0];
+}
+
 /* ---- the router ---- */
 
 /* Whoever is told to be in sync is told to live, too. */
@@ -162,10 +205,60 @@ static void delete_records(struct agent *a, struct client *c, uint32_t number)
     agent_ask(a, c, on_done);
 }
 
+static void on_moved(struct client *c, struct client_call *call)
+{
+    struct agent *a = call->user;
+    struct alter_partition_reassignments_response response;
+    struct rd rd;
+    int16_t error = ERR_NOT_CONTROLLER;
+    (void)c;
+    if (agent_answered(call, &rd) &&
+        read_alter_partition_reassignments_response(&rd, call->arena, call->version, &response) &&
+        response.error_code == ERR_NONE && response.responses_count == 1 &&
+        response.responses[0].partitions_count == 1)
+        error = response.responses[0].partitions[0].error_code;
+    a->cl->facts.moves += error == ERR_NONE;
+    if (error != ERR_NONE && error != ERR_NOT_CONTROLLER &&
+        error != ERR_NO_REASSIGNMENT_IN_PROGRESS)
+        cluster_wrong(&a->cl->facts, "a move is answered %s", err_name(error));
+    agent_later(a, 20 * MS);
+}
+
+/* To some of the brokers, or back. */
+static void move(struct agent *a, struct client *c)
+{
+    int32_t ids[CLUSTER_REPLICAS];
+    uint32_t first = (uint32_t)rng_below(&a->rng, a->cl->count);
+    uint32_t step = (uint32_t)rng_between(&a->rng, 1, a->cl->count - 1);
+    struct alter_partition_reassignments_request request;
+    struct alter_partition_reassignments_request_topic topic;
+    struct alter_partition_reassignments_request_partition partition;
+    init_alter_partition_reassignments_request(&request);
+    init_alter_partition_reassignments_request_topic(&topic);
+    init_alter_partition_reassignments_request_partition(&partition);
+    for (uint32_t i = 0; i < CLUSTER_REPLICAS; i++)
+        ids[i] = (int32_t)((first + i * step) % a->cl->count) + 1;
+    bool back = rng_one_in(&a->rng, 4);
+    partition.partition_index = (int32_t)rng_below(&a->rng, CLUSTER_PARTITIONS);
+    partition.replicas = back ? NULL : ids;
+    partition.replicas_count = back ? -1 : (int32_t)CLUSTER_REPLICAS;
+    topic.name = str_of(CLUSTER_TOPIC);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    request.topics = &topic;
+    request.topics_count = 1;
+    struct wr *w = client_begin(c, &a->call, KEY_ALTER_PARTITION_REASSIGNMENTS, 0);
+    write_alter_partition_reassignments_request(w, 0, &request);
+    agent_ask(a, c, on_moved);
+}
+
 static void create_topic(struct agent *a, struct client *c)
 {
-    struct create_topics_request_config least = {.name = str_of("min.insync.replicas"),
-                                                 .value = str_of(a->cl->insync_one ? "1" : "2")};
+    struct create_topics_request_config configs[] = {
+        {.name = str_of("min.insync.replicas"), .value = str_of(a->cl->insync_one ? "1" : "2")},
+        {.name = str_of("unclean.leader.election.enable"),
+         .value = str_of(a->cl->unclean ? "true" : "false")},
+    };
     struct create_topics_request request;
     struct create_topics_request_topic topic;
     init_create_topics_request(&request);
@@ -173,8 +266,8 @@ static void create_topic(struct agent *a, struct client *c)
     topic.name = str_of(CLUSTER_TOPIC);
     topic.num_partitions = CLUSTER_PARTITIONS;
     topic.replication_factor = CLUSTER_REPLICAS;
-    topic.configs = &least;
-    topic.configs_count = 1;
+    topic.configs = configs;
+    topic.configs_count = (int32_t)array_count(configs);
     request.topics = &topic;
     request.topics_count = 1;
     struct wr *w = client_begin(c, &a->call, KEY_CREATE_TOPICS, 5);
@@ -214,6 +307,13 @@ static void router_step(struct agent *a)
             return;
         }
     }
+    if (cl->moves && cl->topic_made && !cl->resting && rng_one_in(&a->rng, 12)) {
+        struct client *controller = agent_client(a, cl->controller);
+        if (controller) {
+            move(a, controller);
+            return;
+        }
+    }
     struct client *c = agent_client(a, (int32_t)rng_between(&a->rng, 1, cl->count));
     if (c)
         ask_metadata(a, c);
@@ -239,6 +339,20 @@ static void batch_forget(struct agent *a, bool done)
     a->count = 0;
 }
 
+/* What a leader from outside the set does not have. The producer begins anew, with the same values:
+ * none of them is in that leader's log. But they may be in the log of one that leads later, which
+ * cannot tell that they are the same: from here on they may be there twice. */
+static bool has_forgotten(struct agent *a, int16_t error)
+{
+    if (!a->cl->unclean || !is_idempotent(a) || error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)
+        return false;
+    a->cl->facts.partition[a->partition].begun_anew[a->number % (CLUSTER_PRODUCERS + 1)] = true;
+    a->producer_id = -1;
+    a->sequence = 0;
+    batch_forget(a, false);
+    return true;
+}
+
 static bool may_come_again(int16_t error)
 {
     switch (error) {
@@ -257,6 +371,8 @@ static bool may_come_again(int16_t error)
 static void take_produced(struct agent *a, const struct produce_response_partition *answer)
 {
     if (answer->error_code != ERR_NONE) {
+        if (has_forgotten(a, answer->error_code))
+            return;
         if (!may_come_again(answer->error_code))
             cluster_wrong(
                 &a->cl->facts, "producer %u, values %u to %u, partition %u of broker %d: %s",
@@ -351,10 +467,15 @@ static void ask_producer_id(struct agent *a, struct client *c)
     agent_ask(a, c, on_producer_id);
 }
 
+static bool has_values(const struct agent *a)
+{
+    return a->value + BATCH_MAX < CLUSTER_VALUES_MAX;
+}
+
 static void producer_step(struct agent *a)
 {
     struct cluster *cl = a->cl;
-    bool may_begin = cl->topic_made && !cl->resting && a->value + BATCH_MAX < CLUSTER_VALUES_MAX;
+    bool may_begin = cl->topic_made && !cl->resting && has_values(a);
     if (a->count == 0 && !may_begin) {
         agent_later(a, 50 * MS);
         return;
@@ -408,8 +529,10 @@ static void take_fetched(struct agent *a, const struct fetch_response_partition 
     struct span rest = answer->records.span;
     struct batch_header header;
     int64_t start = answer->log_start_offset;
-    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && start > a->offset &&
-        start <= a->cl->facts.partition[a->partition].deleted)
+    if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && a->cl->unclean)
+        a->offset = max_i64(start, 0);
+    else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && start > a->offset &&
+             start <= a->cl->facts.partition[a->partition].deleted)
         a->offset = start;
     else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
         cluster_wrong(&a->cl->facts,
@@ -428,12 +551,10 @@ static void on_fetched(struct client *c, struct client_call *call)
 {
     struct agent *a = call->user;
     struct fetch_response response;
-    struct rd rd;
+    const struct fetch_response_partition *answer = agent_fetched(call, &response);
     (void)c;
-    if (agent_answered(call, &rd) &&
-        read_fetch_response(&rd, call->arena, call->version, &response) &&
-        response.responses_count == 1 && response.responses[0].partitions_count == 1)
-        take_fetched(a, &response.responses[0].partitions[0]);
+    if (answer)
+        take_fetched(a, answer);
     if (a->reckons && a->upto >= 0 && a->offset >= a->upto) {
         a->reckons = false;
         a->cl->reckoning--;
@@ -445,25 +566,11 @@ static void on_fetched(struct client *c, struct client_call *call)
 
 static void fetch(struct agent *a, struct client *c)
 {
-    struct fetch_request request;
-    struct fetch_request_topic topic;
-    struct fetch_request_partition partition;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    init_fetch_request_partition(&partition);
-    partition.partition = (int32_t)a->partition;
-    partition.fetch_offset = a->offset;
-    partition.partition_max_bytes = 1 << 16;
-    topic.topic = str_of(CLUSTER_TOPIC);
-    topic.partitions = &partition;
-    topic.partitions_count = 1;
-    request.max_wait_ms = a->reckons ? 0 : 20;
-    request.min_bytes = 1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    struct wr *w = client_begin(c, &a->call, KEY_FETCH, 11);
-    write_fetch_request(w, 11, &request);
-    agent_ask(a, c, on_fetched);
+    agent_fetch(
+        a, c,
+        &(struct agent_fetch){
+            .offset = a->offset, .leader_epoch = -1, .wait_ms = a->reckons ? 0 : 20, .replica = -1},
+        on_fetched);
 }
 
 static void on_end(struct client *c, struct client_call *call)
@@ -592,6 +699,16 @@ const char *cluster_clients_busy(const struct cluster *cl)
             return "a producer";
     }
     return cl->reckoning > 0 ? "a consumer that reads back" : NULL;
+}
+
+bool cluster_clients_write(const struct cluster *cl, uint32_t partition)
+{
+    for (uint32_t i = 0; i < cl->agent_count; i++) {
+        const struct agent *a = cl->agents[i];
+        if (a->kind == AGENT_PRODUCER && a->partition == partition && has_values(a))
+            return true;
+    }
+    return false;
 }
 
 void cluster_clients_reckon(struct cluster *cl)

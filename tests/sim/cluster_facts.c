@@ -34,7 +34,7 @@ void cluster_seen(struct cluster *cl, uint32_t partition, int64_t offset, uint64
         return;
     }
     uint64_t known = pt->values[offset];
-    if (known != 0 && known != value)
+    if (known != 0 && known != value && !cl->unclean)
         cluster_wrong(facts, "partition %u offset %lld was %u/%u%s, and is %u/%u now", partition,
                       (long long)offset, producer_of(known), number_of(known),
                       pt->acked[offset] ? " (acknowledged)" : "", producer_of(value),
@@ -50,9 +50,11 @@ void cluster_acked(struct cluster *cl, uint32_t partition, int64_t offset, uint6
     if (!cl->facts.failed)
         cl->facts.partition[partition].acked[offset] = true;
     cl->facts.acks++;
+    cl->facts.partition[partition].acks++;
 }
 
-/* Producers 0, 3, ... are not idempotent: theirs may be there twice. */
+/* Producers 0, 3, ... are not idempotent: theirs may be there twice, and so may those of others
+ * that have begun anew. */
 static void conclude_partition(struct cluster *cl, uint32_t partition)
 {
     struct cluster_facts *facts = &cl->facts;
@@ -60,13 +62,13 @@ static void conclude_partition(struct cluster *cl, uint32_t partition)
     unsigned newest[CLUSTER_PRODUCERS + 1] = {0};
     for (int64_t offset = 0; offset < pt->end; offset++) {
         uint64_t value = pt->values[offset];
-        if (pt->acked[offset] && !pt->read_back[offset] && offset >= pt->deleted)
+        if (pt->acked[offset] && !pt->read_back[offset] && offset >= pt->deleted && !cl->unclean)
             cluster_wrong(facts, "partition %u offset %lld: %u/%u was acknowledged and is lost",
                           partition, (long long)offset, producer_of(value), number_of(value));
         if (!pt->read_back[offset])
             continue;
         unsigned producer = producer_of(value) % (CLUSTER_PRODUCERS + 1);
-        if (producer % 3 != 0 && number_of(value) <= newest[producer])
+        if (producer % 3 != 0 && !pt->begun_anew[producer] && number_of(value) <= newest[producer])
             cluster_wrong(facts, "partition %u offset %lld: %u/%u comes after %u", partition,
                           (long long)offset, producer, number_of(value), newest[producer]);
         newest[producer] = number_of(value);

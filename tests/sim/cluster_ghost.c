@@ -5,32 +5,17 @@
  * it is sent now and then, in a follower's name and under its broker epoch, so that nothing but the
  * leader epoch is wrong with it.
  */
-#include "core/broker.h"
 #include "net/err.h"
 #include "net/kafka.h"
 #include "tests/sim/cluster_agent.h"
-
-/* What the leader's broker believes itself; NULL: it is not there. */
-static const struct image *image_of(const struct cluster *cl, int32_t broker)
-{
-    if (broker < 1 || broker > (int32_t)cl->count)
-        return NULL;
-    const struct node *node = &cl->nodes[broker - 1];
-    if (!node_runs(node) || !node->ready)
-        return NULL;
-    return broker_shard_of(process_shard(node->process, 0))->image;
-}
 
 static void on_answer(struct client *c, struct client_call *call)
 {
     struct agent *a = call->user;
     struct fetch_response response;
-    struct rd rd;
+    const struct fetch_response_partition *answer = agent_fetched(call, &response);
     (void)c;
-    if (agent_answered(call, &rd) &&
-        read_fetch_response(&rd, call->arena, call->version, &response) &&
-        response.responses_count == 1 && response.responses[0].partitions_count == 1 &&
-        response.responses[0].partitions[0].error_code == ERR_NONE)
+    if (answer && answer->error_code == ERR_NONE)
         cluster_wrong(&a->cl->facts, "partition %u: a Fetch of a former leader epoch was taken",
                       a->partition);
     agent_later(a, 200 * MS);
@@ -39,27 +24,16 @@ static void on_answer(struct client *c, struct client_call *call)
 static void send(struct agent *a, struct client *c, const struct topic_image *image,
                  const struct broker_image *follower)
 {
-    struct fetch_request request;
-    struct fetch_request_topic topic;
-    struct fetch_request_partition partition;
     int32_t epoch = image->partitions[a->partition].leader_epoch;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    init_fetch_request_partition(&partition);
-    partition.partition = (int32_t)a->partition;
-    partition.current_leader_epoch = (int32_t)rng_below(&a->rng, (uint64_t)epoch);
-    partition.fetch_offset = a->cl->facts.partition[a->partition].end;
-    partition.partition_max_bytes = 1 << 16;
-    topic.topic_id = image->id;
-    topic.partitions = &partition;
-    topic.partitions_count = 1;
-    request.replica_state.replica_id = follower->id;
-    request.replica_state.replica_epoch = follower->epoch;
-    request.topics = &topic;
-    request.topics_count = 1;
-    struct wr *w = client_begin(c, &a->call, KEY_FETCH, 15);
-    write_fetch_request(w, 15, &request);
-    agent_ask(a, c, on_answer);
+    agent_fetch(a, c,
+                &(struct agent_fetch){
+                    .topic_id = &image->id,
+                    .offset = a->cl->facts.partition[a->partition].end,
+                    .leader_epoch = (int32_t)rng_below(&a->rng, (uint64_t)epoch),
+                    .replica = follower->id,
+                    .replica_epoch = follower->epoch,
+                },
+                on_answer);
 }
 
 void ghost_step(struct agent *a)
@@ -68,7 +42,7 @@ void ghost_step(struct agent *a)
     const struct cluster_partition *fact = &a->cl->facts.partition[a->partition];
     int32_t id = fact->replica[rng_below(&a->rng, CLUSTER_REPLICAS)];
     struct client *c = agent_client(a, fact->leader);
-    const struct image *image = image_of(a->cl, fact->leader);
+    const struct image *image = cluster_image(a->cl, fact->leader);
     const struct topic_image *topic =
         image ? image_topic_by_name(image, CLUSTER_TOPIC, strlen(CLUSTER_TOPIC)) : NULL;
     const struct broker_image *follower = image ? image_broker(image, id) : NULL;

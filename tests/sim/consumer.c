@@ -6,6 +6,8 @@
  */
 #include "net/err.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/dirs.h"
+#include "tests/sim/promises.h"
 
 #define POSITIONS_MAX 8U
 #define LONG_WAIT_MS  4000 /* the answers below come earlier when there is something to tell */
@@ -14,6 +16,7 @@
 struct position {
     struct topic_fact *topic; /* NULL: free */
     uint32_t incarnation;
+    uint32_t losses; /* of the partition, when it was taken up */
     int32_t partition;
     int64_t offset;
     int64_t told_offset; /* what the session has; -1: it does not know the partition */
@@ -60,7 +63,8 @@ static void consumer_connected(struct actor *a)
 static bool is_valid(const struct position *at)
 {
     return at->topic && at->topic->state == TOPIC_THERE &&
-           at->topic->incarnation == at->incarnation;
+           at->topic->incarnation == at->incarnation &&
+           at->topic->partition[at->partition].losses == at->losses;
 }
 
 static struct partition_fact *fact_of(const struct position *at)
@@ -89,6 +93,7 @@ static void take_up(struct consumer *co)
         return;
     *place = (struct position){.topic = topic,
                                .incarnation = topic->incarnation,
+                               .losses = topic->partition[partition].losses,
                                .partition = partition,
                                .told_offset = -1};
     int64_t end = fact_of(place)->end;
@@ -112,7 +117,7 @@ static void positions_tidy(struct consumer *co)
     for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
         struct position *at = &co->positions[i];
         if (at->topic && !is_valid(at)) {
-            at->topic = NULL; /* of a deleted topic: the session is begun anew */
+            at->topic = NULL; /* of a deleted topic, or cut: the session is begun anew */
             session_end(co);
         }
     }
@@ -136,7 +141,10 @@ static void partition_answered(struct consumer *co, struct position *at,
                                const struct fetch_response_partition *answer)
 {
     struct model *m = co->actor.model;
+    dirs_answered(m, &co->ask, answer->error_code, at->topic, (uint32_t)at->partition);
     if (model_excuses(m, co->ask.life, answer->error_code))
+        return;
+    if (promises_excuse(m, at->topic, answer->error_code))
         return;
     if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && at->offset < fact_of(at)->start_asked) {
         at->topic = NULL;

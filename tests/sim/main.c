@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 static const struct scenario *const scenarios[] = {
-    &scenario_broker, &scenario_groups, &scenario_compact, &scenario_append, &scenario_cluster,
+    &scenario_broker,  &scenario_groups, &scenario_compact, &scenario_append,
+    &scenario_cluster, &scenario_modes,  &scenario_dirs,    &scenario_disks,
 };
 
 #define NAMES_MAX        256U
@@ -172,12 +173,13 @@ static const struct {
     uint64_t seed;
 } found_by[] = {
     {"bypass.ack_before_write", 816},        {"bypass.evicted_too_early", 760},
-    {"journal.mark_in_open_group", 1137},    {"recovery.any_generation", 59},
-    {"recovery.swap_forgotten", 371},        {"recycle.deletion_not_durable", 61},
-    {"replica.only_proposal_counts", 81},    {"replica.proposal_not_counted", 514},
-    {"replica.refusal_believed", 1722},      {"replica.shrunk_before_confirmed", 81},
-    {"replica.truncates_to_watermark", 107}, {"segment.cut_without_copy", 835},
-    {"writer.unflushed_bytes", 710},
+    {"bypass.shared_block_rewritten", 540},  {"controller.anyone_follows_who_resigns", 11},
+    {"journal.mark_in_open_group", 1349},    {"log.start_hides_new_end", 320},
+    {"recovery.swap_forgotten", 43},         {"replica.only_proposal_counts", 714},
+    {"replica.refusal_believed", 336},       {"replica.shrunk_before_confirmed", 206},
+    {"replica.truncates_to_watermark", 286}, {"segment.cut_without_copy", 121},
+    {"writer.unflushed_bytes", 284},         {"bypass.checkpoint_does_not_wait", 326},
+    {"writer.forgotten_by_index_job", 460},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)
@@ -334,10 +336,12 @@ static unsigned mutation_rows_side_by_side(const struct run *run, const struct n
     return missed;
 }
 
-/* The plays hardly ever reach the first (not in 3,400 seeds) and the last, and have batches of too
- * many sizes for the second; tests/unit/sim/test_sim_log_changes.c and test_sim_log.c do. */
+/* The plays hardly ever reach the first (not in 3,400 seeds) and the third, and have batches of too
+ * many sizes for the second; tests/unit/sim/test_sim_log_changes.c and test_sim_log.c do. The last
+ * two want a moment that tests/unit/sim/test_sim_modes.c makes. */
 static const char *const found_elsewhere[] = {
-    "recovery.dropped_bytes_again", "recovery.recycled_batch_replayed", "log.reset_with_old_files"};
+    "recovery.dropped_bytes_again", "recovery.recycled_batch_replayed", "log.reset_with_old_files",
+    "promise.flush_ms_ignored", "promise.duplicate_answered_as_before"};
 
 static bool is_found_elsewhere(const char *mutation)
 {

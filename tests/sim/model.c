@@ -8,6 +8,7 @@
 #include "io/crc.h"
 #include "net/err.h"
 #include "tests/sim/keyed.h"
+#include "tests/sim/promises.h"
 
 void wrong(struct model *m, const char *format, ...)
 {
@@ -26,8 +27,10 @@ bool model_excuses(const struct model *m, uint32_t life, int16_t error)
     uint64_t bit = 1ULL << (life & 63);
     if ((m->stops & bit) && error == ERR_NOT_LEADER_OR_FOLLOWER)
         return true;
-    return (m->fails & bit) && (error == ERR_KAFKA_STORAGE_ERROR ||
-                                error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_CONTROLLER);
+    /* The last directory's failure, too, can be asked about before the broker stops. */
+    return (m->fails & bit) &&
+           (error == ERR_KAFKA_STORAGE_ERROR || error == ERR_LEADER_NOT_AVAILABLE ||
+            error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_CONTROLLER);
 }
 
 void model_init(struct model *m, struct world *world, struct node *node)
@@ -94,6 +97,8 @@ void topic_state_set(struct model *m, struct topic_fact *topic, enum topic_state
         topic->life = m->life;
         topic->incarnation++;
         topic->id = (struct uuid){0};
+        topic->mode = topic->mode_asked = topic->mode_first;
+        memset(topic->mode_ns, 0, sizeof(topic->mode_ns));
     }
     topic->state = state;
     topic->since_ns = world_now_ns(m->world);
@@ -144,8 +149,11 @@ static void topic_seen(struct model *m, struct topic_fact *topic,
               topic->partitions);
     for (int32_t i = 0; i < seen->partitions_count; i++) {
         int16_t error = seen->partitions[i].error_code;
-        if (error != ERR_NONE && !model_excuses(m, m->life, error))
+        if (error != ERR_NONE && !model_excuses(m, m->answer_life, error))
             wrong(m, "%s-%d: Metadata says %s", topic->name, i, err_name(error));
+        if (m->modes && seen->partitions[i].partition_index < topic->partitions)
+            promises_epoch_seen(m, topic, seen->partitions[i].partition_index,
+                                seen->partitions[i].leader_epoch, asked_ns);
     }
 }
 
@@ -316,12 +324,14 @@ void model_acked(struct model *m, uint64_t tag, int64_t base_offset)
 {
     struct attempt *attempt = &m->attempts[tag];
     struct partition_fact *partition = &m->topics[attempt->topic].partition[attempt->partition];
-    if (attempt->forgotten)
+    if (attempt->forgotten || promises_is_stale(m, partition))
         return;
     attempt->acked = true;
     m->acks++;
     place(m, tag, base_offset);
     partition->end = max_i64(partition->end, base_offset + attempt->count);
+    if (m->modes)
+        promises_acked(m, attempt);
 }
 
 static void batch_read(struct model *m, struct topic_fact *topic, int32_t partition,
@@ -353,6 +363,9 @@ int64_t model_read(struct model *m, struct topic_fact *topic, int32_t partition,
                    const uint8_t *bytes, uint32_t len)
 {
     uint32_t at = 0;
+    if (promises_is_stale(m, &topic->partition[partition]))
+        return offset;
+    promises_served(m, &topic->partition[partition]);
     while (!m->failed && len - at >= BATCH_HEADER_SIZE) {
         struct batch_header header;
         batch_header_of(&header, bytes + at);
@@ -382,6 +395,8 @@ void model_end(struct model *m, struct topic_fact *topic, int32_t partition, int
                int64_t at_least)
 {
     struct partition_fact *fact = &topic->partition[partition];
+    if (promises_is_stale(m, fact))
+        return;
     if (end < at_least)
         wrong(m, "%s-%d ends at %lld, and ended at %lld", topic->name, partition, (long long)end,
               (long long)at_least);
@@ -392,6 +407,8 @@ void model_start(struct model *m, struct topic_fact *topic, int32_t partition, i
                  int64_t at_least)
 {
     struct partition_fact *fact = &topic->partition[partition];
+    if (promises_is_stale(m, fact))
+        return;
     if (start < at_least)
         wrong(m, "%s-%d begins at %lld, and began at %lld", topic->name, partition,
               (long long)start, (long long)at_least);
@@ -411,9 +428,11 @@ struct producer_line {
     int32_t next_sequence;
 };
 
-/* Batches of one producer lie in the order of sending; of an idempotent one without a gap. Others
- * promise order on one connection only. */
-static void line_check(struct model *m, struct producer_line *line, uint64_t tag, const char *where)
+/* Batches of one producer lie in the order of sending; of an idempotent one without a gap, but
+ * where its first ones are gone: trimmed, or lost with all that was known of it. Others promise
+ * order on one connection only. */
+static void line_check(struct model *m, struct producer_line *line, uint64_t tag, bool lossy,
+                       const char *where)
 {
     const struct attempt *attempt = &m->attempts[tag];
     bool same = attempt->idempotent ? attempt->producer_id == line->producer_id
@@ -421,7 +440,7 @@ static void line_check(struct model *m, struct producer_line *line, uint64_t tag
     if (line->tag != 0 && same && tag < line->tag)
         wrong(m, "%s: batch %llu lies after batch %llu of its producer", where,
               (unsigned long long)tag, (unsigned long long)line->tag);
-    bool cut = line->tag == 0 && line->next_sequence < 0; /* its first ones were trimmed */
+    bool cut = (line->tag == 0 && line->next_sequence < 0) || (lossy && (line->tag == 0 || !same));
     if (attempt->idempotent && !cut && attempt->sequence != (same ? line->next_sequence : 0))
         wrong(m, "%s: batch %llu with sequence %d, after %d of its producer", where,
               (unsigned long long)tag, attempt->sequence, same ? line->next_sequence : 0);
@@ -457,7 +476,7 @@ static void partition_conclude(struct model *m, const struct topic_fact *topic, 
             wrong(m, "%s: nothing was read at %lld", where, (long long)offset);
             return;
         }
-        line_check(m, &lines[m->attempts[tag].producer], tag, where);
+        line_check(m, &lines[m->attempts[tag].producer], tag, fact->losses > 0, where);
         offset += m->attempts[tag].count;
     }
 }

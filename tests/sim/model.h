@@ -41,6 +41,17 @@ struct partition_fact {
     /* The log's start lies between these: told by anybody, and asked for. */
     int64_t start;
     int64_t start_asked;
+
+    /* Where a topic may promise less than durable: all below survives a loss of power, or at least
+     * a kill. */
+    int64_t floor;
+    int64_t floor_kill;
+    uint32_t losses;    /* starts that may have found less than was told */
+    uint32_t loss_life; /* of the last one */
+    int32_t epoch;      /* the leader epoch that was seen last */
+    int32_t epoch_least;
+    uint32_t served_life; /* something was acknowledged or read in it, first at served_ns */
+    uint64_t served_ns;
 };
 
 enum topic_state {
@@ -61,6 +72,16 @@ struct topic_fact {
     bool zstd;              /* compression.type */
     int32_t partitions;     /* confirmed */
     int32_t partitions_max; /* asked for */
+
+    /* What it promises, as enum log_durability: the larger the less. */
+    bool relaxed;           /* it may ever have been less than durable */
+    bool changes;           /* somebody changes it now and then */
+    uint8_t mode_first;     /* of every incarnation */
+    uint8_t mode;           /* confirmed */
+    uint8_t mode_asked;     /* not confirmed yet, or the same */
+    uint64_t mode_ns[3];    /* until when it may have been each of them */
+    int32_t flush_messages; /* 0: not set */
+    int32_t flush_ms;       /* -1: not set */
     struct partition_fact partition[PARTITIONS_MAX];
 };
 
@@ -78,18 +99,21 @@ struct attempt {
     int32_t count;
     int32_t sequence;
     int64_t producer_id;
-    int64_t offset;    /* where it was acknowledged or read; -1: unknown */
-    uint64_t known_ns; /* since when its offset is */
+    int64_t offset;      /* where it was acknowledged or read; -1: unknown */
+    uint64_t known_ns;   /* since when its offset is */
+    uint64_t written_ns; /* likewise, that it would survive a kill; 0: it need not */
 };
 
 struct group_facts; /* tests/sim/group_facts.h */
 struct keyed_facts; /* tests/sim/keyed.h */
+struct dirs_facts;  /* tests/sim/dirs.h */
 
 struct model {
     struct world *world;
     struct node *node;
     struct group_facts *groups; /* of the scenario that has groups */
     struct keyed_facts *keyed;  /* of the one whose topics are compacted: no tags then */
+    struct dirs_facts *dirs;    /* of the one with several log directories */
     bool clock_jumped;          /* the broker's wall clock did */
     struct rng rng;
     uint32_t life; /* odd while the broker runs */
@@ -103,7 +127,12 @@ struct model {
     bool forgets;        /* the broker may raise the start of any partition by itself */
     uint64_t operations; /* requests answered */
     uint64_t operations_max;
-    bool rewrites; /* some topics have a time or a codec of their own */
+    bool rewrites;            /* some topics have a time or a codec of their own */
+    bool modes;               /* some promise less than durable: tests/sim/promises.h */
+    uint8_t risk;             /* what has happened since the last start: enum risk */
+    bool slow;                /* in this life the disk was, or failed */
+    uint32_t answer_life;     /* of the question that is being answered now */
+    uint64_t answer_asked_ns; /* likewise */
     struct inflater inflater;
     uint32_t large_one_in; /* batches of many KiB */
     struct topic_fact topics[TOPICS_MAX];
@@ -111,7 +140,7 @@ struct model {
     uint64_t count;
 
     /* what came to pass, for the note at the end of a run */
-    uint64_t acks, batches_read, fetches, lives;
+    uint64_t acks, batches_read, fetches, lives, lost;
 
     bool failed;
     char why[400];

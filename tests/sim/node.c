@@ -29,12 +29,14 @@ void node_init(struct node *node, struct world *world, struct machine *machine)
     /* Two of three let appends of a few blocks bypass the journal. */
     node->bypass_bytes =
         rng_one_in(&node->rng, 3) ? 0 : (uint32_t)rng_between(&node->rng, 1, 16000);
+    node->scrub_ms = "604800000";
 }
 
 static void on_ready(void *user)
 {
     struct broker_life *life = user;
     life->node->ready = true;
+    life->node->was_ready = true;
     world_note(life->node->world, "the broker is ready");
 }
 
@@ -69,7 +71,7 @@ static bool life_conf(struct broker_life *life)
     static const char *const recycled[] = {"0", "200000", "4294967296"};
     const struct conf_assignment own[] = {
         {.name = "node.id", .value = id},
-        {.name = "log.dirs", .value = "/data"},
+        {.name = "log.dirs", .value = node->log_dirs ? node->log_dirs : "/data"},
         {.name = "listeners", .value = listeners},
         {.name = "auto.create.topics.enable", .value = "false"},
         {.name = "offsets.topic.num.partitions", .value = "3"},
@@ -79,6 +81,8 @@ static bool life_conf(struct broker_life *life)
         {.name = "log.segment.delete.delay.ms", .value = "10"},
         {.name = "millrace.recycle.bytes", .value = recycled[node->open_files_max % 3]},
         {.name = "max.incremental.fetch.session.cache.slots", .value = sessions},
+        {.name = "millrace.scrub.period.ms", .value = node->scrub_ms},
+        {.name = "millrace.scrub.max.bytes.per.second", .value = "1000000000"},
     };
     struct conf_assignment flags[array_count(own) + array_count(node->settings)];
     memcpy(flags, own, sizeof(own));
@@ -130,6 +134,8 @@ static void *life_prepare(struct fs *fs, void *argument, bool *failed)
     if (!life->broker) {
         (void)snprintf(node->failure, sizeof(node->failure), "%s", error.text);
         *failed = true;
+    } else if (node->on_recovered) {
+        node->on_recovered(node->on_recovered_user, life->broker->dirs->entries[0].dir);
     }
     return life;
 }
@@ -138,12 +144,14 @@ static void life_start(struct shard *sh, void *prepared)
 {
     struct broker_life *life = prepared;
     life->broker->group = sh->group;
+    life->node->broker = life->broker;
     broker_shard_begin(life->broker, sh);
 }
 
 static void life_stop(void *prepared)
 {
     struct broker_life *life = prepared;
+    life->node->broker = NULL;
     broker_close(life->broker);
     conf_fini(&life->conf);
     mem_free(life);
@@ -181,4 +189,14 @@ void node_stop(struct node *node)
 bool node_runs(const struct node *node)
 {
     return node->process && process_state(node->process) == PROCESS_RUNS;
+}
+
+void node_log_counts(const struct node *node, struct log_counts *sum)
+{
+    *sum = (struct log_counts){0};
+    for (uint16_t i = 0; node_runs(node) && node->broker && i < node->shards; i++) {
+        struct log_counts counts;
+        broker_logs_counts(&node->broker->shards[i], &counts);
+        log_counts_add(sum, &counts);
+    }
 }

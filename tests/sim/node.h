@@ -29,16 +29,23 @@ struct node {
     int32_t segment_bytes;
     int32_t sessions_max;
     int64_t retention_bytes; /* -1: nothing goes by itself */
+    const char *scrub_ms;    /* millrace.scrub.period.ms */
     /* In a cluster: */
     int32_t id;              /* 0: 1 */
     struct store_sim *store; /* of the metadata; outlives it; NULL: a file store of its own */
+    const char *log_dirs;    /* NULL: "/data" */
     /* What a test or a scenario sets beside that, before the start. */
     struct conf_assignment settings[8];
     uint32_t setting_count;
+    /* NULL, or told where the logs end before anybody is served. */
+    void (*on_recovered)(void *user, const struct log_dir *dir);
+    void *on_recovered_user;
 
     /* this life */
     struct process *process;
+    struct broker *broker; /* while it runs */
     uint16_t shards;
+    bool was_ready; /* in this life or an earlier one */
     bool ready;
     bool stopping;
     char failure[700]; /* why it refused to start or gave up; "": it did not */
@@ -50,3 +57,5 @@ bool node_start(struct node *node, uint16_t shards);
 /* Asks it to stop as SIGTERM does; its process then is PROCESS_STOPPED. */
 void node_stop(struct node *node);
 bool node_runs(const struct node *node);
+/* What its shards have counted, all together; zeros while it does not run. */
+void node_log_counts(const struct node *node, struct log_counts *sum);

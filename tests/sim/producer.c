@@ -9,6 +9,8 @@
 #include "io/mem.h"
 #include "net/err.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/dirs.h"
+#include "tests/sim/promises.h"
 
 #define WINDOW    5U
 #define PARTS_MAX 3U
@@ -43,6 +45,8 @@ struct producer {
     bool idempotent;
     int16_t acks;
     int64_t producer_id; /* -1: to be asked for */
+    uint32_t id_life;    /* in which it was given */
+    bool renounces;      /* it, when nothing is under way any more */
     bool asking_id;
     struct ask ask_id;
     struct produce window[WINDOW]; /* oldest first; [window_count] are used */
@@ -101,6 +105,8 @@ static void on_id(struct client *c, struct client_call *call)
                   (long long)response.producer_id);
     }
     p->producer_id = response.producer_id;
+    p->id_life = p->ask_id.life;
+    p->renounces = false;
     memset(p->sequences, 0, sizeof(p->sequences));
     actor_later(&p->actor, 100 * US);
 }
@@ -161,6 +167,15 @@ static void part_refused(struct producer *p, struct part *part)
     client_close(&p->actor.client);
 }
 
+/* Batches before this one were acknowledged and are gone: it cannot follow. A client begins anew
+ * with another id, as those of Java do (KIP-360). */
+static bool is_gap_of_loss(const struct producer *p, const struct attempt *attempt, int16_t error)
+{
+    const struct topic_fact *topic = &p->actor.model->topics[attempt->topic];
+    return p->idempotent && error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
+           topic->partition[attempt->partition].loss_life > p->id_life;
+}
+
 static void part_answered(struct producer *p, const struct produce *op, struct part *part,
                           const struct produce_response_partition *answer)
 {
@@ -168,8 +183,14 @@ static void part_answered(struct producer *p, const struct produce *op, struct p
     const struct attempt *attempt = &m->attempts[part->tag];
     if (attempt->forgotten)
         return;
+    dirs_answered(m, &op->ask, answer->error_code, &m->topics[attempt->topic], attempt->partition);
     if (model_excuses(m, op->ask.life, answer->error_code)) {
         part_refused(p, part);
+        return;
+    }
+    if (is_gap_of_loss(p, attempt, answer->error_code)) {
+        p->renounces = true;
+        part_end(part);
         return;
     }
     if (answer->error_code != ERR_NONE) {
@@ -383,7 +404,12 @@ static void producer_step(struct actor *a)
         actor_later(a, a->model->resting ? S : 20 * MS);
         return;
     }
+    if (p->renounces && (p->window_count > 0 || p->copy.under_way || p->asking_id)) {
+        actor_later(a, 5 * MS);
+        return;
+    }
     bool renew = p->window_count == 0 && !p->copy.under_way && rng_one_in(&a->rng, 150);
+    renew = renew || p->renounces;
     if (p->idempotent && !p->asking_id && (p->producer_id < 0 || renew)) {
         p->producer_id = -1;
         ask_id(p);

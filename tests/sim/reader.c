@@ -6,6 +6,8 @@
  */
 #include "net/err.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/dirs.h"
+#include "tests/sim/promises.h"
 
 #define EARLIEST      (-2)
 #define LATEST        (-1)
@@ -17,6 +19,7 @@ struct reader {
     bool under_way;
     struct topic_fact *topic;
     uint32_t incarnation;
+    uint32_t losses; /* of the partition, when asked */
     int32_t partition;
     int64_t timestamp; /* asked for */
     int64_t start;     /* both of the model, when asked */
@@ -47,7 +50,8 @@ static struct partition_fact *fact_of(const struct reader *re)
 
 static bool is_valid(const struct reader *re)
 {
-    return re->topic->state == TOPIC_THERE && re->topic->incarnation == re->incarnation;
+    return re->topic->state == TOPIC_THERE && re->topic->incarnation == re->incarnation &&
+           fact_of(re)->losses == re->losses;
 }
 
 /* ---- offsets ---- */
@@ -99,7 +103,9 @@ static void max_time_check(struct reader *re, const struct list_offsets_response
 static void offset_check(struct reader *re, const struct list_offsets_response_partition *answer)
 {
     struct model *m = re->actor.model;
-    if (model_excuses(m, re->ask.life, answer->error_code))
+    dirs_answered(m, &re->ask, answer->error_code, re->topic, (uint32_t)re->partition);
+    if (model_excuses(m, re->ask.life, answer->error_code) ||
+        promises_excuse(m, re->topic, answer->error_code))
         return;
     if (answer->error_code != ERR_NONE)
         wrong(m, "ListOffsets of %s-%d: %s", re->topic->name, re->partition,
@@ -153,6 +159,7 @@ static void ask_offsets(struct reader *re, int64_t timestamp)
     topic.partitions_count = 1;
     partition.partition_index = re->partition;
     partition.timestamp = re->timestamp = timestamp;
+    re->losses = fact_of(re)->losses;
     re->start = fact_of(re)->start;
     re->end = fact_of(re)->end;
     re->under_way = true;
@@ -197,7 +204,8 @@ static void on_fetched(struct client *c, struct client_call *call)
     }
     const struct fetch_response_partition *answer = &response.responses[0].partitions[0];
     struct partition_fact *fact = fact_of(re);
-    if (model_excuses(re->actor.model, re->ask.life, answer->error_code))
+    if (model_excuses(re->actor.model, re->ask.life, answer->error_code) ||
+        promises_excuse(re->actor.model, re->topic, answer->error_code))
         return;
     if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && fact->reckoned < fact->start_asked) {
         re->start_wanted = true; /* it begins later now */

@@ -26,13 +26,18 @@ extern const struct scenario scenario_broker;
 extern const struct scenario scenario_groups;
 extern const struct scenario scenario_compact;
 extern const struct scenario scenario_cluster;
+extern const struct scenario scenario_modes;
+extern const struct scenario scenario_dirs;
+extern const struct scenario scenario_disks;
 
 /* The lives of a broker (tests/sim/broker.c), with clients of the scenario's choice. */
 struct broker_lives {
     const struct cast *cast;
     size_t cast_count;
-    void (*begin)(struct model *m); /* NULL: nothing to do; so is end */
+    void (*begin)(struct model *m); /* NULL: nothing to do; so are the others */
     void (*end)(struct model *m);
+    void (*life)(struct model *m, bool disturbed); /* before one begins */
+    void (*ready)(struct model *m);                /* it has, and will be disturbed */
 };
 void broker_lives_options(struct world_options *options, uint64_t seed);
 bool broker_lives_play(struct world *world, const struct broker_lives *plan, char *why,

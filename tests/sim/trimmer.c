@@ -5,6 +5,8 @@
  */
 #include "net/err.h"
 #include "tests/sim/actor.h"
+#include "tests/sim/dirs.h"
+#include "tests/sim/promises.h"
 
 struct trimmer {
     struct actor actor;
@@ -34,7 +36,9 @@ static void take_answer(struct trimmer *tr, const struct delete_records_response
 {
     struct model *m = tr->actor.model;
     struct partition_fact *fact = &tr->topic->partition[tr->partition];
-    if (model_excuses(m, tr->ask.life, answer->error_code))
+    dirs_answered(m, &tr->ask, answer->error_code, tr->topic, (uint32_t)tr->partition);
+    if (model_excuses(m, tr->ask.life, answer->error_code) ||
+        promises_excuse(m, tr->topic, answer->error_code))
         return;
     if (answer->error_code != ERR_NONE) {
         wrong(m, "trimming %s-%d to %lld: %s", tr->topic->name, tr->partition,

@@ -239,14 +239,23 @@ static int offsets_ask(struct session *s, const struct metadata_response *metada
     return EXIT_OK;
 }
 
+static bool is_there(const struct metadata_response *metadata, int32_t node_id)
+{
+    for (int32_t i = 0; i < metadata->brokers_count; i++)
+        if (metadata->brokers[i].node_id == node_id)
+            return true;
+    return false;
+}
+
 /* A partition that was made a moment ago may not have arrived at its leader, though Metadata names
  * it: a Kafka with a cold JVM took seconds for 288 of them. */
-static bool offsets_again(struct offset_query *queries, uint32_t count)
+static bool offsets_again(const struct metadata_response *metadata, struct offset_query *queries,
+                          uint32_t count)
 {
     bool again = false;
     for (uint32_t i = 0; i < count; i++) {
-        bool passing =
-            queries[i].leader >= 0 && queries[i].error && err_retriable(queries[i].error);
+        bool passing = queries[i].error && is_there(metadata, queries[i].leader) &&
+                       err_retriable(queries[i].error);
         if (passing)
             queries[i].error = ERR_NONE;
         else if (queries[i].error == ERR_NONE)
@@ -257,13 +266,16 @@ static bool offsets_again(struct offset_query *queries, uint32_t count)
 }
 
 int cluster_list_offsets(struct session *s, const struct metadata_response *metadata,
-                         struct offset_query *queries, uint32_t count)
+                         struct offset_query *queries, uint32_t count, uint64_t patience_ms)
 {
     for (uint32_t i = 0; i < count; i++)
-        queries[i].error = queries[i].leader < 0 ? ERR_LEADER_NOT_AVAILABLE : ERR_NONE;
-    uint64_t until_ns = session_now_ns(s) + (uint64_t)s->settings.request_timeout_ms * NS_PER_MS;
+        queries[i].error =
+            is_there(metadata, queries[i].leader) ? ERR_NONE : ERR_LEADER_NOT_AVAILABLE;
+    uint64_t until_ns = session_now_ns(s) +
+                        min_u64(patience_ms, (uint64_t)s->settings.request_timeout_ms) * NS_PER_MS;
     int code = offsets_ask(s, metadata, queries, count);
-    while (code == EXIT_OK && session_now_ns(s) < until_ns && offsets_again(queries, count)) {
+    while (code == EXIT_OK && session_now_ns(s) < until_ns &&
+           offsets_again(metadata, queries, count)) {
         session_pause(s, (uint64_t)s->settings.retry_backoff_ms * 1000000U);
         code = offsets_ask(s, metadata, queries, count);
     }

@@ -38,9 +38,11 @@ struct offset_query {
 #define TIMESTAMP_LATEST   (-1)
 #define TIMESTAMP_EARLIEST (-2)
 
-/* One request per leader and at most one query per partition. */
+/* One request per leader and at most one query per partition. What will pass by itself is asked
+ * again for so long: whoever shows how things are shows that, too. */
+#define OFFSETS_LOOK_MS 2000U
 int cluster_list_offsets(struct session *s, const struct metadata_response *metadata,
-                         struct offset_query *queries, uint32_t count);
+                         struct offset_query *queries, uint32_t count, uint64_t patience_ms);
 
 /* How many items went well; then the exit code of all. */
 struct tally {

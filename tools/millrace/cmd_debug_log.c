@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `millrace debug log dump` and `millrace debug log verify`: what stands in segment files, and
- * whether it is what was written. No broker is asked, so the files of one that does not start can
- * be looked at.
+ * `millrace debug log dump`, `verify` and `repair --dry-run`: what stands in segment files, whether
+ * it is what was written, and what of it is lost where it is not. No broker is asked, so the files
+ * of one that does not start can be looked at.
  */
 #include "core/record/record.h"
 #include "io/mem.h"
@@ -270,5 +270,90 @@ int cmd_debug_log_verify(struct invocation *inv)
     int code = each_segment(&reading, verify_segment);
     listing_close(reading.listing);
     inflater_fini(&reading.inflater);
+    return code;
+}
+
+/* ---- repair ---- */
+
+static const struct column part_columns[] = {
+    {.key = "file", .title = "FILE"},
+    {.key = "part", .title = "PART"},
+    {.key = "position", .title = "POSITION"},
+    {.key = "bytes", .title = "BYTES", .unit = UNIT_BYTES},
+    {.key = "base_offset", .title = "FIRST"},
+    {.key = "end_offset", .title = "END"},
+    {.key = "batches", .title = "BATCHES"},
+    {.key = "reason", .title = "REASON", .wide = true},
+};
+
+/* A run of good batches, or what lies between two of those. */
+struct part {
+    uint64_t position;
+    int64_t base_offset;
+    int64_t batches;
+};
+
+static void part_row(struct reading *reading, const struct segment_file *segment,
+                     const struct part *part, uint64_t end, int64_t end_offset, const char *reason)
+{
+    if (end == part->position)
+        return;
+    listing_row(reading->listing,
+                json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:s?}", "file", segment->path,
+                          "part", reason ? "lost" : "kept", "position", (json_int_t)part->position,
+                          "bytes", (json_int_t)(end - part->position), "base_offset",
+                          (json_int_t)part->base_offset, "end_offset",
+                          end_offset >= 0 ? json_integer(end_offset) : json_null(), "batches",
+                          reason ? json_null() : json_integer(part->batches), "reason", reason));
+}
+
+/* What is damaged ends where the next good batch begins; its end is not known at a file's end. */
+static void repair_segment(struct reading *reading, struct segment_file *segment)
+{
+    struct part kept = {.base_offset = segment_file_offset(segment)};
+    for (;;) {
+        enum segment_next next = segment_file_next(segment);
+        if (next == SEGMENT_BATCH) {
+            kept.batches++;
+            continue;
+        }
+        const int64_t offset = segment_file_offset(segment);
+        part_row(reading, segment, &kept, segment->at, offset, NULL);
+        if (next == SEGMENT_UNREADABLE)
+            tell_end(reading, segment, next);
+        if (next != SEGMENT_DAMAGED)
+            return;
+        char reason[sizeof(segment->reason)];
+        const struct part lost = {.position = segment->at, .base_offset = offset};
+        (void)snprintf(reason, sizeof(reason), "%s", segment->reason);
+        reading->damaged++;
+        if (!segment_file_resync(segment)) {
+            part_row(reading, segment, &lost, segment->size, -1, reason);
+            return;
+        }
+        if (segment_file_next(segment) != SEGMENT_BATCH)
+            return; /* somebody changes it meanwhile */
+        part_row(reading, segment, &lost, segment->at, segment->header.base_offset, reason);
+        kept = (struct part){
+            .position = segment->at, .base_offset = segment->header.base_offset, .batches = 1};
+    }
+}
+
+int cmd_debug_log_repair(struct invocation *inv)
+{
+    struct reading reading = {.inv = inv};
+    if (!option_on(inv, "dry-run"))
+        return usage_error(
+            inv, "only --dry-run is there: no repair can bring back what a disk has lost, and a "
+                 "running broker already serves everything around it");
+    reading.listing = listing_open(inv, part_columns, array_count(part_columns));
+    int code = each_segment(&reading, repair_segment);
+    listing_close(reading.listing);
+    if (reading.damaged > 0)
+        note(inv,
+             "%u places are damaged, and nothing was written; a broker answers CORRUPT_MESSAGE for "
+             "the offsets that are lost and serves the others. Restore the file from a copy; where "
+             "the partition has replicas, move it to another broker and back",
+             reading.damaged);
     return code;
 }

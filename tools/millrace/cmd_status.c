@@ -87,6 +87,16 @@ static const char *text(const json_t *object, const char *key)
     return value ? value : "-";
 }
 
+/* Over all cores. */
+static double sum(const json_t *object, const char *key)
+{
+    double all = 0;
+    size_t index;
+    const json_t *core;
+    json_array_foreach(json_object_get(object, "cores"), index, core) all += number(core, key);
+    return all;
+}
+
 /* Per second, of a counter in the object that stands at the same place in both looks. */
 static double rate(const struct looks *l, const json_t *before, const json_t *now, const char *key)
 {
@@ -253,7 +263,12 @@ static void print_head(const struct looks *l, bool good)
     printf("  %s\n", good ? "ready" : "NOT READY");
     if (!json_object_get(l->now, "cores"))
         return;
-    printf("cluster %s  topics %.0f  partitions %.0f  kafka", text(l->now, "cluster_id"),
+    double early = sum(l->now, "partitions_os") + sum(l->now, "partitions_never");
+    printf("durability %s", text(l->now, "durability"));
+    if (early > 0)
+        printf(" (%.0f partitions here: os %.0f, never %.0f)", early, sum(l->now, "partitions_os"),
+               sum(l->now, "partitions_never"));
+    printf("\ncluster %s  topics %.0f  partitions %.0f  kafka", text(l->now, "cluster_id"),
            number(l->now, "topics"), number(l->now, "partitions"));
     size_t index;
     const json_t *listener;

@@ -5,6 +5,7 @@
 #include "io/mem.h"
 #include "net/err.h"
 #include "tools/millrace/cluster.h"
+#include "tools/millrace/topic_storage.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -113,15 +114,15 @@ static json_t *partition_row(const struct metadata_response_partition *partition
     if (error == ERR_NONE)
         error = end->error;
     json_t *records = known ? json_integer(end->offset - start->offset) : json_null();
-    return json_pack("{s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "partition",
-                     partition->partition_index, "leader", partition->leader_id, "leader_epoch",
-                     partition->leader_epoch, "replicas",
-                     json_of_i32s(partition->replica_nodes, partition->replica_nodes_count), "isr",
-                     json_of_i32s(partition->isr_nodes, partition->isr_nodes_count),
-                     "offline_replicas",
-                     json_of_i32s(partition->offline_replicas, partition->offline_replicas_count),
-                     "start_offset", json_answer(start), "end_offset", json_answer(end), "records",
-                     records, "error", error ? err_name(error) : NULL);
+    json_t *leader = partition->leader_id >= 0 ? json_integer(partition->leader_id) : json_null();
+    return json_pack(
+        "{s:i, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "partition",
+        partition->partition_index, "leader", leader, "leader_epoch", partition->leader_epoch,
+        "replicas", json_of_i32s(partition->replica_nodes, partition->replica_nodes_count), "isr",
+        json_of_i32s(partition->isr_nodes, partition->isr_nodes_count), "offline_replicas",
+        json_of_i32s(partition->offline_replicas, partition->offline_replicas_count),
+        "start_offset", json_answer(start), "end_offset", json_answer(end), "records", records,
+        "error", error ? err_name(error) : NULL);
 }
 
 static int by_partition(const void *a, const void *b)
@@ -148,7 +149,7 @@ static int describe_partitions(struct session *s, const struct metadata_response
                 .leader = topic->partitions[i].leader_id,
                 .timestamp = which[e],
             };
-        int code = cluster_list_offsets(s, metadata, ends[e], count);
+        int code = cluster_list_offsets(s, metadata, ends[e], count, OFFSETS_LOOK_MS);
         if (code != EXIT_OK)
             return code;
     }
@@ -207,20 +208,55 @@ static bool is_own_config(const json_t *row)
     return source && strcmp(source, "DYNAMIC_TOPIC_CONFIG") == 0;
 }
 
+/* Why some of the numbers are missing. */
+static void print_troubles(const struct session *s, json_t *partitions)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(partitions, i, row)
+    {
+        const char *error = json_string_value(json_object_get(row, "error"));
+        bool leaderless = json_is_null(json_object_get(row, "leader"));
+        if (leaderless)
+            note(s->inv, "partition %lld has no leader: none of its in-sync replicas is there",
+                 (long long)json_integer_value(json_object_get(row, "partition")));
+        else if (error)
+            note(s->inv, "partition %lld: its leader answers %s",
+                 (long long)json_integer_value(json_object_get(row, "partition")), error);
+    }
+}
+
+/* What its acknowledgements promise; NULL: it is another maker's broker. */
+static const char *durability_of(const json_t *configs)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach(configs, index, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        if (name && strcmp(name, "millrace.durability") == 0)
+            return json_string_value(json_object_get(row, "value"));
+    }
+    return NULL;
+}
+
 /* For people: a line about the topic, what differs from the defaults, the partitions. */
 static void print_description(struct session *s, const json_t *row)
 {
     const struct invocation *inv = s->inv;
     const json_t *id = json_object_get(row, "topic_id");
-    printf("topic %s  partitions %zu%s%s%s\n", json_string_value(json_object_get(row, "topic")),
+    const char *durability = json_string_value(json_object_get(row, "durability"));
+    printf("topic %s  partitions %zu%s%s%s%s%s\n", json_string_value(json_object_get(row, "topic")),
            json_array_size(json_object_get(row, "partitions")), json_is_string(id) ? "  id " : "",
-           json_is_string(id) ? json_string_value(id) : "",
+           json_is_string(id) ? json_string_value(id) : "", durability ? "  durability " : "",
+           durability ? durability : "",
            json_is_true(json_object_get(row, "internal")) ? "  internal" : "");
     bool all = format_of(inv) == FORMAT_WIDE;
     listing_print(inv, config_columns, array_count(config_columns), json_object_get(row, "configs"),
                   all ? NULL : is_own_config);
     listing_print(inv, partition_columns, array_count(partition_columns),
                   json_object_get(row, "partitions"), NULL);
+    print_troubles(s, json_object_get(row, "partitions"));
 }
 
 static int describe_one(struct session *s, const struct metadata_response *metadata,
@@ -233,9 +269,10 @@ static int describe_one(struct session *s, const struct metadata_response *metad
     if (code == EXIT_OK)
         code = describe_configs(s, topic->name, configs);
     uuid_text(&topic->topic_id, id);
-    *row = json_pack("{s:o, s:s?, s:b, s:o, s:o}", "topic", json_of(topic->name), "topic_id",
+    *row = json_pack("{s:o, s:s?, s:b, s:s?, s:o, s:o}", "topic", json_of(topic->name), "topic_id",
                      uuid_is_zero(&topic->topic_id) ? NULL : id, "internal", topic->is_internal,
-                     "partitions", partitions, "configs", configs);
+                     "durability", durability_of(configs), "partitions", partitions, "configs",
+                     configs);
     return code;
 }
 
@@ -283,5 +320,5 @@ static int describe(struct session *s)
 
 int cmd_topic_describe(struct invocation *inv)
 {
-    return session_run(inv, describe);
+    return session_run(inv, option_on(inv, "storage") ? topic_describe_storage : describe);
 }

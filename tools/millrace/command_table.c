@@ -41,7 +41,8 @@ const struct command_option remote_options[] = {
 const uint32_t remote_option_count = array_count(remote_options);
 
 static const struct command_option start_options[] = {
-    {0, "data-dir", "DIR", NULL, "where the data lives (log.dirs; default: ./millrace-data)", NULL},
+    {0, "data-dir", "DIR", NULL,
+     "where the data lives (log.dirs; several: DIR,DIR; default: ./millrace-data)", NULL},
     {0, "listen", "HOST:PORT", NULL,
      "where clients connect (listeners; default: 127.0.0.1:9092 and [::1]:9092); port 0 takes a "
      "free one; may be repeated, as NAME://HOST:PORT with different names",
@@ -61,6 +62,27 @@ static const struct command_option start_options[] = {
     {0, "override", "KEY=VALUE", NULL, "sets any key of server.properties; may be repeated", NULL},
 };
 
+#define WHOSE_OPTIONS                                                                              \
+    {0, "user", "NAME", NULL, "of this user (ANONYMOUS: of all, as nobody logs in)", NULL},        \
+        {0, "client-id", "NAME", NULL, "of clients that call themselves so", NULL},                \
+        {0, "ip", "ADDRESS", NULL, "of connections from there", NULL},                             \
+    {                                                                                              \
+        0, "default", "TYPE", NULL, "of those without a quota of their own; may be repeated",      \
+            "user|client-id|ip"                                                                    \
+    }
+
+static const struct command_option quota_list_options[] = {
+    WHOSE_OPTIONS,
+    {0, "any", "TYPE", NULL, "of all that are named, and the default; may be repeated",
+     "user|client-id|ip"},
+    {0, "strict", NULL, NULL, "only those of nothing else beside", NULL},
+};
+
+static const struct command_option quota_change_options[] = {
+    WHOSE_OPTIONS,
+    {0, "dry-run", NULL, NULL, "let the broker check, and change nothing", NULL},
+};
+
 static const struct command_option create_options[] = {
     {'p', "partitions", "N", NULL, "how many (default: the broker's num.partitions)", NULL},
     {'r', "replication-factor", "N", NULL, "copies (default: the broker's)", NULL},
@@ -71,6 +93,13 @@ static const struct command_option create_options[] = {
 
 static const struct command_option list_options[] = {
     {'i', "internal", NULL, NULL, "show the broker's own topics too", NULL},
+};
+
+static const struct command_option describe_options[] = {
+    {0, "storage", NULL, NULL,
+     "what they have on disk instead: segments, bytes and damage of each replica, and the files of "
+     "segments that are gone and wait for their next use",
+     NULL},
 };
 
 static const struct command_option add_partitions_options[] = {
@@ -190,11 +219,41 @@ static const struct command_option config_list_options[] = {
     {0, "scope", "SCOPE", NULL, "broker or topic", "broker|topic"},
 };
 
+static const struct command_option log_repair_options[] = {
+    {0, "dry-run", NULL, NULL, "say what is kept and what is lost, and change nothing", NULL},
+};
+
 static const struct command_option log_dump_options[] = {
     {'r', "records", NULL, NULL, "the records instead of the batches", NULL},
     {'f', "output-format", "FORMAT", "%o\\t%T\\t%k\\t%s\\n",
      "with --records: how they are printed, as consume has it", NULL},
     {'J', "json", NULL, NULL, "the records, one JSON object each", NULL},
+};
+
+static const struct command_option import_kafka_options[] = {
+    {0, "data-dir", "D", NULL, "the data directory that is to be made; a new one", NULL},
+    {0, "run", NULL, NULL, "really take it over, into --data-dir", NULL},
+    {0, "commit", NULL, NULL,
+     "give up the way back: remove from Kafka's directories what was taken over into --data-dir",
+     NULL},
+    {0, "copy", "WAY", "auto",
+     "how segments get there; auto: reflink where the file system can, else a hard link for closed "
+     "ones, else a copy",
+     "auto|reflink|link|copy"},
+    {0, "without-settings", NULL, NULL,
+     "Kafka in ZooKeeper mode: go on without the settings of its topics", NULL},
+    {0, "zookeeper", "HOST:PORT/PATH", NULL,
+     "Kafka in ZooKeeper mode: ask this ZooKeeper for the settings of its topics", NULL},
+    {0, "except", "TOPIC", NULL, "leave this topic out; may be given again", NULL},
+};
+
+static const struct command_option topic_export_options[] = {
+    {0, "to", "DIR", NULL, "where the folders go; made when it is missing", NULL},
+    {0, "segment-bytes", "N", "1073741824", "where a segment ends and the next one begins", NULL},
+};
+
+static const struct command_option log_export_options[] = {
+    {0, "to", "DIR", NULL, "where the folders go; made when it is missing", NULL},
 };
 
 static const struct command_option log_verify_options[] = {
@@ -240,6 +299,51 @@ const struct command commands[] = {
         .run = cmd_cluster_health,
     },
     {
+        .name = "cluster quota list",
+        .summary = "what clients may use",
+        .about = "The quotas that are set, of all or of those that are named.",
+        .examples = "millrace cluster quota list\n"
+                    "millrace cluster quota list --client-id orders --format json\n"
+                    "millrace cluster quota list --any user --strict",
+        COUNT(quota_list_options),
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_quota_list,
+    },
+    {
+        .name = "cluster quota set",
+        .summary = "limit what clients may use",
+        .operands = "KEY=NUMBER...",
+        .about = "Of users and client ids: producer_byte_rate and consumer_byte_rate (bytes a "
+                 "second, of each broker), request_percentage (of a core's time) and "
+                 "controller_mutation_rate (partitions created and deleted a second); of addresses "
+                 "connection_creation_rate. The first of these that is set holds: user and client "
+                 "id, user and default client id, user, default user and client id, both "
+                 "defaults, default user, client id, default client id.",
+        .examples = "millrace cluster quota set --client-id import producer_byte_rate=10000000\n"
+                    "millrace cluster quota set --default client-id request_percentage=25\n"
+                    "millrace cluster quota set --ip 192.0.2.7 connection_creation_rate=20",
+        COUNT(quota_change_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_quota_set,
+    },
+    {
+        .name = "cluster quota delete",
+        .summary = "take limits away",
+        .operands = "[KEY...]",
+        .about = "Takes the named quotas away, or all of them.",
+        .examples = "millrace cluster quota delete --client-id import\n"
+                    "millrace cluster quota delete --default client-id request_percentage",
+        COUNT(quota_change_options),
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_quota_delete,
+    },
+    {
         .name = "topic create",
         .summary = "make topics",
         .operands = "TOPIC...",
@@ -274,7 +378,9 @@ const struct command commands[] = {
         .about = "Partitions with their leaders, replicas and offsets, and the settings that the "
                  "topic has itself; with --format wide every setting, with awk a partition a row.",
         .examples = "millrace topic describe orders\n"
-                    "millrace topic describe orders --format json | jq '.items[].configs'",
+                    "millrace topic describe orders --format json | jq '.items[].configs'\n"
+                    "millrace topic describe orders --storage",
+        COUNT(describe_options),
         .operands_min = 1,
         .operands_max = ANY_NUMBER,
         .listing = true,
@@ -307,6 +413,24 @@ const struct command commands[] = {
         .listing = true,
         .remote = true,
         .run = cmd_topic_add_partitions,
+    },
+    {
+        .name = "topic export",
+        .summary = "a topic's records as the segment files of Apache Kafka",
+        .operands = "TOPIC...",
+        .about = "Fetches all records of topics, up to those that are the last when it begins, and "
+                 "writes them as Kafka keeps them: for each partition a folder with segments, "
+                 ".index, .timeindex, .txnindex, leader-epoch-checkpoint and partition.metadata. "
+                 "Any broker of the protocol may be asked. For a data directory whose broker was "
+                 "stopped see debug log export.",
+        .examples = "millrace topic export orders --to backup\n"
+                    "millrace topic export orders payments --to backup -b 10.0.0.1:9092",
+        COUNT(topic_export_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_topic_export,
     },
     {
         .name = "topic alter",
@@ -473,6 +597,27 @@ const struct command commands[] = {
         .run = cmd_config_explain,
     },
     {
+        .name = "debug import-kafka",
+        .summary = "take over the data directory of an Apache Kafka that was stopped",
+        .operands = "DIR...",
+        .about = "Reads what a node of Apache Kafka (3.9 with ZooKeeper, 4 with KRaft) has left "
+                 "after a clean stop, and tells what carries over and what does not: topics with "
+                 "their ids, settings and segments, committed offsets. All its directories are "
+                 "named. Nothing is changed unless --run is given, and then a new data directory "
+                 "is made of it: Kafka's own stays as it is and Kafka can be started on it again, "
+                 "until --commit.",
+        .examples = "millrace debug import-kafka /var/lib/kafka\n"
+                    "millrace debug import-kafka /disk1/kafka /disk2/kafka --format json\n"
+                    "millrace debug import-kafka /var/lib/kafka --zookeeper 127.0.0.1:2181\n"
+                    "millrace debug import-kafka /var/lib/kafka --data-dir /var/lib/millrace "
+                    "--run",
+        COUNT(import_kafka_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .run = cmd_debug_import_kafka,
+    },
+    {
         .name = "debug log dump",
         .summary = "what stands in segment files",
         .operands = "PATH...",
@@ -490,6 +635,25 @@ const struct command commands[] = {
         .run = cmd_debug_log_dump,
     },
     {
+        .name = "debug log export",
+        .summary = "logs as Apache Kafka keeps them",
+        .operands = "D [TOPIC...]",
+        .about = "Writes the logs of a data directory whose broker was stopped as Kafka keeps "
+                 "them: for each partition a folder with segments, .index, .timeindex, .txnindex, "
+                 "leader-epoch-checkpoint and partition.metadata, and beside them "
+                 "log-start-offset-checkpoint, for logs that begin inside of a segment. Put in the "
+                 "place of Kafka's own "
+                 "folders of a topic with the same id (see partition.metadata) they are served by "
+                 "it. The data directory is only read.",
+        .examples = "millrace debug log export millrace-data --to kafka-form\n"
+                    "millrace debug log export /var/lib/millrace orders --to /backup/orders",
+        COUNT(log_export_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .run = cmd_debug_log_export,
+    },
+    {
         .name = "debug log verify",
         .summary = "are segment files what was written?",
         .operands = "PATH...",
@@ -503,6 +667,22 @@ const struct command commands[] = {
         .operands_max = ANY_NUMBER,
         .listing = true,
         .run = cmd_debug_log_verify,
+    },
+    {
+        .name = "debug log repair",
+        .summary = "what of damaged segment files is lost, and what is kept",
+        .operands = "PATH...",
+        .about =
+            "Reads segment files whole and says which bytes and offsets are whole batches and "
+            "which are not: behind damage it looks for the next batch that fits. It never writes; "
+            "--dry-run has to be said. Exit code 21 when something is lost.",
+        .examples = "millrace debug log repair --dry-run millrace-data\n"
+                    "millrace debug log repair --dry-run millrace-data/orders-0 --format json",
+        COUNT(log_repair_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .run = cmd_debug_log_repair,
     },
     {
         .name = "generate completion",

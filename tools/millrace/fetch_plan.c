@@ -105,7 +105,7 @@ static int look_up(const struct fetch_plan *plan, struct session *s, int64_t tim
             .leader = plan->parts[i].leader,
             .timestamp = timestamp,
         };
-    int code = cluster_list_offsets(s, &plan->metadata, queries, plan->count);
+    int code = cluster_list_offsets(s, &plan->metadata, queries, plan->count, UINT64_MAX);
     for (uint32_t i = 0; code == EXIT_OK && i < plan->count; i++)
         if (queries[i].error != ERR_NONE)
             code = partition_error(s, queries[i].topic, queries[i].partition, queries[i].error);

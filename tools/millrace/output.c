@@ -59,6 +59,8 @@ static void cell_text(char cell[CELL_SIZE], const json_t *value, enum unit unit)
                        bytes_text(json_integer_value(value), number));
     else if (json_is_integer(value))
         (void)snprintf(cell + used, CELL_SIZE - used, "%lld", json_integer_value(value));
+    else if (json_is_real(value))
+        (void)snprintf(cell + used, CELL_SIZE - used, "%g", json_real_value(value));
     else if (json_is_boolean(value))
         (void)snprintf(cell + used, CELL_SIZE - used, "%s", json_is_true(value) ? "yes" : "no");
     size_t index;
@@ -115,7 +117,7 @@ static void table_row(const struct listing *listing, const json_t *row)
         char cell[CELL_SIZE] = "";
         cell_text(cell, value, column->unit);
         (void)scols_line_set_data(line, i, cell[0] ? cell : "-");
-        if (json_is_integer(value)) /* numbers stand right */
+        if (json_is_number(value)) /* numbers stand right */
             (void)scols_column_set_flags(scols_table_get_column(listing->table, i), SCOLS_FL_RIGHT);
     }
 }

@@ -219,6 +219,52 @@ enum segment_next segment_file_next(struct segment_file *segment)
     return SEGMENT_BATCH;
 }
 
+/* ---- behind damage ---- */
+
+static bool is_batch_at(struct segment_file *segment, uint64_t at, const uint8_t *head)
+{
+    struct batch_header header;
+    struct piece piece;
+    batch_header_of(&header, head);
+    if (header.magic != BATCH_MAGIC || batch_size(&header) < BATCH_HEADER_SIZE ||
+        (uint64_t)batch_size(&header) > segment->size - at || header.last_offset_delta < 0 ||
+        header.record_count < 0 || header.base_offset < segment->next_offset ||
+        header.base_offset - segment->next_offset > INT32_MAX)
+        return false;
+    uint32_t len = (uint32_t)batch_size(&header);
+    uint8_t *bytes = mem_alloc(len);
+    bool good = segment_read(segment, bytes, len, at) &&
+                batch_crc(span_of(&piece, bytes, len)) == header.crc;
+    mem_free(bytes);
+    return good;
+}
+
+int64_t segment_file_offset(const struct segment_file *segment)
+{
+    return segment->next_offset;
+}
+
+bool segment_file_resync(struct segment_file *segment)
+{
+    uint8_t *window = mem_alloc(ZEROS_PIECE);
+    uint64_t from = segment->at + 1;
+    bool found = false;
+    while (!found && !segment->may_be_reused && segment->size - from >= BATCH_HEADER_SIZE) {
+        size_t len = min_u64(ZEROS_PIECE, segment->size - from);
+        if (!segment_read(segment, window, len, from))
+            break;
+        size_t last = len - BATCH_HEADER_SIZE;
+        for (size_t i = 0; i <= last && !found; i++) {
+            found = is_batch_at(segment, from + i, window + i);
+            if (found)
+                segment->next_at = from + i;
+        }
+        from += last + 1;
+    }
+    mem_free(window);
+    return found;
+}
+
 /* ---- which files ---- */
 
 static int by_name(const FTSENT **left, const FTSENT **right)

@@ -41,6 +41,11 @@ enum segment_next { SEGMENT_BATCH, SEGMENT_END, SEGMENT_DAMAGED, SEGMENT_UNREADA
 bool segment_file_open(struct segment_file *segment, const char *path) warn_unused;
 /* The next batch; it is valid until the next call. Anything else is the end of reading. */
 enum segment_next segment_file_next(struct segment_file *segment);
+/* Behind the last offset that was read. */
+int64_t segment_file_offset(const struct segment_file *segment);
+/* After SEGMENT_DAMAGED: goes to the next whole batch whose checksum and offsets fit; false: there
+ * is none, or the file may be one that was another segment's, where such a batch says nothing. */
+bool segment_file_resync(struct segment_file *segment) warn_unused;
 void segment_file_close(struct segment_file *segment);
 
 /* Every *.log file at or below a path, in order of name. */

@@ -27,6 +27,7 @@ import org.apache.kafka.clients.admin.DescribeClusterResult;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -45,6 +46,7 @@ public class Client {
 
     final String address;
     final Admin admin;
+    KafkaConsumer<byte[], byte[]> member; // of a group
     final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII), 1 << 20);
 
     Client(String address) {
@@ -113,12 +115,18 @@ public class Client {
     List<String> hello() {
         return List.of(row("version", AppInfoParser.getVersion()), row("codecs", "none,gzip,snappy,lz4,zstd"),
             row("features",
-                "create,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,offsets"));
+                "create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,"
+                + "offsets,groups,reset-none"));
     }
 
     List<String> create(String topic, String partitions, String configs) throws Exception {
         NewTopic wanted = new NewTopic(topic, Integer.parseInt(partitions), (short) 1).configs(pairsOf(configs));
         admin.createTopics(List.of(wanted)).all().get(15, TimeUnit.SECONDS);
+        return List.of();
+    }
+
+    List<String> delete(String topic) throws Exception {
+        admin.deleteTopics(List.of(topic)).all().get(15, TimeUnit.SECONDS);
         return List.of();
     }
 
@@ -224,10 +232,41 @@ public class Client {
         return List.of();
     }
 
+    List<String> join(String group, String topic, String reset, String sessionMs) {
+        Properties settings = settings("group.id", group, "enable.auto.commit", "false", "auto.offset.reset", reset,
+            "session.timeout.ms", sessionMs, "heartbeat.interval.ms", "500");
+        member = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        member.subscribe(List.of(topic));
+        return List.of();
+    }
+
+    List<String> poll(String ms) {
+        List<String> read = new ArrayList<>();
+        for (ConsumerRecord<byte[], byte[]> record : member.poll(Duration.ofMillis(Long.parseLong(ms))))
+            read.add(row(record.partition(), record.offset()));
+        StringBuilder owned = new StringBuilder();
+        for (TopicPartition where : member.assignment())
+            owned.append(owned.length() == 0 ? "" : ",").append(where.partition());
+        read.add(0, owned.toString());
+        return read;
+    }
+
+    List<String> commit(String topic, String partition, String offset) {
+        member.commitSync(Map.of(new TopicPartition(topic, Integer.parseInt(partition)),
+            new OffsetAndMetadata(Long.parseLong(offset))));
+        return List.of();
+    }
+
+    List<String> leave() {
+        member.close();
+        return List.of();
+    }
+
     List<String> answer(String[] f) throws Exception {
         switch (f[0]) {
         case "hello": return hello();
         case "create": return create(f[1], f[2], field(f, 3));
+        case "delete": return delete(f[1]);
         case "produce": return produce(f[1], f[2], f[3], f[4], Integer.parseInt(f[5]));
         case "consume": return consume(f[1], f[2], f[3], f[4], f[5]);
         case "offset": return offset(f[1], f[2], f[3]);
@@ -236,6 +275,10 @@ public class Client {
         case "configs": return configs(f[1]);
         case "alter": return alter(f[1], f[2], f[3]);
         case "transaction": return transaction(f[1]);
+        case "join": return join(f[1], f[2], f[3], f[4]);
+        case "poll": return poll(f[1]);
+        case "commit": return commit(f[1], f[2], f[3]);
+        case "leave": return leave();
         default: throw new IllegalArgumentException("unknown request " + f[0]);
         }
     }

@@ -3,99 +3,26 @@
  * Leaders and commit sets, as brokers go and come and leaders ask for other sets; and the way back
  * to the first replica. What nothing changes leaves no record.
  */
-#include "core/controller_replicas.h"
-#include "tests/unit/core/controller_world.h"
-
-#include <stdio.h>
+#include "tests/unit/core/replicas_world.h"
 
 #define BROKERS 3
 
 static const int32_t replicas_123[] = {1, 2, 3};
 
-static struct world *world_with(const char *properties)
+static struct world *world_with_three(const char *properties)
 {
-    struct world *w = world_of(properties, BROKERS);
-    const struct control_assignment assignment = {.broker_ids = replicas_123,
-                                                  .broker_count = BROKERS};
-    struct control_item item = {.name = str_of("t"),
-                                .partition_count = -1,
-                                .replication_factor = -1,
-                                .assignments = &assignment,
-                                .assignment_count = 1};
-    assert_int_equal(decide(w, CONTROL_CREATE_TOPICS, &item), ERR_NONE);
-    end_batch(w);
-    return w;
+    return world_with(properties, BROKERS, replicas_123, BROKERS);
 }
 
-static const struct partition_image *partition(struct world *w)
+/* How many partitions it keeps, or the error. */
+static int32_t drains(struct world *w, int32_t id)
 {
-    return &find(w, "t")->partitions[0];
-}
-
-static void is(struct world *w, int32_t leader, int32_t leader_epoch, const char *set)
-{
-    const struct partition_image *now = partition(w);
-    char text[64] = "";
-    for (uint32_t i = 0; i < now->isr_count; i++)
-        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%d", now->isr[i]);
-    assert_string_equal(text, set);
-    assert_int_equal(now->leader, leader);
-    assert_int_equal(now->leader_epoch, leader_epoch);
-}
-
-static void goes(struct world *w, int32_t id)
-{
-    struct controller_pass pass = {0};
-    const struct broker_image *broker = image_broker(w->image, id);
-    const struct metadata_broker_down down = {.id = id, .epoch = broker->epoch};
-    assert_true(controller_broker_down(&w->step, &pass, &down));
-    end_batch(w);
-}
-
-static void comes(struct world *w, int32_t id, bool lossy)
-{
-    struct controller_pass pass = {0};
-    const struct broker_image *broker = image_broker(w->image, id);
-    const struct metadata_broker_up up = {.id = id,
-                                          .epoch = broker->epoch + 10,
-                                          .rack = str_null(),
-                                          .version = str_null(),
-                                          .lossy = lossy};
-    assert_true(controller_broker_up(&w->step, &pass, &up));
-    end_batch(w);
-}
-
-/* What the leader by the image may ask for, until a test makes something of it wrong. */
-static struct control_alter alter_of(struct world *w, const int32_t *ids, uint32_t count)
-{
-    const struct partition_image *now = partition(w);
-    const struct broker_image *leader = image_broker(w->image, now->leader);
-    struct control_alter alter = {.topic_id = find(w, "t")->id,
-                                  .leader = now->leader,
-                                  .broker_epoch = leader ? leader->epoch : -1,
-                                  .leader_epoch = now->leader_epoch,
-                                  .partition_epoch = now->partition_epoch,
-                                  .member_count = count};
-    for (uint32_t i = 0; i < count; i++) {
-        const struct broker_image *broker = image_broker(w->image, ids[i]);
-        alter.members[i] = (struct control_member){ids[i], broker ? broker->epoch : -1};
-    }
-    return alter;
-}
-
-/* Asks, and what was decided becomes the image; a refusal changes nothing. */
-static int16_t asks(struct world *w, const struct control_alter *alter)
-{
-    struct control_op op = {.kind = CONTROL_ALTER_PARTITION, .arena = &w->arena, .alter = alter};
+    struct control_drain drain = {.id = id, .epoch = image_broker(w->image, id)->epoch};
+    struct control_op op = {.kind = CONTROL_DRAIN_BROKER, .arena = &w->arena, .drain = &drain};
     assert_true(controller_step(&w->step, &op));
-    assert_int_equal(end_batch(w), op.error == ERR_NONE ? 1 : 0);
-    return op.error;
-}
-
-static void joins(struct world *w, const int32_t *ids, uint32_t count)
-{
-    struct control_alter alter = alter_of(w, ids, count);
-    assert_int_equal(asks(w, &alter), ERR_NONE);
+    assert_int_equal(op.error, ERR_NONE);
+    end_batch(w);
+    return (int32_t)drain.remaining;
 }
 
 static int16_t elects(struct world *w, const char *topic, int32_t index)
@@ -107,7 +34,7 @@ static int16_t elects(struct world *w, const char *topic, int32_t index)
 static void sets_keep_their_least(void **state)
 {
     (void)state;
-    struct world *w = world_with("min.insync.replicas=2\n");
+    struct world *w = world_with_three("min.insync.replicas=2\n");
     is(w, 1, 0, "123");
     goes(w, 1);
     is(w, 2, 1, "23");
@@ -127,7 +54,7 @@ static void sets_keep_their_least(void **state)
 static void the_lossy_leave_every_set(void **state)
 {
     (void)state;
-    struct world *w = world_with("min.insync.replicas=2\n");
+    struct world *w = world_with_three("min.insync.replicas=2\n");
     goes(w, 1);
     goes(w, 2);
     comes(w, 2, true);
@@ -135,10 +62,202 @@ static void the_lossy_leave_every_set(void **state)
     world_free(w);
 }
 
+static void the_dead_leave_when_others_have_joined(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("min.insync.replicas=2\n");
+    goes(w, 1);
+    goes(w, 2);
+    is(w, 3, 2, "23");
+    comes(w, 1, false);
+    joins(w, (int32_t[]){2, 3, 1}, 3);
+    is(w, 3, 2, "31"); /* and not as late as 3 misses it */
+    world_free(w);
+}
+
+static void who_is_about_to_stop_hands_over(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("min.insync.replicas=2\n");
+    struct control_drain stale = {.id = 1, .epoch = 0};
+    struct control_op op = {.kind = CONTROL_DRAIN_BROKER, .arena = &w->arena, .drain = &stale};
+    assert_true(controller_step(&w->step, &op));
+    assert_int_equal(op.error, ERR_STALE_BROKER_EPOCH);
+    assert_int_equal(end_batch(w), 0);
+    assert_int_equal(drains(w, 1), 0);
+    is(w, 2, 1, "23");
+    assert_int_equal(drains(w, 1), 0); /* asked twice: nothing more happens */
+    is(w, 2, 1, "23");
+    struct control_alter alter = alter_of(w, (const int32_t[]){2, 3, 1}, 3);
+    assert_int_equal(asks(w, &alter), ERR_INELIGIBLE_REPLICA);
+    assert_int_equal(elects(w, "t", 0), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    assert_int_equal(drains(w, 2), 0);
+    is(w, 3, 2, "23"); /* its copy may be needed */
+    assert_int_equal(drains(w, 3), 1);
+    is(w, 3, 2, "23");
+    goes(w, 1);
+    comes(w, 1, false); /* a new life does not drain */
+    joins(w, (int32_t[]){2, 3, 1}, 3);
+    is(w, 1, 3, "31");
+    goes(w, 3);
+    is(w, 1, 3, "31");
+    assert_int_equal(drains(w, 1), 1); /* 3 is in the set, and not there */
+    comes(w, 3, false);
+    is(w, 3, 4, "31");
+    world_free(w);
+}
+
+static void leads_all(struct world *w)
+{
+    struct controller_pass pass = {0};
+    assert_true(controller_lead_all(&w->step, &pass));
+    end_batch(w);
+}
+
+static int16_t elects_any(struct world *w)
+{
+    struct control_item item = {.name = str_of("t"), .unclean = true};
+    return decide(w, CONTROL_ELECT_LEADERS, &item);
+}
+
+static void unclean_when_asked(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("");
+    goes(w, 1);
+    goes(w, 2);
+    is(w, 3, 2, "3");
+    assert_int_equal(elects_any(w), ERR_ELECTION_NOT_NEEDED);
+    goes(w, 3);
+    is(w, -1, 3, "3");
+    assert_int_equal(elects_any(w), ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+    comes(w, 2, false);
+    is(w, -1, 3, "3"); /* nobody has asked */
+    assert_int_equal(elects_any(w), ERR_NONE);
+    assert_int_equal(w->step.unclean_elections, 1);
+    end_batch(w);
+    is(w, 2, 4, "2");
+    comes(w, 3, false);
+    is(w, 2, 4, "2"); /* it follows, and loses what it had more */
+    world_free(w);
+}
+
+static void unclean_as_the_topic_is_set(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("unclean.leader.election.enable=true\n");
+    goes(w, 1);
+    is(w, 2, 1, "23");
+    goes(w, 2);
+    comes(w, 1, false);
+    is(w, 3, 2, "3");
+    goes(w, 3);
+    is(w, -1, 3, "3");
+    leads_all(w);
+    is(w, 1, 4, "1");
+    goes(w, 1);
+    leads_all(w);
+    is(w, -1, 5, "1");
+    comes(w, 3, false);
+    is(w, -1, 5, "1");
+    leads_all(w);
+    is(w, 3, 6, "3");
+    assert_int_equal(w->step.unclean_elections, 2);
+    world_free(w);
+}
+
+/* Who leaves and comes back in one batch is asked first. */
+static void a_bounce_is_no_reason(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("unclean.leader.election.enable=true\n");
+    goes(w, 2);
+    goes(w, 3);
+    comes(w, 3, false);
+    struct controller_pass down_pass = {.bounced = true};
+    struct controller_pass up_pass = {0};
+    const struct metadata_broker_down down = {.id = 1, .epoch = 1};
+    const struct metadata_broker_up up = {
+        .id = 1, .epoch = 50, .rack = str_null(), .version = str_null()};
+    assert_true(controller_broker_down(&w->step, &down_pass, &down));
+    assert_true(controller_broker_up(&w->step, &up_pass, &up));
+    end_batch(w);
+    leads_all(w);
+    assert_int_equal(w->step.unclean_elections, 0);
+    is_list(partition(w)->isr, partition(w)->isr_count, "1");
+    assert_int_equal(partition(w)->leader, 1);
+    world_free(w);
+}
+
+static void a_setting_makes_leaders(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("");
+    struct controller_pass pass = {0};
+    goes(w, 1);
+    goes(w, 2);
+    comes(w, 2, false);
+    goes(w, 3);
+    is(w, -1, 3, "3");
+    assert_true(controller_lead_all(&w->step, &pass));
+    assert_int_equal(end_batch(w), 0);
+    const struct control_config wish = {.name = str_of("unclean.leader.election.enable"),
+                                        .value = str_of("true")};
+    struct control_item item = {
+        .name = str_of("t"), .resource_type = 2, .configs = &wish, .config_count = 1};
+    assert_int_equal(decide(w, CONTROL_INCREMENTAL_ALTER_CONFIGS, &item), ERR_NONE);
+    end_batch(w);
+    pass = (struct controller_pass){0};
+    assert_true(controller_lead_all(&w->step, &pass));
+    end_batch(w);
+    is(w, 2, 4, "2");
+    world_free(w);
+}
+
+/* Whoever has lost what it alone had acknowledged gets a new epoch; only the leader by the newest
+ * state, and once for each asking. */
+static void who_recovers_leads_on(void **state)
+{
+    (void)state;
+    struct world *w = world_with("", BROKERS, replicas_123, 1);
+    struct control_alter alter = alter_of(w, NULL, 0);
+    alter.recovering = true;
+    is(w, 1, 0, "1");
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 1, 1, "1");
+    assert_int_equal(asks(w, &alter), ERR_FENCED_LEADER_EPOCH);
+    is(w, 1, 1, "1");
+    world_free(w);
+    w = world_with_three(""); /* it is being moved, or was */
+    alter = alter_of(w, NULL, 0);
+    alter.recovering = true;
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 1, 1, "123");
+    world_free(w);
+}
+
+static void a_leader_resigns(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("min.insync.replicas=2\n");
+    struct control_alter alter = alter_of(w, (const int32_t[]){2, 3}, 2);
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 2, 1, "23");
+    assert_int_equal(asks(w, &alter), ERR_FENCED_LEADER_EPOCH); /* once */
+    alter = alter_of(w, (const int32_t[]){3}, 1);
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 3, 2, "23"); /* no smaller set */
+    goes(w, 2);
+    alter = alter_of(w, (const int32_t[]){2}, 1);
+    assert_int_equal(asks(w, &alter), ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE);
+    is(w, 3, 2, "23");
+    world_free(w);
+}
+
 static void preferred_leaders(void **state)
 {
     (void)state;
-    struct world *w = world_with("");
+    struct world *w = world_with_three("");
     assert_int_equal(elects(w, "t", 0), ERR_ELECTION_NOT_NEEDED);
     assert_int_equal(elects(w, "t", 1), ERR_UNKNOWN_TOPIC_OR_PARTITION);
     assert_int_equal(elects(w, "t", -1), ERR_UNKNOWN_TOPIC_OR_PARTITION);
@@ -162,7 +281,7 @@ static void preferred_leaders(void **state)
 static void what_sets_are_refused(void **state)
 {
     (void)state;
-    struct world *w = world_with("min.insync.replicas=2\n");
+    struct world *w = world_with_three("min.insync.replicas=2\n");
     goes(w, 1);
     comes(w, 1, false);
     static const int32_t all[] = {2, 3, 1};
@@ -260,7 +379,7 @@ static void counts_of_one(struct world *w, uint32_t *leads, uint32_t *might)
 static void balance_in_several_batches(void **state)
 {
     (void)state;
-    struct world *w = world_with("");
+    struct world *w = world_with_three("");
     uint32_t leads, might;
     many_topics(w);
     counts_of_one(w, &leads, &might);
@@ -286,8 +405,18 @@ static void balance_in_several_batches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_keep_their_least),      cmocka_unit_test(the_lossy_leave_every_set),
-        cmocka_unit_test(preferred_leaders),          cmocka_unit_test(what_sets_are_refused),
+        cmocka_unit_test(sets_keep_their_least),
+        cmocka_unit_test(the_lossy_leave_every_set),
+        cmocka_unit_test(the_dead_leave_when_others_have_joined),
+        cmocka_unit_test(who_is_about_to_stop_hands_over),
+        cmocka_unit_test(unclean_when_asked),
+        cmocka_unit_test(unclean_as_the_topic_is_set),
+        cmocka_unit_test(a_bounce_is_no_reason),
+        cmocka_unit_test(a_setting_makes_leaders),
+        cmocka_unit_test(who_recovers_leads_on),
+        cmocka_unit_test(a_leader_resigns),
+        cmocka_unit_test(preferred_leaders),
+        cmocka_unit_test(what_sets_are_refused),
         cmocka_unit_test(balance_in_several_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

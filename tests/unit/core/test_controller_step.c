@@ -184,7 +184,8 @@ static void validate_only_changes_nothing(void **state)
     const struct control_config config = {str_of("retention.ms"), str_of("5"), 0};
     struct control_item configured = {
         .name = str_of("t"), .resource_type = 2, .configs = &config, .config_count = 1};
-    struct control_item extended = {.name = str_of("t"), .partition_count = 2};
+    struct control_item extended = {
+        .name = str_of("t"), .partition_count = 2, .assignment_count = -1};
     op = (struct control_op){.kind = CONTROL_ALTER_CONFIGS,
                              .arena = &w->arena,
                              .items = &configured,
@@ -281,6 +282,8 @@ static void more_partitions(void **state)
     assert_int_equal(topic->partition_count, 4);
     assert_int_equal(topic->partitions[3].replicas[1], 2);
     item = (struct control_item){.name = str_of("t"), .partition_count = 6};
+    assert_int_equal(decide(w, CONTROL_CREATE_PARTITIONS, &item), ERR_INVALID_REPLICA_ASSIGNMENT);
+    item.assignment_count = -1; /* nobody assigns: the controller does */
     assert_int_equal(decide(w, CONTROL_CREATE_PARTITIONS, &item), ERR_NONE);
     assert_int_equal(find(w, "t")->partitions[5].replica_count, 2);
     world_free(w);
@@ -304,6 +307,9 @@ static void settings_change(void **state)
     const struct control_config append[] = {{str_of("cleanup.policy"), str_of("compact"), 2}};
     const struct control_config append_number[] = {{str_of("retention.ms"), str_of("7"), 2}};
     const struct control_config mixed[] = {ms[0], {str_of("segment.bytes"), str_of("x"), 0}};
+    const struct control_config nameless[] = {{str_of(""), str_of("7"), 0}};
+    const struct control_config replicas[] = {
+        {str_of("leader.replication.throttled.replicas"), str_of("0:1,1"), 0}};
     const struct control_config no_op[] = {{str_of("retention.ms"), str_of("7"), 4}};
     assert_int_equal(create(w, "t", 1, 1), ERR_NONE);
     end_batch(w);
@@ -320,6 +326,10 @@ static void settings_change(void **state)
     assert_int_equal(alter(w, step_by_step, 2, "t", no_op, 1), ERR_INVALID_REQUEST);
     assert_int_equal(alter(w, step_by_step, 2, "t", mixed, 2), ERR_INVALID_CONFIG);
     assert_int_equal(alter(w, step_by_step, 2, "nobody", ms, 1), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(alter(w, step_by_step, 2, "no/topic", ms, 1), ERR_INVALID_TOPIC_EXCEPTION);
+    assert_int_equal(alter(w, step_by_step, 2, "", ms, 1), ERR_INVALID_REQUEST);
+    assert_int_equal(alter(w, step_by_step, 2, "t", nameless, 1), ERR_INVALID_CONFIG);
+    assert_int_equal(alter(w, step_by_step, 2, "t", replicas, 1), ERR_INVALID_CONFIG);
     assert_int_equal(alter(w, step_by_step, 8, "t", ms, 1), ERR_INVALID_REQUEST);
     assert_int_equal(w->step.records.count, 0); /* a resource is changed as a whole or not */
     assert_int_equal(alter(w, step_by_step, 2, "t", delete_ms, 1), ERR_NONE);

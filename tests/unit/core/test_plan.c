@@ -25,9 +25,9 @@ static void parts_add_up(void **state)
     const uint16_t shards[] = {1, 2, 7, 64, 256};
     for (size_t t = 0; t < array_count(totals); t++) {
         for (size_t s = 0; s < array_count(shards); s++) {
-            struct plan plan = plan_make(totals[t], "test", shards[s]);
+            struct plan plan = plan_make(totals[t], "test", shards[s], 1);
             assert_true(plan.total_bytes >= totals[t]);
-            assert_true(plan.total_bytes >= plan_bytes_min(shards[s]));
+            assert_true(plan.total_bytes >= plan_bytes_min(shards[s], 1));
             check_parts(&plan);
         }
     }
@@ -38,7 +38,7 @@ static void parts_add_up(void **state)
 static void large_budget_of_one_shard(void **state)
 {
     (void)state;
-    struct plan plan = plan_make(32ULL << 30, "test", 1);
+    struct plan plan = plan_make(32ULL << 30, "test", 1, 1);
     assert_int_equal(plan.receive_bytes, PLAN_RECEIVE_BYTES_MAX);
     assert_true(plan.tail_bytes > plan.total_bytes / 100 * 45);
 }
@@ -50,17 +50,17 @@ static void files_add_up(void **state)
     const uint16_t shards[] = {1, 2, 7, 64, 256};
     for (size_t l = 0; l < array_count(limits); l++) {
         for (size_t s = 0; s < array_count(shards); s++) {
-            struct plan_files files = plan_files_make(limits[l], shards[s]);
+            struct plan_files files = plan_files_make(limits[l], shards[s], 1);
             uint64_t segments = (uint64_t)files.segments * shards[s];
             assert_true(files.own + segments + files.connections <= files.limit);
-            assert_int_equal(files.limit, max_u64(limits[l], plan_files_min(shards[s])));
+            assert_int_equal(files.limit, max_u64(limits[l], plan_files_min(shards[s], 1)));
             assert_in_range(files.segments, PLAN_SEGMENTS_MIN, PLAN_SEGMENTS_MAX);
             assert_in_range(files.connections, PLAN_CONNECTIONS_MIN, INT32_MAX);
             assert_int_equal(files.short_of, files.segments < PLAN_SEGMENTS_MAX);
         }
     }
-    assert_true(plan_files_make(1024, 2).short_of);
-    assert_false(plan_files_make(1U << 20, 2).short_of);
+    assert_true(plan_files_make(1024, 2, 1).short_of);
+    assert_false(plan_files_make(1U << 20, 2, 1).short_of);
 }
 
 int main(void)

@@ -121,6 +121,28 @@ static void test_names(void **state)
     assert_true(space.total_bytes >= space.free_bytes && space.total_bytes > 0);
 }
 
+/* Whatever lies below, files and directories; a missing one is an error. */
+static void test_tree(void **state)
+{
+    (void)state;
+    struct fs_tree tree;
+    assert_int_equal(fs_tree_open(fs, in_root("none"), &tree), -ENOENT);
+    char top[128];
+    snprintf(top, sizeof(top), "%s", in_root("top"));
+    assert_int_equal(fs_mkdir(fs, top), 0);
+    assert_int_equal(fs_tree_open(fs, top, &tree), 0);
+    assert_int_equal(fs_tree_sync(fs, &tree), 0);
+    assert_int_equal(fs_mkdir(fs, in_root("top/below")), 0);
+    fs_close(fs, fs_open(fs, in_root("top/below/file"), FS_WRITE | FS_CREATE));
+    assert_int_equal(symlink("nowhere", in_root("top/link")), 0);
+    assert_int_equal(fs_tree_sync(fs, &tree), 0);
+    fs_tree_close(fs, &tree);
+    assert_int_equal(fs_unlink(fs, in_root("top/link")), 0);
+    assert_int_equal(fs_unlink(fs, in_root("top/below/file")), 0);
+    assert_int_equal(fs_rmdir(fs, in_root("top/below")), 0);
+    assert_int_equal(fs_rmdir(fs, top), 0);
+}
+
 /* Another open of the same file stands for another process. */
 static void test_lock(void **state)
 {
@@ -178,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_allocate, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_direct, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_names, root_open, root_close),
+        cmocka_unit_test_setup_teardown(test_tree, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_lock, root_open, root_close),
         cmocka_unit_test_setup_teardown(test_each, root_open, root_close),
     };

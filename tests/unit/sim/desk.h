@@ -144,18 +144,22 @@ static inline void desk_broker_crash(struct desk *desk, enum crash crash)
     desk_until(desk, desk_is_alone, desk);
 }
 
-static void desk_set(struct desk *desk, const char *name, const char *value)
+static inline void desk_set(struct desk *desk, const char *name, const char *value)
 {
     must(desk->node.setting_count < array_count(desk->node.settings));
     desk->node.settings[desk->node.setting_count++] =
         (struct conf_assignment){.name = name, .value = value};
 }
 
+/* A deliberate mistake of the desks that begin from now on; NULL: none. */
+static const char *desk_mistake;
+
 /* The broker is not started yet: settings first. */
 static void desk_begin(struct desk *desk, uint64_t seed)
 {
     struct world_options options;
     world_options_calm(&options, seed);
+    options.mutation = desk_mistake;
     memset(desk, 0, sizeof(*desk));
     desk->world = world_new(&options);
     arena_init(&desk->arena, 1U << 30);

@@ -24,69 +24,120 @@
     topic_create((desk), (name), (struct create_topics_request_config[]){__VA_ARGS__},             \
                  (int32_t)array_count(((struct create_topics_request_config[]){__VA_ARGS__})))
 
+/* For one topic, which stays the caller's. */
+static inline struct create_topics_request topic_request(struct create_topics_request_topic *topic,
+                                                         const char *name, int32_t partitions)
+{
+    struct create_topics_request request;
+    init_create_topics_request(&request);
+    init_create_topics_request_topic(topic);
+    topic->name = str_of(name);
+    topic->num_partitions = partitions;
+    topic->replication_factor = 1;
+    request.topics = topic;
+    request.topics_count = 1;
+    request.timeout_ms = 10000;
+    return request;
+}
+
+/* With the configuration that is the rule. */
+static inline int16_t topic_ask(struct desk *desk, const char *name, int32_t partitions)
+{
+    struct create_topics_request_topic topic;
+    struct create_topics_request request = topic_request(&topic, name, partitions);
+    struct create_topics_response response;
+    desk_ask(desk, 0, KEY_CREATE_TOPICS, 5, &request, &response);
+    return response.topics[0].error_code;
+}
+
 /* Of one partition. */
 static inline void topic_create(struct desk *desk, const char *name,
                                 struct create_topics_request_config *configs, int32_t count)
 {
-    struct create_topics_request request;
     struct create_topics_request_topic topic;
+    struct create_topics_request request = topic_request(&topic, name, 1);
     struct create_topics_response response;
-    init_create_topics_request(&request);
-    init_create_topics_request_topic(&topic);
-    topic.name = str_of(name);
-    topic.num_partitions = 1;
-    topic.replication_factor = 1;
     topic.configs = configs;
     topic.configs_count = count;
-    request.topics = &topic;
-    request.topics_count = 1;
-    request.timeout_ms = 10000;
     desk_ask(desk, 0, KEY_CREATE_TOPICS, 5, &request, &response);
     assert_int_equal(response.topics[0].error_code, ERR_NONE);
     desk_pass(desk, 10);
 }
 
-static inline void config_set(struct desk *desk, const char *topic, const char *key,
-                              const char *value)
+static inline void topic_delete(struct desk *desk, const char *name)
+{
+    struct delete_topics_request request;
+    struct delete_topics_response response;
+    struct str names[] = {str_of(name)};
+    init_delete_topics_request(&request);
+    request.topic_names = names;
+    request.topic_names_count = 1;
+    request.timeout_ms = 10000;
+    desk_ask(desk, 0, KEY_DELETE_TOPICS, 4, &request, &response);
+    assert_int_equal(response.responses[0].error_code, ERR_NONE);
+}
+
+static inline void config_set_of(struct desk *desk, int8_t type, const char *resource,
+                                 const char *key, const char *value)
 {
     struct incremental_alter_configs_request request;
-    struct incremental_alter_configs_request_resource resource;
+    struct incremental_alter_configs_request_resource of;
     struct incremental_alter_configs_request_config config;
     struct incremental_alter_configs_response response;
     init_incremental_alter_configs_request(&request);
-    init_incremental_alter_configs_request_resource(&resource);
+    init_incremental_alter_configs_request_resource(&of);
     init_incremental_alter_configs_request_config(&config);
-    request.resources = &resource;
+    request.resources = &of;
     request.resources_count = 1;
-    resource.resource_type = 2;
-    resource.resource_name = str_of(topic);
-    resource.configs = &config;
-    resource.configs_count = 1;
+    of.resource_type = type;
+    of.resource_name = str_of(resource);
+    of.configs = &config;
+    of.configs_count = 1;
     config.name = str_of(key);
     config.value = str_of(value);
     desk_ask(desk, 0, KEY_INCREMENTAL_ALTER_CONFIGS, 1, &request, &response);
     assert_int_equal(response.responses[0].error_code, ERR_NONE);
 }
 
+static inline void config_set(struct desk *desk, const char *topic, const char *key,
+                              const char *value)
+{
+    config_set_of(desk, 2, topic, key, value);
+}
+
+/* The parts of a request that writes one batch to one partition. */
+struct one_batch {
+    struct produce_request_topic topic;
+    struct produce_request_partition partition;
+    struct piece piece;
+};
+
+static inline struct produce_request produce_request_of(struct one_batch *one, const char *name,
+                                                        int32_t partition, const uint8_t *bytes,
+                                                        size_t len)
+{
+    struct produce_request request;
+    init_produce_request(&request);
+    init_produce_request_topic(&one->topic);
+    init_produce_request_partition(&one->partition);
+    request.acks = -1;
+    request.timeout_ms = 10000;
+    request.topic_data = &one->topic;
+    request.topic_data_count = 1;
+    one->topic.name = str_of(name);
+    one->topic.partition_data = &one->partition;
+    one->topic.partition_data_count = 1;
+    one->partition.index = partition;
+    one->partition.records = records_of(span_of(&one->piece, bytes, (uint32_t)len));
+    return request;
+}
+
 /* Asks for one batch to be written; several in a row are in their order. */
 static inline void produce_ask(struct desk *desk, struct question *question, const char *name,
                                int16_t version, const uint8_t *bytes, size_t len)
 {
-    struct produce_request request;
-    struct produce_request_topic topic;
-    struct produce_request_partition part;
-    struct piece piece;
-    init_produce_request(&request);
-    init_produce_request_topic(&topic);
-    init_produce_request_partition(&part);
-    request.acks = -1;
-    request.timeout_ms = 10000;
-    request.topic_data = &topic;
-    request.topic_data_count = 1;
-    topic.name = str_of(name);
-    topic.partition_data = &part;
-    topic.partition_data_count = 1;
-    part.records = records_of(span_of(&piece, bytes, (uint32_t)len));
+    struct one_batch one;
+    struct produce_request request = produce_request_of(&one, name, 0, bytes, len);
     desk_send(desk, question, 0, KEY_PRODUCE, version, &request);
 }
 

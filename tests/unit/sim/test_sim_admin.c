@@ -8,21 +8,8 @@
 
 static void topics_create(struct desk *desk, const char *const *names, int32_t count)
 {
-    for (int32_t i = 0; i < count; i++) {
-        struct create_topics_request request;
-        struct create_topics_request_topic topic;
-        struct create_topics_response response;
-        init_create_topics_request(&request);
-        init_create_topics_request_topic(&topic);
-        topic.name = str_of(names[i]);
-        topic.num_partitions = 3;
-        topic.replication_factor = 1;
-        request.topics = &topic;
-        request.topics_count = 1;
-        request.timeout_ms = 10000;
-        desk_ask(desk, 0, KEY_CREATE_TOPICS, 5, &request, &response);
-        assert_int_equal(response.topics[0].error_code, ERR_NONE);
-    }
+    for (int32_t i = 0; i < count; i++)
+        assert_int_equal(topic_ask(desk, names[i], 3), ERR_NONE);
     desk_pass(desk, 10);
 }
 
@@ -110,12 +97,9 @@ static void test_elections_of_all(void **state)
 static void produce(struct desk *desk, int64_t producer_id, int16_t epoch, int32_t sequence,
                     int64_t timestamp, int32_t partition)
 {
-    struct produce_request request;
-    struct produce_request_topic topic;
-    struct produce_request_partition part;
+    struct one_batch one;
     struct produce_response response;
     struct batch_builder builder;
-    struct piece piece;
     const uint8_t *bytes;
     batch_builder_init(&builder);
     batch_builder_start(&builder);
@@ -126,18 +110,7 @@ static void produce(struct desk *desk, int64_t producer_id, int16_t epoch, int32
         batch_builder_add(&builder, timestamp, (struct bytes_or_null){(const uint8_t *)"key", 3},
                           (struct bytes_or_null){(const uint8_t *)"value", 5}, NULL, 0);
     size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
-    init_produce_request(&request);
-    init_produce_request_topic(&topic);
-    init_produce_request_partition(&part);
-    request.acks = -1;
-    request.timeout_ms = 10000;
-    request.topic_data = &topic;
-    request.topic_data_count = 1;
-    topic.name = str_of("first");
-    topic.partition_data = &part;
-    topic.partition_data_count = 1;
-    part.index = partition;
-    part.records = records_of(span_of(&piece, bytes, (uint32_t)len));
+    struct produce_request request = produce_request_of(&one, "first", partition, bytes, len);
     desk_ask(desk, 0, KEY_PRODUCE, 9, &request, &response);
     assert_int_equal(response.responses[0].partition_responses[0].error_code, ERR_NONE);
     batch_builder_fini(&builder);
@@ -199,12 +172,34 @@ static void test_producers(void **state)
     desk_end(&desk);
 }
 
+/* A sweep comes every five minutes; the second one has written later. */
+static void i8_who_has_not_written_for_a_day_is_forgotten(void **state)
+{
+    (void)state;
+    struct desk desk;
+    begin(&desk, 4);
+    int64_t ids[2] = {producer_id(&desk), producer_id(&desk)};
+    produce(&desk, ids[0], 0, 0, 1700000000000, 1);
+    desk_pass(&desk, 3600000);
+    produce(&desk, ids[1], 0, 0, 1700000000000, 1);
+    desk_pass(&desk, 86400000 - 3600000 - 60000);
+    assert_int_equal(producers_ask(&desk, "first", 1)->active_producers_count, 2);
+    desk_pass(&desk, 600000);
+    const struct describe_producers_response_partition *found = producers_ask(&desk, "first", 1);
+    assert_int_equal(found->active_producers_count, 1);
+    assert_int_equal(found->active_producers[0].producer_id, ids[1]);
+    desk_pass(&desk, 3600000);
+    assert_int_equal(producers_ask(&desk, "first", 1)->active_producers_count, 0);
+    desk_end(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elections),
         cmocka_unit_test(test_elections_of_all),
         cmocka_unit_test(test_producers),
+        cmocka_unit_test(i8_who_has_not_written_for_a_day_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

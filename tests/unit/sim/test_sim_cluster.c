@@ -66,6 +66,7 @@ struct model {
 struct node {
     struct broker broker;
     struct log_dir dir;
+    struct log_dirs dirs; /* that one */
     struct model *model;
     uint32_t index;
     struct broker_shard shards[SHARDS];
@@ -96,11 +97,12 @@ static void violate(struct model *model, const char *format, ...)
 
 /* ---- fakes of what the controller calls ---- */
 
-bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t node_id,
-                          struct log_error *error)
+bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
+                           struct log_error *error)
 {
+    struct log_dir *dir = dirs->entries[0].dir;
     (void)error;
-    struct node *node = container_of(dir, struct node, dir);
+    struct node *node = container_of(dirs, struct node, dirs);
     dir->node_id = node_id;
     (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
     (void)snprintf(node->model->cluster_ids[node->index], sizeof(node->model->cluster_ids[0]), "%s",
@@ -311,7 +313,11 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
                    model->cluster_ids[life->index]);
     node->broker.conf = &model->conf;
     node->broker.node_id = (int32_t)life->index + 1;
-    node->broker.dir = &node->dir;
+    node->dirs =
+        (struct log_dirs){.count = 1, .entries = {{.path = node->dir.path, .dir = &node->dir}}};
+    memcpy(node->dirs.entries[0].uuid, node->dir.uuid, sizeof(node->dir.uuid));
+    memcpy(node->dirs.identity, node->dir.uuid, sizeof(node->dir.uuid));
+    node->broker.dirs = &node->dirs;
     node->broker.shards = node->shards;
     node->broker.listeners = model->conf.listeners;
     arena_init(&node->arena, 1U << 20);

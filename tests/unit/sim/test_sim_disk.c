@@ -310,6 +310,32 @@ static void a_rename_is_atomic(void **state)
     assert_in_range(fresh, 5, 35);
 }
 
+static void a_tree_is_synced_with_all_below(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        uint8_t bytes[LEN];
+        struct machine *machine;
+        struct world *world = disk_world(seed, &machine);
+        struct fs *fs = machine_fs(machine);
+        struct fs_tree tree;
+        assert_int_equal(fs_tree_open(fs, "/none", &tree), -ENOENT);
+        assert_int_equal(fs_tree_open(fs, "/", &tree), 0);
+        assert_int_equal(fs_mkdir(fs, "d"), 0);
+        int file = fs_open(fs, "d/f", FS_WRITE | FS_CREATE);
+        fill(bytes, 2);
+        assert_int_equal(fs_write(fs, file, bytes, LEN, 0), LEN);
+        assert_int_equal(fs_tree_sync(fs, &tree), 0);
+        fs_tree_close(fs, &tree);
+        machine_crash(machine, CRASH_POWER);
+        file = fs_open(fs, "d/f", FS_READ);
+        assert_true(file >= 0);
+        assert_int_equal(fs_read(fs, file, bytes, LEN, 0), LEN);
+        assert_int_equal(count_of(bytes, 2), LEN);
+        world_free(world);
+    }
+}
+
 /* ---- space, faults, locks ---- */
 
 static void a_full_disk_says_so_and_recovers(void **state)
@@ -594,6 +620,7 @@ int main(void)
         cmocka_unit_test(a_size_grows_by_sync_only),
         cmocka_unit_test(names_need_their_directory_synced),
         cmocka_unit_test(a_rename_is_atomic),
+        cmocka_unit_test(a_tree_is_synced_with_all_below),
         cmocka_unit_test(a_full_disk_says_so_and_recovers),
         cmocka_unit_test(rot_flips_one_bit),
         cmocka_unit_test(a_lock_dies_with_its_process),

@@ -115,15 +115,8 @@ static const char *own_topic(void)
 
 static void ask_for_a_change(struct question *question)
 {
-    struct create_topics_request request;
     struct create_topics_request_topic topic;
-    init_create_topics_request(&request);
-    init_create_topics_request_topic(&topic);
-    topic.name = str_of("waits");
-    topic.num_partitions = 1;
-    topic.replication_factor = 1;
-    request.topics = &topic;
-    request.topics_count = 1;
+    struct create_topics_request request = topic_request(&topic, "waits", 1);
     request.timeout_ms = 600000;
     desk_send(&desk, question, 2, KEY_CREATE_TOPICS, 5, &request);
 }

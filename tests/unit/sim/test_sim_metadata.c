@@ -60,6 +60,7 @@ struct model {
 struct node {
     struct broker broker;
     struct log_dir dir;
+    struct log_dirs dirs; /* that one */
     struct model *model;
     bool stopping;
     bool stopped;
@@ -99,11 +100,12 @@ static void violate(struct model *model, const char *format, ...)
 
 /* ---- fakes of what the controller calls ---- */
 
-bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t node_id,
-                          struct log_error *error)
+bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
+                           struct log_error *error)
 {
+    struct log_dir *dir = dirs->entries[0].dir;
     (void)error;
-    struct model *model = container_of(dir, struct node, dir)->model;
+    struct model *model = container_of(dirs, struct node, dirs)->model;
     dir->node_id = node_id;
     (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
     (void)snprintf(model->cluster_id, sizeof(model->cluster_id), "%s", cluster_id);
@@ -174,6 +176,9 @@ static bool is_as_asked(const struct known_topic *topic, const struct topic_imag
     case CONTROL_ALTER_PARTITION:
     case CONTROL_ELECT_LEADERS:
     case CONTROL_ALLOCATE_PRODUCER_IDS:
+    case CONTROL_DRAIN_BROKER:
+    case CONTROL_REASSIGN:
+    case CONTROL_ALTER_QUOTAS:
         return false;
     }
     return false;
@@ -307,6 +312,7 @@ static void ask(struct asker *asker)
         asker->item = (struct control_item){.name = str_of(topic->name),
                                             .resource_type = 2,
                                             .partition_count = topic->value,
+                                            .assignment_count = -1,
                                             .replication_factor = 1};
         if (topic->kind == CONTROL_INCREMENTAL_ALTER_CONFIGS) {
             asker->item.configs = &asker->config;
@@ -390,10 +396,14 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
     (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s", model->cluster_id);
     node->broker.conf = &model->conf;
     node->broker.node_id = model->conf.broker.node_id;
-    node->broker.dir = &node->dir;
+    node->dirs =
+        (struct log_dirs){.count = 1, .entries = {{.path = node->dir.path, .dir = &node->dir}}};
+    memcpy(node->dirs.entries[0].uuid, node->dir.uuid, sizeof(node->dir.uuid));
+    memcpy(node->dirs.identity, node->dir.uuid, sizeof(node->dir.uuid));
+    node->broker.dirs = &node->dirs;
     node->broker.shards = node->shards;
     node->broker.listeners = model->conf.listeners;
-    node->dir.recovered_count = model->recovered_count;
+    node->dirs.recovered_count = model->recovered_count;
     model->starts++;
     model->node = node;
     return node;

@@ -107,6 +107,11 @@ static json_t *config_differences(struct session *s,
 static void durability(struct bench *b, const struct describe_configs_response_result *broker,
                        const struct describe_configs_response_result *topic)
 {
+    static const struct {
+        const char *mode, *text;
+    } modes[] = {{"durable", "on stable storage before it is acknowledged"},
+                 {"os", "acknowledged when it survives the end of the broker, not a loss of power"},
+                 {"never", "acknowledged from memory"}};
     char text[200];
     const char *mode = "unknown";
     struct str own = config_value(topic, "millrace.durability");
@@ -116,11 +121,15 @@ static void durability(struct bench *b, const struct describe_configs_response_r
     if (flush.len < 0)
         flush = config_value(broker, "log.flush.interval.messages");
     if (own.len >= 0) {
-        bool durable = str_equal(own, str_of("durable"));
-        mode = durable ? "durable" : "os";
+        const char *words = "nobody knows";
+        for (size_t i = 0; i < array_count(modes); i++) {
+            if (!str_equal(own, str_of(modes[i].mode)))
+                continue;
+            mode = modes[i].mode;
+            words = modes[i].text;
+        }
         (void)snprintf(text, sizeof(text), "millrace.durability=%.*s: %s", own.len, own.data,
-                       durable ? "on stable storage before it is acknowledged"
-                               : "acknowledged from memory");
+                       words);
     } else if (flush.len >= 0) {
         bool each = str_equal(flush, str_of("1"));
         mode = each ? "durable" : "page_cache";

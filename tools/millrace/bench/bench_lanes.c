@@ -185,7 +185,7 @@ static int lanes_ask(struct bench *b, int64_t timestamp)
                                            .partition = b->lanes[i].partition,
                                            .leader = b->brokers[b->lanes[i].broker].node_id,
                                            .timestamp = timestamp};
-    int code = cluster_list_offsets(b->s, &b->metadata, queries, b->lane_count);
+    int code = cluster_list_offsets(b->s, &b->metadata, queries, b->lane_count, UINT64_MAX);
     for (uint32_t i = 0; code == EXIT_OK && i < b->lane_count; i++) {
         if (queries[i].error != ERR_NONE)
             code = partition_error(b->s, queries[i].topic, queries[i].partition, queries[i].error);

@@ -370,7 +370,7 @@ static int look_up(struct session *s, const struct metadata_response *metadata,
             .leader = leader_of(metadata, &partitions->list[i]),
             .timestamp = timestamp,
         };
-    int code = cluster_list_offsets(s, metadata, queries, partitions->count);
+    int code = cluster_list_offsets(s, metadata, queries, partitions->count, UINT64_MAX);
     for (uint32_t i = 0; code == EXIT_OK && i < partitions->count; i++) {
         bool gone = queries[i].leader == -2;
         int16_t error = gone ? ERR_UNKNOWN_TOPIC_OR_PARTITION : queries[i].error;

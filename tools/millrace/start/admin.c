@@ -34,10 +34,11 @@ static unsigned healthz(struct admin *admin, FILE *to)
     return good ? 200 : 503;
 }
 
+/* What lies in others is served when a directory is offline. */
 static bool logs_online(const struct metrics *m)
 {
     for (uint16_t i = 0; i < m->count; i++)
-        if (m->probes[i].seen.value[METRIC_offline])
+        if (m->probes[i].seen.value[METRIC_offline] >= m->broker->dirs->count)
             return false;
     return true;
 }

@@ -48,12 +48,42 @@ static void end(struct start *st, int code)
 /* What is synced there survives kill -9 and nothing more, whatever the acknowledgement says. */
 static void warn_of_memory(const struct start *st)
 {
-    const struct fs_probe *disk = &st->broker->dir->probe;
-    if (disk->in_memory)
+    for (uint32_t i = 0; i < st->broker->dirs->count; i++) {
+        const struct log_dir *dir = st->broker->dirs->entries[i].dir;
+        if (dir && dir->probe.in_memory)
+            (void)fprintf(stderr,
+                          "warning: %s is on %s, which is memory: a loss of power or a restart of "
+                          "the machine takes every record; choose a directory on a disk with "
+                          "--data-dir\n",
+                          dir->path, dir->probe.type);
+    }
+}
+
+/* The broker starts without them. */
+static void warn_of_missing(const struct start *st)
+{
+    for (uint32_t i = 0; i < st->broker->dirs->count; i++) {
+        const struct log_dirs_entry *entry = &st->broker->dirs->entries[i];
+        if (!entry->dir)
+            (void)fprintf(stderr, "warning: %s is offline, and so is what lies in it: %s\n",
+                          entry->path, entry->error.text);
+    }
+}
+
+static enum log_durability durability_of(const struct start *st)
+{
+    return broker_durability(st->broker, (enum log_durability)st->broker->conf->broker.durability);
+}
+
+static void warn_of_mode(const struct start *st)
+{
+    enum log_durability mode = (enum log_durability)st->broker->conf->broker.durability;
+    if (mode != LOG_DURABLE)
         (void)fprintf(stderr,
-                      "warning: %s is on %s, which is memory: a loss of power or a restart of the "
-                      "machine takes every record; choose a directory on a disk with --data-dir\n",
-                      st->broker->dir->path, disk->type);
+                      "warning: millrace.durability=%s: topics that say nothing else lose "
+                      "acknowledged records when %s\n",
+                      log_durability_text(mode),
+                      mode == LOG_OS ? "power is lost" : "the broker dies or power is lost");
 }
 
 static void on_ready(void *user)
@@ -66,10 +96,9 @@ static void on_ready(void *user)
         snprintf(text + used, sizeof(text) - used, " %s",
                  address_print(&st->broker->listeners.listener[i].bind, one));
     }
-    const struct fs_probe *disk = &st->broker->dir->probe;
     printf("ready in %lu ms  kafka%s  data %s  durability %s%s%s\n",
-           (unsigned long)((now_ns() - st->began_ns) / 1000000U), text, st->broker->dir->path,
-           disk->in_memory ? "until-power-loss" : "durable",
+           (unsigned long)((now_ns() - st->began_ns) / 1000000U), text,
+           st->broker->conf->broker.log_dirs, log_durability_text(durability_of(st)),
            st->admin.server ? "  admin http://" : "", st->admin.address);
     (void)fflush(stdout);
 }
@@ -221,6 +250,8 @@ static int open_broker(struct start *st)
     st->broker = broker_open(&options, st->group, &error);
     if (st->broker) {
         warn_of_memory(st);
+        warn_of_missing(st);
+        warn_of_mode(st);
         return EXIT_OK;
     }
     shard_group_free(st->group);

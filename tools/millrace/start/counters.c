@@ -44,26 +44,29 @@ static void print_shard(struct shard *sh)
               read_count(&counts->bytes_read), read_count(&counts->sleeps));
 }
 
-static void print_log(const struct log_shard *ls, uint16_t id)
+static void print_logs(const struct broker_shard *bs, uint16_t id)
 {
     struct log_counts counts;
-    log_shard_counts(ls, &counts);
+    broker_logs_counts(bs, &counts);
     diag_info(NULL, "counters.log",
               "shard=%u appends=%" PRIu64 " bytes=%" PRIu64 " duplicates=%" PRIu64
               " copied_bytes=%" PRIu64 " waits=%" PRIu64 " pins_tail=%" PRIu64 " pins_cold=%" PRIu64
-              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " tail_bytes=%" PRIu64,
+              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " tail_bytes=%" PRIu64
+              " scrubbed_bytes=%" PRIu64 " scrub_passes=%" PRIu64,
               id, counts.appends, counts.appended_bytes, counts.duplicates, counts.copied_bytes,
               counts.waits, counts.pins_tail, counts.pins_cold, counts.cold_bytes, counts.damaged,
-              counts.tail_bytes);
+              counts.tail_bytes, counts.scrubbed_bytes, counts.scrub_passes);
     diag_info(NULL, "counters.journal",
               "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
               " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
               " segment_bytes=%" PRIu64 " bypass_writes=%" PRIu64 " bypass_bytes=%" PRIu64
-              " rolls=%" PRIu64 " recycled=%" PRIu64 " reused=%" PRIu64,
+              " rolls=%" PRIu64 " recycled=%" PRIu64 " reused=%" PRIu64 " plain_commits=%" PRIu64
+              " flushes=%" PRIu64 " acks_before_durable=%" PRIu64,
               id, counts.groups, counts.group_bytes, counts.groups_in_flight_max,
               counts.checkpoints, counts.journal_bytes, counts.journal_used_bytes,
               counts.segment_writes, counts.segment_bytes, counts.bypass_writes,
-              counts.bypass_bytes, counts.rolls, counts.segments_recycled, counts.segments_reused);
+              counts.bypass_bytes, counts.rolls, counts.segments_recycled, counts.segments_reused,
+              counts.plain_groups, counts.journal_flushes, counts.early_acks);
 }
 
 static void print_requests(const struct broker_shard *bs, uint16_t id)
@@ -90,8 +93,6 @@ void counters_print(struct broker *broker)
         print_shard(shard_of(broker->group, i));
         print_net(&broker->shards[i].net, i);
         print_requests(&broker->shards[i], i);
-        const struct log_shard *logs = __atomic_load_n(&broker->shards[i].logs, __ATOMIC_ACQUIRE);
-        if (logs)
-            print_log(logs, i);
+        print_logs(&broker->shards[i], i);
     }
 }

@@ -2,6 +2,7 @@
 #include "tools/millrace/start/metrics.h"
 
 #include "core/group/groups.h"
+#include "core/quota.h"
 #include "io/mem.h"
 
 #include <stdio.h>
@@ -39,16 +40,16 @@ static void copy_values(struct metrics_values *to, const struct broker_shard *bs
     const struct io_counts *io = io_counts(sh->io);
     struct log_counts counted = {0};
     const struct log_counts *logs = &counted;
-    if (bs->logs)
-        log_shard_counts(bs->logs, &counted);
+    const char *reason;
+    const uint32_t offline = broker_logs_offline(bs, &reason);
+    broker_logs_counts(bs, &counted);
 #define METRIC(id, kind, unit, name, help, expression) to->value[METRIC_##id] = (expression);
 #include "tools/millrace/start/metrics.def"
 #undef METRIC
     memcpy(to->closed, net->closed, sizeof(to->closed));
     memcpy(to->stalls, sh->stalls_of, sizeof(to->stalls));
     memcpy(to->requests, net->requests_of, sizeof(to->requests));
-    (void)snprintf(to->offline_reason, sizeof(to->offline_reason), "%s",
-                   bs->logs ? log_shard_offline_reason(bs->logs) : "");
+    (void)snprintf(to->offline_reason, sizeof(to->offline_reason), "%s", reason);
     if (sh->id == CONTROL_SHARD)
         copy_control(to, bs);
 }

@@ -38,7 +38,7 @@ struct metrics_values {
     uint64_t closed[CLOSE_REASON_COUNT];
     struct shard_stalls stalls[SHARD_STALLS_NAMED];
     struct request_counts requests[NET_KEYS];
-    char offline_reason[256]; /* "": the log directory is online */
+    char offline_reason[256]; /* "": every log directory is online */
     /* of the control shard */
     bool ready;
     uint64_t topics, partitions;

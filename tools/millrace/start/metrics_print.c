@@ -39,12 +39,25 @@ static const struct metrics_values *control(const struct metrics *m)
 
 static bool disk_of(const struct metrics *m, uint64_t *free_bytes, uint64_t *total_bytes)
 {
-    struct statvfs disk;
-    if (statvfs(m->broker->dir->path, &disk) != 0)
-        return false;
-    *free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    *total_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
-    return true;
+    const struct log_dirs *dirs = m->broker->dirs;
+    unsigned long seen[LOG_DIRS_MAX];
+    uint32_t count = 0;
+    *free_bytes = 0;
+    *total_bytes = 0;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct statvfs disk;
+        if (!dirs->entries[i].dir || statvfs(dirs->entries[i].path, &disk) != 0)
+            continue;
+        uint32_t before = 0;
+        while (before < count && seen[before] != disk.f_fsid)
+            before++;
+        if (before < count)
+            continue; /* two directories on one file system */
+        seen[count++] = disk.f_fsid;
+        *free_bytes += (uint64_t)disk.f_bavail * disk.f_frsize;
+        *total_bytes += (uint64_t)disk.f_blocks * disk.f_frsize;
+    }
+    return count > 0;
 }
 
 /* ---- Prometheus ---- */
@@ -154,6 +167,12 @@ static void print_broker(FILE *to, const struct metrics *m)
                 m->probes[core].silent_ns == 0);
 }
 
+static const char *durability_of(const struct broker *broker)
+{
+    return log_durability_text(
+        broker_durability(broker, (enum log_durability)broker->conf->broker.durability));
+}
+
 void metrics_print_text(FILE *to, const struct metrics *m)
 {
     head(to, "millrace_build_info", "gauge", "The version.");
@@ -161,6 +180,9 @@ void metrics_print_text(FILE *to, const struct metrics *m)
     print_process(to);
     if (!m->broker)
         return;
+    head(to, "millrace_durability_info", "gauge",
+         "What an acknowledgement means for topics that do not say.");
+    fprintf(to, "millrace_durability_info{mode=\"%s\"} 1\n", durability_of(m->broker));
     print_broker(to, m);
     print_table(to, m);
     print_requests(to, m);
@@ -254,12 +276,12 @@ json_t *metrics_print_json(const struct metrics *m)
         return object;
     uint64_t free_bytes;
     uint64_t total_bytes;
-    json_t *more =
-        json_pack("{s:i, s:s, s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "node_id", m->broker->node_id,
-                  "cluster_id", control(m)->cluster_id, "data_dir", m->broker->dir->path,
-                  "listeners", json_listeners(m), "topics", (json_int_t)control(m)->topics,
-                  "partitions", (json_int_t)control(m)->partitions, "cores", json_cores(m),
-                  "requests", json_requests(m), "connections_closed", json_closed(m));
+    json_t *more = json_pack(
+        "{s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:o, s:o, s:o}", "node_id", m->broker->node_id,
+        "cluster_id", control(m)->cluster_id, "data_dir", m->broker->conf->broker.log_dirs,
+        "durability", durability_of(m->broker), "listeners", json_listeners(m), "topics",
+        (json_int_t)control(m)->topics, "partitions", (json_int_t)control(m)->partitions, "cores",
+        json_cores(m), "requests", json_requests(m), "connections_closed", json_closed(m));
     if (disk_of(m, &free_bytes, &total_bytes)) {
         (void)json_object_set_new(more, "storage_free_bytes", json_u64(free_bytes));
         (void)json_object_set_new(more, "storage_size_bytes", json_u64(total_bytes));
@@ -277,7 +299,7 @@ bool metrics_print_health(FILE *to, const struct metrics *m)
         if (probe->silent_ns > 0)
             fprintf(to, "core %u has not answered for %.1f s\n", core, SECONDS(probe->silent_ns));
         if (probe->seen.offline_reason[0])
-            fprintf(to, "core %u: the log directory is offline: %s\n", core,
+            fprintf(to, "core %u: a log directory is offline: %s\n", core,
                     probe->seen.offline_reason);
         good &= probe->silent_ns == 0;
     }

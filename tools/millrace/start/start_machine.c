@@ -53,10 +53,11 @@ static bool probe_io(const struct start *st)
 static bool make_plan(struct start *st)
 {
     uint64_t asked = (uint64_t)st->conf.broker.memory_bytes;
-    uint64_t least = plan_bytes_min(st->shard_count);
+    const uint32_t dirs = log_dirs_count(st->conf.broker.log_dirs);
+    uint64_t least = plan_bytes_min(st->shard_count, dirs);
     if (asked && asked < least) {
-        complain(st->inv, "millrace.memory: %u cores need at least %lluM", st->shard_count,
-                 (unsigned long long)(least >> 20));
+        complain(st->inv, "millrace.memory: %u cores%s need at least %lluM", st->shard_count,
+                 dirs > 1 ? " with as many log.dirs" : "", (unsigned long long)(least >> 20));
         return false;
     }
     if (asked > st->machine.memory_bytes) {
@@ -65,8 +66,8 @@ static bool make_plan(struct start *st)
         return false;
     }
     uint64_t bytes = asked ? asked : plan_default_bytes(st->machine.memory_bytes);
-    st->plan =
-        plan_make(bytes, asked ? "millrace.memory" : st->machine.memory_source, st->shard_count);
+    st->plan = plan_make(bytes, asked ? "millrace.memory" : st->machine.memory_source,
+                         st->shard_count, dirs);
     return true;
 }
 
@@ -74,9 +75,10 @@ static bool make_plan(struct start *st)
  * the logs need. */
 static bool plan_descriptors(struct start *st, uint64_t limit)
 {
-    unsigned long long least = plan_files_min(st->shard_count);
+    const uint32_t dirs = log_dirs_count(st->conf.broker.log_dirs);
+    unsigned long long least = plan_files_min(st->shard_count, dirs);
     if (limit < least) {
-        struct plan_files files = plan_files_make(least, st->shard_count);
+        struct plan_files files = plan_files_make(least, st->shard_count, dirs);
         complain(st->inv,
                  "this process may open %llu files, and %u cores need at least %llu: %u of the "
                  "broker's own, %u segments each, %u connections; raise the limit (ulimit -Hn, "
@@ -85,7 +87,7 @@ static bool plan_descriptors(struct start *st, uint64_t limit)
                  files.connections);
         return false;
     }
-    st->files = plan_files_make(limit, st->shard_count);
+    st->files = plan_files_make(limit, st->shard_count, dirs);
     if (st->files.short_of)
         fprintf(stderr,
                 "warning: this process may open %llu files: %u of the broker's own, %u segments "

@@ -459,32 +459,61 @@ static void test_d11_producers_keep_their_last_batch(void **state)
     memlog_fini(&log);
 }
 
-/* Control batches, and data of transactions of which nobody knows the end. */
-static void test_transactions_are_left_alone(void **state)
+/* A batch of one tombstone that is over, of this kind, by producer 7. */
+static enum compact_verdict compacted(uint16_t kind, const struct aborted_list *aborted,
+                                      uint32_t *noted, struct batch_header *left)
+{
+    struct batch_builder builder;
+    const uint8_t *bytes;
+    const uint8_t *out = NULL;
+    uint32_t out_len = 0;
+    struct compactor cp;
+    uint8_t secret[KEY_MAP_SECRET_BYTES] = {0};
+    batch_builder_init(&builder);
+    builder.header.producer_id = 7;
+    builder.header.base_offset = 40;
+    batch_builder_add(&builder, 1, (struct bytes_or_null){"k", 1}, (struct bytes_or_null){"v", 1},
+                      NULL, 0);
+    batch_builder_add(&builder, 1, (struct bytes_or_null){"k", 1}, (struct bytes_or_null){"w", 1},
+                      NULL, 0);
+    builder.header.attributes = kind;
+    size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
+    compactor_init(&cp);
+    cp.rules = (struct compact_rules){
+        .now_ms = INT64_MAX, .inflated_bytes_max = NO_BYTES_MAX, .aborted = *aborted};
+    key_map_init(&cp.map, 10, 1 << 20, secret);
+    assert_int_equal(compact_note(&cp, bytes, (uint32_t)len, 0), COMPACT_KEEP);
+    *noted = (uint32_t)cp.map.count;
+    cp.known_upto = 100;
+    enum compact_verdict verdict = compact_batch(&cp, bytes, (uint32_t)len, &out, &out_len);
+    if (verdict == COMPACT_CHANGED)
+        batch_header_of(left, out);
+    compactor_fini(&cp);
+    batch_builder_fini(&builder);
+    return verdict;
+}
+
+/* Markers stay as they are; committed data is as any other and stays a transaction's; aborted data
+ * goes and its keys count for nothing. */
+static void test_transactions(void **state)
 {
     (void)state;
-    static const uint16_t kinds[] = {BATCH_CONTROL | BATCH_TRANSACTIONAL, BATCH_TRANSACTIONAL};
-    for (unsigned i = 0; i < array_count(kinds); i++) {
-        struct batch_builder builder;
-        const uint8_t *bytes;
-        const uint8_t *out = NULL;
-        uint32_t out_len = 0;
-        struct compactor cp;
-        uint8_t secret[KEY_MAP_SECRET_BYTES] = {0};
-        batch_builder_init(&builder);
-        batch_builder_add(&builder, 1, (struct bytes_or_null){"k", 1}, BYTES_NULL, NULL, 0);
-        builder.header.attributes = kinds[i];
-        size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
-        compactor_init(&cp);
-        cp.rules = (struct compact_rules){.now_ms = INT64_MAX, .inflated_bytes_max = NO_BYTES_MAX};
-        key_map_init(&cp.map, 10, 1 << 20, secret);
-        assert_int_equal(compact_note(&cp, bytes, (uint32_t)len, 0), COMPACT_KEEP);
-        assert_int_equal(cp.map.count, 0);
-        cp.known_upto = 100;
-        assert_int_equal(compact_batch(&cp, bytes, (uint32_t)len, &out, &out_len), COMPACT_KEEP);
-        compactor_fini(&cp);
-        batch_builder_fini(&builder);
-    }
+    struct aborted_transaction item = {.producer_id = 7, .first_offset = 40, .last_offset = 44};
+    const struct aborted_list none = {0};
+    const struct aborted_list aborted = {.items = &item, .count = 1, .span_max = 4};
+    struct batch_header left = {0};
+    uint32_t noted;
+    assert_int_equal(compacted(BATCH_CONTROL | BATCH_TRANSACTIONAL, &aborted, &noted, &left),
+                     COMPACT_KEEP);
+    assert_int_equal(noted, 0);
+    assert_int_equal(compacted(BATCH_TRANSACTIONAL, &none, &noted, &left), COMPACT_CHANGED);
+    assert_int_equal(noted, 1);
+    assert_int_equal(left.record_count, 1);
+    assert_true(left.attributes & BATCH_TRANSACTIONAL);
+    assert_int_equal(compacted(BATCH_TRANSACTIONAL, &aborted, &noted, &left), COMPACT_GONE);
+    assert_int_equal(noted, 0);
+    item.producer_id = 8; /* another's */
+    assert_int_equal(compacted(BATCH_TRANSACTIONAL, &aborted, &noted, &left), COMPACT_CHANGED);
 }
 
 /* Records without a key go; bytes that are no records are said to be none. */
@@ -523,7 +552,7 @@ int main(void)
         cmocka_unit_test(test_d10_a_tombstone_has_its_time),
         cmocka_unit_test(test_what_is_not_known_stays),
         cmocka_unit_test(test_d11_producers_keep_their_last_batch),
-        cmocka_unit_test(test_transactions_are_left_alone),
+        cmocka_unit_test(test_transactions),
         cmocka_unit_test(test_keyless_and_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,28 @@ static void truncation(void **state)
     epoch_fini(&history);
 }
 
+/* Which epochs may a batch there have? */
+static void batches_are_of_their_epoch(void **state)
+{
+    (void)state;
+    struct epoch_history history = three();
+    const struct epoch_history none = {0};
+    int32_t least;
+    int32_t most;
+    assert_true(epoch_holds(&history, 10, 2) && epoch_holds(&history, 29, 2));
+    assert_true(epoch_holds(&history, 30, 4) && epoch_holds(&history, 1000, 7));
+    assert_false(epoch_holds(&history, 29, 4) || epoch_holds(&history, 30, 2));
+    assert_false(epoch_holds(&history, 29, 3) || epoch_holds(&history, 60, 8));
+    assert_true(epoch_holds(&history, 9, 2) && epoch_holds(&history, 9, 0));
+    assert_false(epoch_holds(&history, 9, 3));
+    assert_true(epoch_holds(&none, 9, 3));
+    epoch_bounds(&history, 20, 60, &least, &most);
+    assert_true(least == 2 && most == 4);
+    epoch_bounds(&history, 20, 61, &least, &most);
+    assert_true(least == 2 && most == 7);
+    epoch_fini(&history);
+}
+
 static void survives_encoding(void **state)
 {
     (void)state;
@@ -109,6 +131,7 @@ int main(void)
         cmocka_unit_test(old_epoch_changes_nothing),
         cmocka_unit_test(epoch_without_records_is_replaced),
         cmocka_unit_test(truncation),
+        cmocka_unit_test(batches_are_of_their_epoch),
         cmocka_unit_test(survives_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

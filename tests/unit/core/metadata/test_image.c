@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/metadata/image_edit.h"
+#include "core/metadata/quota_table.h"
 #include "tests/unit/heap.h"
 
 #include <setjmp.h>
@@ -279,6 +280,58 @@ static void add(void *user, const struct metadata_record *record)
 }
 
 /* A snapshot's records give an image whose snapshot is the same. */
+static struct quota_entity client_of(const char *name)
+{
+    return (struct quota_entity){{{0}, {QUOTA_NAMED, str_of(name)}, {0}}};
+}
+
+/* 0: it has none any more. */
+static void quota(struct image_edit *edit, const char *client, double rate)
+{
+    const struct metadata_limit limit = {str_of("producer_byte_rate"), rate};
+    apply(edit,
+          &(struct metadata_record){
+              .kind = METADATA_CLIENT_QUOTA,
+              .quota = {.entity = client_of(client), .limits = &limit, .limit_count = rate > 0}});
+}
+
+static double quota_of(const struct image *image, const char *client)
+{
+    const struct quota_entity entity = client_of(client);
+    const struct quota_image *found = quota_table_find(image->quotas, &entity);
+    return found ? found->limits[QUOTA_PRODUCE] : 0;
+}
+
+/* Images share the table until it changes, and an edit that is thrown away changes none. */
+static void quotas_are_shared(void **state)
+{
+    (void)state;
+    struct image_edit *edit = from_nothing(1);
+    quota(edit, "a", 1);
+    struct image *first = image_edit_end(edit, 1);
+    edit = image_edit_begin(first);
+    create(edit, 1, "t", 1);
+    struct image *second = image_edit_end(edit, 2);
+    assert_ptr_equal(first->quotas, second->quotas);
+    edit = image_edit_begin(second);
+    quota(edit, "a", 2);
+    quota(edit, "b", 3);
+    assert_true(quota_of(image_edit_peek(edit), "a") == 2);
+    image_edit_cancel(edit);
+    assert_true(quota_of(second, "a") == 1);
+    edit = image_edit_begin(second);
+    quota(edit, "a", 0);
+    quota(edit, "b", 3);
+    struct image *third = image_edit_end(edit, 3);
+    image_free(first);
+    assert_true(quota_of(second, "a") == 1);
+    assert_int_equal(second->quotas->version, 1);
+    assert_int_equal(third->quotas->version, 3);
+    assert_true(quota_of(third, "a") == 0 && quota_of(third, "b") == 3);
+    image_free(second);
+    image_free(third);
+}
+
 static void snapshots_come_back(void **state)
 {
     (void)state;
@@ -313,6 +366,9 @@ static void snapshots_come_back(void **state)
         "retention.ms", "1");
     apply(edit, &(struct metadata_record){.kind = METADATA_PRODUCER_IDS,
                                           .producer_ids = {.first = 5000, .count = 1000}});
+    quota(edit, "orders", 1000);
+    quota(edit, "audit", 2000);
+    quota(edit, "orders", 3000);
     struct image *image = image_edit_end(edit, 9);
     struct metadata_records first = {0};
     struct metadata_records second = {0};
@@ -338,6 +394,8 @@ static void snapshots_come_back(void **state)
     assert_int_equal(image_endpoint(image_broker(again, 1), "plaintext")->port, 9092);
     assert_null(image_endpoint(image_broker(again, 1), "OTHER"));
     assert_null(image_broker(again, 2));
+    assert_int_equal(again->quotas->count, 2);
+    assert_true(quota_of(again, "orders") == 3000);
     arena_fini(&arena);
     metadata_records_fini(&first);
     metadata_records_fini(&second);
@@ -418,6 +476,7 @@ int main(void)
         cmocka_unit_test(homes_are_least_loaded),
         cmocka_unit_test(settings_are_resolved),
         cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(quotas_are_shared),
         cmocka_unit_test(snapshots_come_back),
         cmocka_unit_test(homes_outlive_snapshots),
     };

@@ -104,28 +104,6 @@ static void test_put_timestamp_moves_the_checksum(void **state)
     assert_int_not_equal(header.crc, batch_crc(span_of(&piece, bytes, sizeof(bytes))));
 }
 
-static void test_copy(void **state)
-{
-    (void)state;
-    enum { LEN = sizeof(vector_none) };
-    for (uint32_t cut = 1; cut < LEN; cut++) {
-        struct piece pieces[] = {{vector_none, cut}, {vector_none + cut, LEN - cut}};
-        struct span span = {.piece = pieces, .len = LEN};
-        uint8_t header[BATCH_HEADER_SIZE];
-        uint8_t *to = malloc(LEN);
-        span_peek(&span, header, sizeof(header));
-        batch_put_place(header, 42, 7);
-        batch_put_timestamp(header, true, 9);
-        assert_true(batch_copy(to, header, span));
-        assert_memory_equal(to, header, sizeof(header));
-        assert_memory_equal(to + sizeof(header), vector_none + sizeof(header),
-                            LEN - sizeof(header));
-        header[BATCH_AT_CRC]++;
-        assert_false(batch_copy(to, header, span));
-        free(to);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,7 +111,6 @@ int main(void)
         cmocka_unit_test(test_negative_fields),
         cmocka_unit_test(test_put_place_leaves_the_checksum),
         cmocka_unit_test(test_put_timestamp_moves_the_checksum),
-        cmocka_unit_test(test_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

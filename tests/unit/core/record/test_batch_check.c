@@ -10,6 +10,7 @@
 
 #include "core/record/batch_builder.h"
 #include "io/crc.h"
+#include "tests/unit/core/batch_store.h"
 #include "tests/unit/core/batch_vectors.h"
 #include "tests/unit/heap.h"
 
@@ -173,11 +174,10 @@ static void test_b2_checksum(void **state)
             /* Whoever copies finds out then, unless the check refuses anyway. */
             if (code == ERR_NONE) {
                 assert_true(f->rules.crc_by_copy);
-                uint8_t header[BATCH_HEADER_SIZE];
                 struct piece piece;
                 uint8_t *copy = malloc(f->len);
-                batch_check_header(&f->check, header, 77, 3);
-                assert_false(batch_copy(copy, header, span_of(&piece, f->bytes, f->len)));
+                struct span span = span_of(&piece, f->bytes, f->len);
+                assert_false(batch_store(copy, &f->check, span, 77, 3));
                 free(copy);
             } else {
                 assert_int_equal(code, ERR_CORRUPT_MESSAGE);
@@ -294,12 +294,10 @@ static void test_b6_named_records_are_bounded(void **state)
 /* The header that would be stored, proven by copying. */
 static struct batch_header stored(struct fixture *f, int64_t base_offset)
 {
-    uint8_t bytes[BATCH_HEADER_SIZE];
     struct piece piece;
     struct batch_header header;
     uint8_t *copy = malloc(f->len);
-    batch_check_header(&f->check, bytes, base_offset, 12);
-    assert_true(batch_copy(copy, bytes, span_of(&piece, f->bytes, f->len)));
+    assert_true(batch_store(copy, &f->check, span_of(&piece, f->bytes, f->len), base_offset, 12));
     batch_header_of(&header, copy);
     assert_int_equal(header.crc, batch_crc(span_of(&piece, copy, f->len)));
     assert_memory_equal(copy + BATCH_HEADER_SIZE, f->bytes + BATCH_HEADER_SIZE,

@@ -108,12 +108,38 @@ static void anchors_stay_near_the_end(void **state)
     assert_int_equal(anchors.first, 4711);
 }
 
+/* Of two that overlap the one behind a gap is the damaged one, and until the next one has agreed it
+ * is in doubt. */
+static void overlap_blames_who_has_a_gap(void **state)
+{
+    (void)state;
+    uint8_t bytes[BATCHES * SIZE];
+    bool good;
+    some_batches(bytes);
+    batch_put_place(bytes + SIZE, 13, 3);
+    struct batch_scan scan = scan_of(bytes, sizeof(bytes), 97, &good);
+    assert_false(good);
+    assert_int_equal(scan.batch_at, SIZE);
+    some_batches(bytes);
+    batch_put_place(bytes + 2 * SIZE, 13, 3);
+    scan = scan_of(bytes, sizeof(bytes), 97, &good);
+    assert_false(good);
+    assert_int_equal(scan.batch_at, 2 * SIZE);
+    some_batches(bytes);
+    batch_put_place(bytes + SIZE, 13, 3);
+    scan = scan_of(bytes, 2 * SIZE, 97, &good);
+    assert_true(good && scan.doubt);
+    assert_int_equal(scan.doubt_at, SIZE);
+    batch_put_place(bytes + 2 * SIZE, 15, 3);
+    scan = scan_of(bytes, 3 * SIZE, 97, &good);
+    assert_true(good && !scan.doubt);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_in_any_pieces),
-        cmocka_unit_test(cut_is_not_whole),
-        cmocka_unit_test(any_bit_is_noticed),
+        cmocka_unit_test(whole_in_any_pieces),       cmocka_unit_test(cut_is_not_whole),
+        cmocka_unit_test(any_bit_is_noticed),        cmocka_unit_test(overlap_blames_who_has_a_gap),
         cmocka_unit_test(anchors_stay_near_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The log directories of a broker (log.dirs): which of them are its own, and which of these work.
+ *
+ * Each is a struct log_dir of its own: journals, checkpoints, lock, disk and failure are one
+ * directory's and never another one's. What they share is divided here: memory and open files, so
+ * that one whose disk stalls cannot hold what a healthy one needs.
+ *
+ * Where there are several, each knows all of them: D/directories lists their UUIDs and paths, and
+ * the broker's identity, which is the UUID of its first directory ever and what the metadata log
+ * knows the broker by. It is written to all that work before anything lies in a new one; the list
+ * with the highest generation counts. So an empty, missing or foreign directory where a known one
+ * is expected is not taken for a new one: it is offline, and what lies in it waits. A directory
+ * that is alone has no such file.
+ */
+#pragma once
+
+#include "core/log/log_dir.h"
+
+#include <string.h>
+
+#define LOG_DIRS_MAX 32U
+
+struct log_dirs_entry {
+    char *path;
+    uint8_t uuid[16];
+    struct log_dir *dir;    /* NULL: offline since the start, and why: */
+    struct log_error error; /* a sentence */
+    uint64_t generation;    /* of the list that it held; 0: none */
+};
+
+struct log_dirs {
+    uint32_t count;
+    struct log_dirs_entry entries[LOG_DIRS_MAX]; /* in the order of log.dirs */
+    uint8_t identity[16];
+    uint32_t missing;         /* of the entries, offline since the start */
+    uint32_t recovered_count; /* logs, in all of them */
+
+    /* private */
+    uint64_t generation;
+};
+
+struct log_dirs_options {
+    const char *paths;           /* separated by commas */
+    struct log_dir_options each; /* but for its path; memory and open files are for all together */
+    bool metadata_inside;        /* the metadata store lies in the directory of the identity */
+};
+
+/* How many directories a list names. */
+uint32_t log_dirs_count(const char *paths);
+
+/* Opens all that work and brings their logs back. NULL and `error`: none works, one is locked or
+ * holds the metadata and does not work, or log.dirs is not what it was. */
+struct log_dirs *log_dirs_open(const struct log_dirs_options *options, struct log_error *error);
+/* After every shard's parts were freed. */
+void log_dirs_close(struct log_dirs *dirs);
+
+/* Blocking: log_dir_set_identity() of those that do not. */
+bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
+                           struct log_error *error);
+
+/* The directory of the identity: its path is there also when it is offline. */
+static inline const struct log_dirs_entry *log_dirs_first(const struct log_dirs *dirs)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        if (memcmp(dirs->entries[i].uuid, dirs->identity, sizeof(dirs->identity)) == 0)
+            return &dirs->entries[i];
+    }
+    return &dirs->entries[0];
+}
+
+/* The cluster that they belong to; "": to none yet. */
+static inline const char *log_dirs_cluster_id(const struct log_dirs *dirs)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct log_dir *dir = dirs->entries[i].dir;
+        if (dir != NULL && dir->cluster_id[0] != '\0')
+            return dir->cluster_id;
+    }
+    return "";
+}
+
+/* Does every one that works know it? */
+static inline bool log_dirs_have_identity(const struct log_dirs *dirs)
+{
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct log_dir *dir = dirs->entries[i].dir;
+        if (dir != NULL && dir->cluster_id[0] == '\0')
+            return false;
+    }
+    return true;
+}

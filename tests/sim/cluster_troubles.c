@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What happens to the brokers of a cluster: they are killed, lose power, stop and come back; links
+ * are cut; sessions expire; all may lose power at once. Often one is slow meanwhile, its network or
+ * its disk, so that it stays behind what the others have committed, and may become leader in their
+ * absence.
+ */
+#include "core/handover.h"
+#include "tests/sim/cluster.h"
+#include "tests/sim/world_store.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define HANDOVER_NS (10 * S)
+#define AWAY_NS     (15 * S) /* for the others to start, and to be elected */
+
+static struct machine *machine_of(struct cluster *cl, uint32_t i)
+{
+    return cl->nodes[i].machine;
+}
+
+static void trouble_crash(struct cluster *cl, uint32_t i)
+{
+    enum crash crash = rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER;
+    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
+    machine_crash(machine_of(cl, i), crash);
+    cluster_pass(cl, rng_below(&cl->rng, 1500 * MS), 1U << i);
+}
+
+static void trouble_all_lose_power(struct cluster *cl)
+{
+    world_note(cl->world, "all lose power");
+    for (uint32_t i = 0; i < cl->count; i++)
+        machine_crash(machine_of(cl, i), CRASH_POWER);
+    cluster_pass(cl, 100 * MS, UINT32_MAX);
+}
+
+static enum handover_state handover_of(const struct node *node)
+{
+    return handover_state_of(broker_shard_of(process_shard(node->process, 0))->broker->handover);
+}
+
+static bool is_handed_over(void *argument)
+{
+    const struct node *node = argument;
+    return !node_runs(node) ||
+           (broker_shard_of(process_shard(node->process, 0))->broker->stopping &&
+            handover_of(node) >= HANDOVER_COMPLETE);
+}
+
+/* Who stops leads nothing any more that another member of the set could lead. */
+static void check_handed_over(struct cluster *cl, uint32_t i)
+{
+    int32_t id = cl->nodes[i].id;
+    const struct image *image;
+    const struct topic_image *topic = cluster_newest_topic(cl, &image);
+    for (uint32_t p = 0; topic && p < topic->partition_count; p++) {
+        const struct partition_image *pt = &topic->partitions[p];
+        for (uint32_t m = 0; pt->leader == id && m < pt->isr_count; m++)
+            if (pt->isr[m] != id && image_broker_stays(image, pt->isr[m]))
+                cluster_wrong(&cl->facts,
+                              "broker %d stops, and partition %u is led by it, not by broker %d",
+                              id, p, pt->isr[m]);
+    }
+}
+
+static void trouble_stop(struct cluster *cl, uint32_t i)
+{
+    struct node *node = &cl->nodes[i];
+    if (!cluster_is_up(cl, i))
+        return;
+    bool undisturbed = cluster_all_up(cl) && cluster_all_in_sync(cl);
+    world_note(cl->world, "broker %d stops", node->id);
+    node_stop(node);
+    if (!world_run_until(cl->world, is_handed_over, node, world_now_ns(cl->world) + HANDOVER_NS))
+        cluster_wrong(&cl->facts, "broker %d does not stop", node->id);
+    else if (node_runs(node) && handover_of(node) == HANDOVER_COMPLETE)
+        check_handed_over(cl, i);
+    else if (node_runs(node) && undisturbed)
+        cluster_wrong(&cl->facts, "broker %d stops without handing over", node->id);
+    cluster_pass(cl, rng_below(&cl->rng, 1000 * MS), 1U << i);
+}
+
+static void trouble_cut(struct cluster *cl, uint32_t i)
+{
+    uint32_t other = (i + 1 + (uint32_t)rng_below(&cl->rng, cl->count - 1)) % cl->count;
+    bool both = rng_one_in(&cl->rng, 2);
+    world_note(cl->world, "cut from %d to %d", cl->nodes[i].id, cl->nodes[other].id);
+    world_link_cut(cl->world, machine_of(cl, i), machine_of(cl, other));
+    if (both)
+        world_link_cut(cl->world, machine_of(cl, other), machine_of(cl, i));
+    cluster_pass(cl, rng_below(&cl->rng, 2000 * MS), 0);
+    world_links_heal(cl->world);
+}
+
+static void trouble_expire(struct cluster *cl)
+{
+    world_note(cl->world, "all sessions expire");
+    store_sim_expire(cl->store);
+    cluster_pass(cl, 200 * MS, 0);
+}
+
+static void crash(struct cluster *cl, uint32_t i)
+{
+    world_note(cl->world, "broker %d crashes", cl->nodes[i].id);
+    machine_crash(machine_of(cl, i), rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER);
+}
+
+static void slow(struct cluster *cl, uint32_t i)
+{
+    uint32_t factor = 4U << rng_below(&cl->rng, 9);
+    bool disk = rng_one_in(&cl->rng, 3);
+    world_note(cl->world, "broker %d has a slow %s, factor %u", cl->nodes[i].id,
+               disk ? "disk" : "network", factor);
+    if (disk)
+        machine_disk_slow(machine_of(cl, i), factor);
+    else
+        machine_network_slow(machine_of(cl, i), factor);
+}
+
+static void slow_end(struct cluster *cl, uint32_t i)
+{
+    machine_disk_heal(machine_of(cl, i));
+    machine_network_slow(machine_of(cl, i), 1);
+}
+
+/* The brokers of a partition, in any order; false: they are not known. */
+static bool draw_order(struct cluster *cl, uint32_t partition, uint32_t order[CLUSTER_REPLICAS])
+{
+    const struct cluster_partition *pt = &cl->facts.partition[partition];
+    uint32_t first = (uint32_t)rng_below(&cl->rng, CLUSTER_REPLICAS);
+    uint32_t step = (uint32_t)rng_between(&cl->rng, 1, CLUSTER_REPLICAS - 1);
+    for (uint32_t i = 0; i < CLUSTER_REPLICAS; i++) {
+        int32_t id = pt->replica[(first + i * step) % CLUSTER_REPLICAS];
+        if (id < 1 || id > (int32_t)cl->count)
+            return false;
+        order[i] = (uint32_t)id - 1;
+    }
+    return true;
+}
+
+/* A replica comes back slow, behind what the others have committed, and they go one after the
+ * other. */
+static void trouble_cascade(struct cluster *cl)
+{
+    uint32_t order[CLUSTER_REPLICAS];
+    if (!draw_order(cl, (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS), order))
+        return;
+    crash(cl, order[0]);
+    cluster_pass(cl, rng_below(&cl->rng, 900 * MS), 1U << order[0]);
+    slow(cl, order[0]);
+    crash(cl, order[1]);
+    uint32_t down = 1U << order[1];
+    cluster_pass(cl, rng_below(&cl->rng, 900 * MS), down);
+    crash(cl, order[2]);
+    down = rng_one_in(&cl->rng, 3) ? 1U << order[2] : down | 1U << order[2];
+    cluster_pass(cl, rng_below(&cl->rng, 1200 * MS), down);
+    slow_end(cl, order[0]);
+}
+
+static bool is_led(const struct cluster *cl, uint32_t partition)
+{
+    int32_t leader = cl->facts.partition[partition].leader;
+    return leader >= 1 && !(cl->away >> (leader - 1) & 1U);
+}
+
+static bool all_led(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
+        if (!is_led(cl, i))
+            return false;
+    return true;
+}
+
+/* No set is smaller than min.insync.replicas, 2: whoever is away, each partition has a leader. */
+static void trouble_away(struct cluster *cl, uint32_t i)
+{
+    if (cl->insync_one)
+        return;
+    crash(cl, i);
+    cl->away = 1U << i;
+    uint64_t end = world_now_ns(cl->world) + AWAY_NS;
+    while (!all_led(cl) && !cl->facts.failed && world_now_ns(cl->world) < end)
+        cluster_pass(cl, 20 * MS, cl->away);
+    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
+        if (!is_led(cl, n))
+            cluster_wrong(&cl->facts, "broker %d alone is away, and partition %u is led by %d",
+                          cl->nodes[i].id, n, cl->facts.partition[n].leader);
+}
+
+static bool is_written(const struct cluster *cl, uint32_t partition, uint64_t acks)
+{
+    return cl->facts.partition[partition].acks > acks || !cluster_clients_write(cl, partition);
+}
+
+/* All stop at once, and one does not come back: though it was needed when the others came one after
+ * the other, nobody waits for it when they are there. */
+static void trouble_missing(struct cluster *cl, uint32_t i)
+{
+    uint64_t acks[CLUSTER_PARTITIONS];
+    if (cl->insync_one)
+        return;
+    trouble_all_lose_power(cl);
+    world_note(cl->world, "broker %d stays away", cl->nodes[i].id);
+    cl->away = 1U << i;
+    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
+        acks[n] = cl->facts.partition[n].acks;
+    uint64_t end = world_now_ns(cl->world) + AWAY_NS;
+    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
+        while (!is_written(cl, n, acks[n]) && world_now_ns(cl->world) < end && !cl->facts.failed)
+            cluster_pass(cl, 20 * MS, cl->away);
+    for (uint32_t n = 0; n < CLUSTER_PARTITIONS; n++)
+        if (!is_written(cl, n, acks[n]))
+            cluster_wrong(&cl->facts, "broker %d alone is away, and partition %u takes nothing",
+                          cl->nodes[i].id, n);
+}
+
+/* All replicas of a partition go but one: it leads if it may, whatever it has missed. */
+static void trouble_last(struct cluster *cl)
+{
+    uint32_t order[CLUSTER_REPLICAS];
+    uint32_t partition = (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS);
+    if (cl->moves || !draw_order(cl, partition, order))
+        return;
+    const struct cluster_partition *pt = &cl->facts.partition[partition];
+    uint32_t last = order[CLUSTER_REPLICAS - 1];
+    crash(cl, last);
+    cluster_pass(cl, rng_between(&cl->rng, 100 * MS, 900 * MS), 1U << last);
+    for (uint32_t i = 0; i + 1 < CLUSTER_REPLICAS; i++) {
+        crash(cl, order[i]);
+        cl->away = (i ? cl->away : 0) | 1U << order[i];
+    }
+    uint64_t end = world_now_ns(cl->world) + (cl->unclean ? AWAY_NS : S);
+    while (pt->leader != cl->nodes[last].id && world_now_ns(cl->world) < end && !cl->facts.failed)
+        cluster_pass(cl, 20 * MS, cl->away);
+    if (cl->unclean && pt->leader != cl->nodes[last].id)
+        cluster_wrong(&cl->facts, "broker %d alone is there, and partition %u is led by %d",
+                      cl->nodes[last].id, partition, pt->leader);
+}
+
+/* One has missed what the others have committed; those restart, one of them alone, and lead what it
+ * does not know to be committed; then they fall while the first catches up. */
+static void trouble_rejoin(struct cluster *cl)
+{
+    uint32_t order[CLUSTER_REPLICAS];
+    uint32_t partition = (uint32_t)rng_below(&cl->rng, CLUSTER_PARTITIONS);
+    if (!draw_order(cl, partition, order))
+        return;
+    const struct cluster_partition *pt = &cl->facts.partition[partition];
+    uint32_t behind = order[0];
+    uint32_t away = 1U << order[1];
+    crash(cl, behind);
+    cluster_pass(cl, rng_between(&cl->rng, 400 * MS, 900 * MS), 1U << behind);
+    crash(cl, order[1]);
+    crash(cl, order[2]);
+    machine_network_slow(machine_of(cl, behind), 128U << rng_below(&cl->rng, 4));
+    uint64_t end = world_now_ns(cl->world) + 3 * S;
+    int32_t epoch = pt->leader_epoch;
+    while ((pt->leader != cl->nodes[order[2]].id || pt->leader_epoch == epoch) &&
+           world_now_ns(cl->world) < end && !cl->facts.failed)
+        cluster_pass(cl, 5 * MS, away);
+    cluster_pass(cl, rng_below(&cl->rng, 400 * MS), away);
+    crash(cl, order[2]);
+    cluster_pass(cl, rng_between(&cl->rng, 400 * MS, 1200 * MS), away | 1U << order[2]);
+    slow_end(cl, behind);
+}
+
+/* Crashes in quick succession, while one is slow. */
+static void trouble_fray(struct cluster *cl)
+{
+    uint32_t lame = (uint32_t)rng_below(&cl->rng, cl->count);
+    uint32_t down = 0;
+    slow(cl, lame);
+    for (uint64_t n = rng_between(&cl->rng, 2, 6); n > 0 && !cl->facts.failed; n--) {
+        uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
+        crash(cl, i);
+        down = rng_one_in(&cl->rng, 2) ? 1U << i : down | 1U << i;
+        cluster_pass(cl, rng_below(&cl->rng, 600 * MS), down);
+    }
+    slow_end(cl, lame);
+}
+
+/* A partition that the broker leads, by what anybody knows, though its log has failed and another
+ * member of the set could; -1: there is none. */
+static int32_t led_in_vain(const struct cluster *cl, uint32_t i)
+{
+    int32_t id = cl->nodes[i].id;
+    const struct image *image;
+    const struct topic_image *topic = cluster_newest_topic(cl, &image);
+    for (uint32_t p = 0; topic && p < topic->partition_count; p++) {
+        const struct partition_key key = {.topic_id = topic->id, .partition = (int32_t)p};
+        const struct partition_image *is = &topic->partitions[p];
+        const struct partition *pt = is->leader == id && cluster_is_up(cl, i)
+                                         ? cluster_partition_on(&cl->nodes[i], &key)
+                                         : NULL;
+        for (uint32_t m = 0; pt && broker_logs_failed(pt) && m < is->isr_count; m++)
+            if (is->isr[m] != id && image_broker_stays(image, is->isr[m]))
+                return (int32_t)p;
+    }
+    return -1;
+}
+
+/* A directory of one fails, and others lead what it led there; then it comes back, often after a
+ * loss of power, with a disk that works. */
+static void trouble_disk(struct cluster *cl, uint32_t i)
+{
+    struct disk_fault fault = {.calls = DISK_WRITE | DISK_SYNC, .times = UINT32_MAX, .error = -EIO};
+    (void)snprintf(fault.prefix, sizeof(fault.prefix),
+                   rng_one_in(&cl->rng, 3) ? "/data/" : "/more/");
+    if (!cluster_is_up(cl, i))
+        return;
+    world_note(cl->world, "broker %d: %s fails", cl->nodes[i].id, fault.prefix);
+    machine_disk_fault(machine_of(cl, i), &fault);
+    cluster_pass(cl, rng_below(&cl->rng, 400 * MS), 0);
+    uint64_t end = world_now_ns(cl->world) + AWAY_NS;
+    while (led_in_vain(cl, i) >= 0 && !cl->facts.failed && world_now_ns(cl->world) < end)
+        cluster_pass(cl, 20 * MS, 0);
+    if (led_in_vain(cl, i) >= 0)
+        cluster_wrong(&cl->facts, "broker %d leads partition %d on a disk that has failed",
+                      cl->nodes[i].id, led_in_vain(cl, i));
+    if (rng_one_in(&cl->rng, 2))
+        trouble_crash(cl, (i + 1) % cl->count); /* one of those that lead by now */
+    machine_disk_heal(machine_of(cl, i));
+    if (cluster_is_up(cl, i))
+        crash(cl, i);
+    cluster_pass(cl, rng_below(&cl->rng, 600 * MS), rng_one_in(&cl->rng, 2) ? 1U << i : 0);
+}
+
+void cluster_trouble(struct cluster *cl)
+{
+    uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
+    if (cl->dirs && rng_one_in(&cl->rng, 2)) {
+        trouble_disk(cl, i);
+        return;
+    }
+    switch (rng_below(&cl->rng, 19)) {
+    case 0:
+    case 1:
+    case 2:
+        trouble_crash(cl, i);
+        break;
+    case 3:
+        trouble_stop(cl, i);
+        break;
+    case 4:
+    case 5:
+        trouble_cut(cl, i);
+        break;
+    case 6:
+        trouble_all_lose_power(cl);
+        break;
+    case 7:
+    case 8:
+        trouble_cascade(cl);
+        break;
+    case 9:
+    case 10:
+        trouble_fray(cl);
+        break;
+    case 11:
+        trouble_away(cl, i);
+        break;
+    case 12:
+    case 13:
+        trouble_rejoin(cl);
+        break;
+    case 14:
+    case 15:
+        trouble_missing(cl, i);
+        break;
+    case 16:
+        trouble_stop(cl, i);
+        break;
+    case 17:
+        trouble_last(cl);
+        break;
+    default:
+        trouble_expire(cl);
+        break;
+    }
+    cluster_pass(cl, rng_below(&cl->rng, 600 * MS), 0);
+}
