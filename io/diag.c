@@ -394,7 +394,9 @@ void diag_line(struct shard *sh, enum diag_level level, const char *event, const
     static const char *const level_names[] = {"error", "warn", "info", "debug"};
     uint64_t suppressed = 0;
     if (sh != NULL && sh->io != NULL) {
-        if (level > sh->group->level_most || !site_may(sh, event, &suppressed))
+        if (level > sh->group->level_most)
+            return;
+        if (level != DIAG_ERROR && !site_may(sh, event, &suppressed))
             return;
     }
     struct io *io = sh != NULL ? sh->io : NULL;

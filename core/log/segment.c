@@ -133,20 +133,24 @@ void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
 {
     const struct log *lg = &segment->lg->log;
     struct log_shard *ls = segment->lg->ls;
-    if (segment_damage_after(segment, position) != position) {
+    bool news = segment_damage_after(segment, position) != position;
+    if (news) {
         if (segment->damage == NULL)
             segment->damage = mem_zalloc(sizeof(*segment->damage));
         segment->damage->positions[segment->damage->count++ % SEGMENT_DAMAGES] = position;
         ls->counts.damaged++;
     }
+    /* An error is always said; what a reader runs into again, and the rest of a file that is full
+       of damage, is a warning, of which there may be too many. */
+    bool first = news && segment->damage->count <= SEGMENT_DAMAGES;
     char path[512];
     (void)snprintf(path, sizeof(path), "%s/%s-%d/%020lld.log", ls->dir->path, lg->topic,
                    (int)lg->id.partition, (long long)segment->base);
-    diag_error(
-        ls->sh, "log.damaged", "file=%s offset=%u batch=%lld topic=%s partition=%d next_step=%s",
-        path, position, (long long)offset, lg->topic, (int)lg->id.partition,
-        "restore the file from a replica or a copy; until then a fetch of this batch answers "
-        "CORRUPT_MESSAGE");
+    diag_line(ls->sh, first ? DIAG_ERROR : DIAG_WARN, "log.damaged",
+              "file=%s offset=%u batch=%lld topic=%s partition=%d next_step=%s", path, position,
+              (long long)offset, lg->topic, (int)lg->id.partition,
+              "restore the file from a replica or a copy; until then a fetch of this batch answers "
+              "CORRUPT_MESSAGE");
 }
 
 uint32_t segment_damage_after(const struct segment *segment, uint32_t position)

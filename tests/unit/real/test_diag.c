@@ -132,6 +132,17 @@ static void test_limit(void **state)
     assert_string_equal(next_line(), " level=warn shard=0 event=test.often i=25 suppressed=15");
 }
 
+static void test_errors_have_no_limit(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2 * DIAG_LINES_PER_SECOND; i++) {
+        char wanted[64];
+        (void)snprintf(wanted, sizeof(wanted), " level=error shard=0 event=test.broken i=%u", i);
+        diag_error(sh, "test.broken", "i=%u", i);
+        assert_string_equal(next_line(), wanted);
+    }
+}
+
 /* A field that is too long is left out whole, and the line stays a line. */
 static void test_too_long(void **state)
 {
@@ -270,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_json, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_level, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_limit, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_errors_have_no_limit, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_too_long, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_long_value, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_nobody_reads, scene_open, scene_close),

@@ -499,8 +499,10 @@ int bench_report(struct bench *b, int code)
 {
     const struct invocation *inv = b->s->inv;
     const struct verdict verdict = verdict_of(b->measure.seconds, b->measure.second_count);
-    if (!inv->quiet && format_of(inv) != FORMAT_NDJSON && isatty(STDERR_FILENO) == 1)
+    if (!inv->quiet && format_of(inv) != FORMAT_NDJSON && isatty(STDERR_FILENO) == 1) {
         fputs("\r\033[K", stderr);
+        (void)fflush(stderr);
+    }
     char text[VERDICT_TEXT_SIZE];
     json_t *run = json_of_run(b, &verdict);
     int written = write_files(b, run);

@@ -40,6 +40,7 @@ static void on_progress(void *user, uint64_t done, uint64_t all)
     progress->told = true;
     (void)fprintf(stderr, "\rreading segments: %s of %s ", bytes_text((int64_t)done, done_text),
                   bytes_text((int64_t)all, all_text));
+    (void)fflush(stderr);
 }
 
 /* The topics of --except, to mem_free(). */
