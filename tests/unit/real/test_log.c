@@ -100,7 +100,8 @@ static void node_begin(struct node *node)
     }
 }
 
-static void node_open(struct node *node, uint32_t count)
+/* What opening and recovering the directory comes to. */
+static bool node_try(struct node *node, uint32_t count, struct log_error *error)
 {
     memset(node, 0, sizeof(*node));
     node->count = count;
@@ -121,9 +122,14 @@ static void node_open(struct node *node, uint32_t count)
                                       .cold_bytes = 4U << 20};
     uint64_t salt = (uint64_t)getpid() * 1000003U + (uint64_t)clock();
     memcpy(options.new_uuid, &salt, 8);
+    node->dir = log_dir_open(&options, error);
+    return node->dir != NULL && log_dir_recover(node->dir, error);
+}
+
+static void node_open(struct node *node, uint32_t count)
+{
     struct log_error error;
-    node->dir = log_dir_open(&options, &error);
-    if (node->dir == NULL || !log_dir_recover(node->dir, &error))
+    if (!node_try(node, count, &error))
         fail_msg("%s", error.text);
     in_turn(node, node_begin);
 }
@@ -145,15 +151,20 @@ static void node_free(struct node *node)
     log_shard_free(node->ls);
 }
 
+static void node_fini(struct node *node)
+{
+    log_dir_close(node->dir);
+    shard_fini(node->sh);
+    io_close_all(node->io);
+    shard_group_free(node->group);
+}
+
 static void node_close(struct node *node)
 {
     in_turn(node, node_stop);
     turns_until(node, &node->stopped);
     in_turn(node, node_free);
-    log_dir_close(node->dir);
-    shard_fini(node->sh);
-    io_close_all(node->io);
-    shard_group_free(node->group);
+    node_fini(node);
 }
 
 /* ---- appending in closed loops ---- */
@@ -350,6 +361,49 @@ static void stop_and_start(void **state)
     remove_root();
 }
 
+/* Turns over one bit; false: the file ends before it. */
+static bool flip(const char *path, long at, int bit)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    if (byte != EOF) {
+        assert_int_equal(fseek(file, at, SEEK_SET), 0);
+        assert_int_not_equal(fputc(byte ^ 1 << bit, file), EOF);
+    }
+    assert_int_equal(fclose(file), 0);
+    return byte != EOF;
+}
+
+/* checkpoint-start is renamed when it is whole: what does not match in it is no torn tail, and the
+ * logs it no longer names are not for removal. */
+static void a_flipped_bit_removes_nothing(void **state)
+{
+    (void)state;
+    struct node node;
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/checkpoint-start", root);
+    node_open(&node, 5);
+    run_loops(&node, 3001, 10);
+    node_close(&node);
+    node_open(&node, 5); /* this start writes down the five */
+    node_close(&node);
+    for (long at = 4096; at < 4096 + 80; at += 7) {
+        struct log_error error;
+        assert_true(flip(path, at, (int)(at % 8)));
+        assert_false(node_try(&node, 5, &error));
+        assert_non_null(strstr(error.text, "checkpoint-start is damaged at offset 4096"));
+        node_fini(&node);
+        assert_true(flip(path, at, (int)(at % 8)));
+    }
+    node_open(&node, 5);
+    for (uint32_t i = 0; i < 5; i++)
+        check_partition(&node, i, 3001);
+    node_close(&node);
+    remove_root();
+}
+
 static uint64_t sum(const volatile uint64_t *counts, uint32_t count)
 {
     uint64_t all = 0;
@@ -484,6 +538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed),
         cmocka_unit_test(stop_and_start),
+        cmocka_unit_test(a_flipped_bit_removes_nothing),
         cmocka_unit_test(measurement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
