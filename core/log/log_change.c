@@ -110,6 +110,15 @@ void log_change_finish(struct log_body *lg, struct log_change *change, enum log_
     change->done(change);
 }
 
+void log_change_soon(struct log_body *lg)
+{
+    if (TAILQ_EMPTY(&lg->changes) || lg->change_listed)
+        return;
+    lg->change_listed = true;
+    TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
+    log_shard_kick(lg->ls);
+}
+
 static void change_add(struct log *log, struct log_change *change, enum journal_kind kind,
                        int64_t offset)
 {
@@ -119,14 +128,9 @@ static void change_add(struct log *log, struct log_change *change, enum journal_
     change->priv.step = CHANGE_ASKED;
     change->priv.offset = offset;
     TAILQ_INSERT_TAIL(&lg->changes, change, priv.link);
-    /* done() must not run inside the call: the end of the turn begins it. */
-    if (!lg->change_listed) {
-        lg->change_listed = true;
-        TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
-    }
     if (lg->pending > 0 && lg->relaxed && !lg->ls->offline)
         journal_want(&lg->ls->journal); /* it waits for what is not durable */
-    log_shard_kick(lg->ls);
+    log_change_soon(lg);                /* done() must not run inside the call */
 }
 
 void log_truncate(struct log *lg, struct log_change *change, int64_t offset)
@@ -160,11 +164,7 @@ void log_unuse(struct log_body *lg)
 {
     must(lg->users > 0);
     lg->users--;
-    if (TAILQ_EMPTY(&lg->changes) || lg->change_listed)
-        return;
-    lg->change_listed = true;
-    TAILQ_INSERT_TAIL(&lg->ls->changing, lg, change_link);
-    log_shard_kick(lg->ls);
+    log_change_soon(lg);
 }
 
 static bool log_at_rest(const struct log_body *lg)

@@ -19,6 +19,8 @@ enum change_step {
 void log_remove_directory(struct log_body *lg);
 void log_change_durable(struct log_body *lg, struct log_append *record);
 void log_change_run(struct log_body *lg);
+/* At the end of the turn, if there is a change: what it waited for may be over. */
+void log_change_soon(struct log_body *lg);
 void log_change_finish(struct log_body *lg, struct log_change *change, enum log_verdict verdict);
 /* Something that used the log has ended (lg->users). */
 void log_unuse(struct log_body *lg);

@@ -42,7 +42,9 @@ static void log_shard_ready(struct log_shard *ls)
     struct log_append *op;
     while ((op = STAILQ_FIRST(&ls->ready)) != NULL) {
         STAILQ_REMOVE_HEAD(&ls->ready, priv.link);
-        log_body_of(op->priv.lg)->pending--;
+        struct log_body *lg = log_body_of(op->priv.lg);
+        if (--lg->pending == 0)
+            log_change_soon(lg);
         op->verdict = LOG_OK;
         op->done(op);
     }
