@@ -66,10 +66,13 @@ void diag_free(struct diag *diag)
     mem_free(diag);
 }
 
-void diag_configure(struct shard_group *group, enum diag_level most, bool json)
+static enum diag_level level_most = DIAG_INFO;
+static bool lines_json;
+
+void diag_configure(enum diag_level most, bool json)
 {
-    group->level_most = most;
-    group->json = json;
+    level_most = most;
+    lines_json = json;
 }
 
 /* ---- recent events ---- */
@@ -391,16 +394,14 @@ static bool site_may(struct shard *sh, const char *event, uint64_t *suppressed)
 
 void diag_line(struct shard *sh, enum diag_level level, const char *event, const char *fields, ...)
 {
-    static const char *const level_names[] = {"error", "warn", "info", "debug"};
+    static const char *const level_names[] = {"error", "warn", "info"};
     uint64_t suppressed = 0;
-    if (sh != NULL && sh->io != NULL) {
-        if (level > sh->group->level_most)
-            return;
-        if (level != DIAG_ERROR && !site_may(sh, event, &suppressed))
-            return;
-    }
+    if (level > level_most)
+        return;
+    if (sh != NULL && sh->io != NULL && level != DIAG_ERROR && !site_may(sh, event, &suppressed))
+        return;
     struct io *io = sh != NULL ? sh->io : NULL;
-    struct line line = {.json = sh != NULL && sh->group->json};
+    struct line line = {.json = lines_json};
     if (line.json)
         line_string(&line, "{");
     line_stamp(&line, io_wall_us(io));

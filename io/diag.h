@@ -25,7 +25,7 @@
 struct shard;
 struct shard_group;
 
-enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO, DIAG_DEBUG };
+enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO };
 
 #define DIAG_LINES_PER_SECOND 10U
 #define DIAG_EVENTS           256U  /* remembered per shard */
@@ -39,10 +39,9 @@ void diag_line(struct shard *sh, enum diag_level level, const char *event, const
 #define diag_error(sh, event, ...) diag_line(sh, DIAG_ERROR, event, __VA_ARGS__)
 #define diag_warn(sh, event, ...)  diag_line(sh, DIAG_WARN, event, __VA_ARGS__)
 #define diag_info(sh, event, ...)  diag_line(sh, DIAG_INFO, event, __VA_ARGS__)
-#define diag_debug(sh, event, ...) diag_line(sh, DIAG_DEBUG, event, __VA_ARGS__)
 
-/* Before the shards run. The default is logfmt, up to DIAG_INFO. */
-void diag_configure(struct shard_group *group, enum diag_level most, bool json);
+/* For the process, before the shards run. The default is logfmt, up to DIAG_INFO. */
+void diag_configure(enum diag_level most, bool json);
 
 /* Remembers an event in the shard's ring: cheap enough for every request. name is a literal. */
 void diag_event(struct shard *sh, const char *name, uint64_t a, uint64_t b);

@@ -23,8 +23,6 @@ struct shard_group {
     uint32_t credits;
     struct shard *shards;    /* [count] */
     struct mail_ring *rings; /* [from * count + to] */
-    enum diag_level level_most;
-    bool json;
 };
 
 /* mail.c */

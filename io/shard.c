@@ -27,7 +27,6 @@ struct shard_group *shard_group_new(uint16_t count, uint32_t credits)
     struct shard_group *group = mem_zalloc(sizeof(*group));
     group->count = count;
     group->credits = credits;
-    group->level_most = DIAG_INFO;
     group->shards = mem_zalloc(count * sizeof(group->shards[0]));
     group->rings = mem_zalloc((size_t)count * count * sizeof(group->rings[0]));
     for (uint32_t i = 0; i < (uint32_t)count * count; i++)

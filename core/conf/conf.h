@@ -90,6 +90,16 @@ enum conf_durability {
     CONF_DURABILITY_OS,
     CONF_DURABILITY_NEVER,
 };
+/* Of millrace.log.level (and of enum diag_level), and of millrace.log.format. */
+enum conf_log_level {
+    CONF_LOG_LEVEL_ERROR,
+    CONF_LOG_LEVEL_WARN,
+    CONF_LOG_LEVEL_INFO,
+};
+enum conf_log_format {
+    CONF_LOG_FORMAT_LOGFMT,
+    CONF_LOG_FORMAT_JSON,
+};
 enum {
     CONF_CLEANUP_COMPACT = 1 << 0,
     CONF_CLEANUP_DELETE = 1 << 1,

@@ -3,9 +3,11 @@
  * The settings of a broker that starts: flags stand for keys, --override sets any, the properties
  * file is Kafka's own.
  */
+#include "io/diag.h"
 #include "io/mem.h"
 #include "tools/millrace/start/start.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -168,9 +170,21 @@ static bool resolve_listeners(struct start *st)
     return true;
 }
 
+static void start_saying(const struct conf *conf)
+{
+    static_assert((int)CONF_LOG_LEVEL_ERROR == (int)DIAG_ERROR &&
+                      (int)CONF_LOG_LEVEL_WARN == (int)DIAG_WARN &&
+                      (int)CONF_LOG_LEVEL_INFO == (int)DIAG_INFO,
+                  "one order for both");
+    diag_configure((enum diag_level)conf->broker.log_level,
+                   conf->broker.log_format == CONF_LOG_FORMAT_JSON);
+}
+
 int start_conf(struct start *st)
 {
     int code = load_conf(st);
+    if (code == EXIT_OK)
+        start_saying(&st->conf);
     if (code == EXIT_OK && !resolve_listeners(st))
         code = EXIT_FAILED;
     return code;

@@ -159,6 +159,9 @@ static void test_values(void **state)
     check_value("millrace.durability", "os", "os");
     check_value("millrace.durability", "never", "never");
     check_value("millrace.durability", "fsync", "one of: durable,os,never");
+    check_value("millrace.log.level", "warn", "warn");
+    check_value("millrace.log.level", "debug", "one of: error,warn,info");
+    check_value("millrace.log.format", "json", "json");
     check_value("millrace.memory", "8G", "8G");
     check_value("millrace.memory", "512MiB", "512MiB");
     check_value("millrace.memory", "8X", "512M or 8G");
