@@ -66,15 +66,6 @@ void diag_free(struct diag *diag)
     mem_free(diag);
 }
 
-static enum diag_level level_most = DIAG_INFO;
-static bool lines_json;
-
-void diag_configure(enum diag_level most, bool json)
-{
-    level_most = most;
-    lines_json = json;
-}
-
 /* ---- recent events ---- */
 
 void diag_event(struct shard *sh, const char *name, uint64_t a, uint64_t b)
@@ -395,13 +386,14 @@ static bool site_may(struct shard *sh, const char *event, uint64_t *suppressed)
 void diag_line(struct shard *sh, enum diag_level level, const char *event, const char *fields, ...)
 {
     static const char *const level_names[] = {"error", "warn", "info"};
+    const struct io_log_style style = io_log_style();
     uint64_t suppressed = 0;
-    if (level > level_most)
+    if (level > style.level_most)
         return;
     if (sh != NULL && sh->io != NULL && level != DIAG_ERROR && !site_may(sh, event, &suppressed))
         return;
     struct io *io = sh != NULL ? sh->io : NULL;
-    struct line line = {.json = lines_json};
+    struct line line = {.json = style.json};
     if (line.json)
         line_string(&line, "{");
     line_stamp(&line, io_wall_us(io));

@@ -40,9 +40,6 @@ void diag_line(struct shard *sh, enum diag_level level, const char *event, const
 #define diag_warn(sh, event, ...)  diag_line(sh, DIAG_WARN, event, __VA_ARGS__)
 #define diag_info(sh, event, ...)  diag_line(sh, DIAG_INFO, event, __VA_ARGS__)
 
-/* For the process, before the shards run. The default is logfmt, up to DIAG_INFO. */
-void diag_configure(enum diag_level most, bool json);
-
 /* Remembers an event in the shard's ring: cheap enough for every request. name is a literal. */
 void diag_event(struct shard *sh, const char *name, uint64_t a, uint64_t b);
 

@@ -164,6 +164,14 @@ void io_lookup_end(struct io *io, struct io_lookup *lookup);
  * writer's buffer is full: the line is lost and counted. io may be NULL outside a shard. */
 bool io_log(struct io *io, const char *line, size_t len);
 
+/* How the lines of this process look. The simulated world has one style, and no way to set it. */
+struct io_log_style {
+    uint8_t level_most; /* enum diag_level: nothing beyond it is said */
+    bool json;          /* an object a line; else logfmt */
+};
+struct io_log_style io_log_style(void);
+void io_log_style_set(struct io_log_style style); /* before there is a door */
+
 /* ---- the turn, called by io/shard.c only ---- */
 
 struct io_options {

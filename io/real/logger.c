@@ -8,6 +8,7 @@
  * look again; a shard puts its line, fence, looks at the flag. It holds no lock while it writes, so
  * that a terminal that hangs holds up neither a new door nor one that closes.
  */
+#include "io/diag.h"
 #include "io/real/ring.h"
 
 #include <errno.h>
@@ -35,6 +36,8 @@ static struct {
     .written = PTHREAD_COND_INITIALIZER,
     .pipes = TAILQ_HEAD_INITIALIZER(writer.pipes),
 };
+
+static struct io_log_style style = {.level_most = DIAG_INFO};
 
 static void lock(void)
 {
@@ -181,6 +184,16 @@ void logger_detach(struct io *io)
     TAILQ_REMOVE(&writer.pipes, pipe, link);
     unlock();
     mem_pages_free(pipe->bytes, PIPE_SIZE);
+}
+
+struct io_log_style io_log_style(void)
+{
+    return style;
+}
+
+void io_log_style_set(struct io_log_style wanted)
+{
+    style = wanted;
 }
 
 bool io_log(struct io *io, const char *line, size_t len)

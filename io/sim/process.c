@@ -11,6 +11,7 @@
  * through the door and are events of their own; but it may strike inside a blocking call (io_work,
  * prepare), between any two changes to the disk, and then unwinds by longjmp.
  */
+#include "io/diag.h"
 #include "io/sim/inside.h"
 
 #include <stdlib.h>
@@ -276,6 +277,11 @@ int64_t io_wall_us(const struct io *io)
 }
 
 /* Never full; what is said counts as behaviour, so two runs that log differently differ. */
+struct io_log_style io_log_style(void)
+{
+    return (struct io_log_style){.level_most = DIAG_INFO};
+}
+
 bool io_log(struct io *io, const char *line, size_t len)
 {
     struct process *process = io ? io->process : process_here;

@@ -24,6 +24,11 @@ static struct shard_group *group;
 static struct shard *sh;
 static int out[2];
 
+static void say_as(enum diag_level most, bool json)
+{
+    io_log_style_set((struct io_log_style){.level_most = (uint8_t)most, .json = json});
+}
+
 static int scene_open(void **state)
 {
     (void)state;
@@ -37,7 +42,7 @@ static int scene_open(void **state)
     if (io == NULL)
         return -1;
     shard_init(sh, io);
-    diag_configure(DIAG_INFO, false);
+    say_as(DIAG_INFO, false);
     return 0;
 }
 
@@ -102,7 +107,7 @@ static void test_values_are_escaped(void **state)
 static void test_json(void **state)
 {
     (void)state;
-    diag_configure(DIAG_INFO, true);
+    say_as(DIAG_INFO, true);
     diag_info(sh, "test.json", "name=%s count=%u mixed=%ums", "two words", 3U, 5U);
     assert_string_equal(next_line(), "\",\"level\":\"info\",\"shard\":0,\"event\":\"test.json\","
                                      "\"name\":\"two words\",\"count\":3,\"mixed\":\"5ms\"}");
@@ -111,7 +116,7 @@ static void test_json(void **state)
 static void test_level(void **state)
 {
     (void)state;
-    diag_configure(DIAG_WARN, false);
+    say_as(DIAG_WARN, false);
     diag_info(sh, "test.quiet", "a=%u", 1U);
     diag_warn(sh, "test.loud", "a=%u", 2U);
     assert_non_null(strstr(next_line(), "event=test.loud a=2"));
@@ -153,7 +158,7 @@ static void test_too_long(void **state)
     diag_info(sh, "test.long", "before=%u much=%s after=%u", 1U, much, 2U);
     assert_string_equal(next_line(),
                         " level=info shard=0 event=test.long before=1 after=2 truncated=true");
-    diag_configure(DIAG_INFO, true);
+    say_as(DIAG_INFO, true);
     diag_info(sh, "test.long", "much=%s after=%u", much, 2U);
     assert_string_equal(next_line(), "\",\"level\":\"info\",\"shard\":0,\"event\":\"test.long\","
                                      "\"after\":2,\"truncated\":true}");

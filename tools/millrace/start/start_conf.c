@@ -4,6 +4,7 @@
  * file is Kafka's own.
  */
 #include "io/diag.h"
+#include "io/io.h"
 #include "io/mem.h"
 #include "tools/millrace/start/start.h"
 
@@ -176,8 +177,10 @@ static void start_saying(const struct conf *conf)
                       (int)CONF_LOG_LEVEL_WARN == (int)DIAG_WARN &&
                       (int)CONF_LOG_LEVEL_INFO == (int)DIAG_INFO,
                   "one order for both");
-    diag_configure((enum diag_level)conf->broker.log_level,
-                   conf->broker.log_format == CONF_LOG_FORMAT_JSON);
+    io_log_style_set((struct io_log_style){
+        .level_most = conf->broker.log_level,
+        .json = conf->broker.log_format == CONF_LOG_FORMAT_JSON,
+    });
 }
 
 int start_conf(struct start *st)
