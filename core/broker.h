@@ -40,6 +40,7 @@ struct broker_shard {
         image_holds[2];    /* readers of the newest and of the one before, by its number's parity */
     uint64_t yields;       /* requests that went on in a later turn */
     uint32_t proposals;    /* of commit sets, on their way to the controller and back */
+    bool partitions_ended; /* and their logs stop: what an image changes is the next start's */
     bool roles_ended;      /* the broker stops: nobody leads or follows any more */
     uint32_t deletions;    /* logs on their way out */
     uint32_t auto_creates; /* topics on their way in because they were asked for */

@@ -408,6 +408,7 @@ static void maybe_applied(struct broker_shard *bs)
     if (!stopped)
         return;
     bs->stopped = NULL;
+    bs->partitions_ended = true;
     stopped(bs->stopped_user);
 }
 
@@ -518,13 +519,9 @@ static bool same_topic(const struct topic_image *a, const struct topic_image *b)
     return memcmp(a->id.bytes, b->id.bytes, sizeof(a->id.bytes)) == 0;
 }
 
-void partitions_apply(struct broker_shard *bs, const struct image *image,
-                      void (*applied)(void *user), void *user)
+static void topics_applied(struct broker_shard *bs, const struct image *before,
+                           const struct image *image)
 {
-    must(!bs->applied);
-    const struct image *before = bs->image;
-    bs->image = image;
-    bs->image_number++;
     uint32_t old_count = before ? before->topic_count : 0;
     uint32_t a = 0;
     uint32_t b = 0;
@@ -540,12 +537,29 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
         a += order <= 0;
         b += order >= 0;
     }
+}
+
+static void logs_applied(struct broker_shard *bs, const struct image *before,
+                         const struct image *image)
+{
+    topics_applied(bs, before, image);
     const struct log_dirs *dirs = bs->broker->dirs;
     for (uint32_t i = 0; !before && i < dirs->count; i++) {
         if (dirs->entries[i].dir)
             drop_orphans(bs, image, dirs->entries[i].dir, bs->logs.of[i]);
     }
     partition_offline_look(bs->offline);
+}
+
+void partitions_apply(struct broker_shard *bs, const struct image *image,
+                      void (*applied)(void *user), void *user)
+{
+    must(!bs->applied);
+    const struct image *before = bs->image;
+    bs->image = image;
+    bs->image_number++;
+    if (!bs->partitions_ended)
+        logs_applied(bs, before, image);
     bs->applied = applied;
     bs->applied_user = user;
     maybe_applied(bs);
