@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLUSTER         "kafka-cluster"
-#define ENTITIES        64U   /* per step */
-#define ALTERATIONS_MAX 10000 /* of one request: as many as there may be */
+#define CLUSTER                "kafka-cluster"
+#define ENTITIES               64U   /* per step */
+#define ALTERATIONS_MAX        10000 /* of one request: as many as there may be */
+#define ENTITY_PARTS_LOOKED_AT 8     /* there are three types */
 
 /* ---- DescribeClientQuotas ---- */
 
@@ -267,6 +268,26 @@ static bool refuse_duplicates(struct alter *op)
     return true;
 }
 
+/* An entity is a map in Kafka: a type that is there twice has the name that came last. */
+static bool entity_told(struct arena *arena, const struct alter_client_quotas_request_entry *in,
+                        struct alter_client_quotas_response_entry *out)
+{
+    out->entity = arena_array(arena, (size_t)in->entity_count, sizeof(*out->entity));
+    for (int32_t i = 0; out->entity && i < in->entity_count; i++) {
+        const struct alter_client_quotas_request_entity *part = &in->entity[i];
+        int32_t at = 0;
+        while (at < out->entity_count && at < ENTITY_PARTS_LOOKED_AT &&
+               !str_equal(out->entity[at].entity_type, part->entity_type))
+            at++;
+        if (at == ENTITY_PARTS_LOOKED_AT)
+            at = out->entity_count;
+        out->entity[at] = (struct alter_client_quotas_response_entity){
+            .entity_type = part->entity_type, .entity_name = part->entity_name};
+        out->entity_count = at < out->entity_count ? out->entity_count : at + 1;
+    }
+    return out->entity != NULL;
+}
+
 static void on_altered(struct control_op *control)
 {
     struct alter *op = container_of(control, struct alter, control);
@@ -282,11 +303,7 @@ static void on_altered(struct control_op *control)
         init_alter_client_quotas_response_entry(out);
         out->error_code = control_item_error(control, &control->items[i]);
         out->error_message = str_of(control->items[i].message);
-        out->entity = arena_array(&q->arena, (size_t)in->entity_count, sizeof(*out->entity));
-        whole = out->entity != NULL;
-        for (int32_t e = 0; whole && e < in->entity_count; e++)
-            out->entity[out->entity_count++] = (struct alter_client_quotas_response_entity){
-                .entity_type = in->entity[e].entity_type, .entity_name = in->entity[e].entity_name};
+        whole = entity_told(&q->arena, in, out);
         response.entries_count++;
     }
     if (whole)

@@ -21,6 +21,8 @@ def labels_of(items):
         parts = [str(item[name]) for name in IDENTITY if item.get(name) not in (None, '<no id>') and
                  not isinstance(item[name], (list, dict)) and not (named and name == 'topic_id') and
                  not (name == 'base_offset' and 'index' in item)]
+        if isinstance(item.get('entity'), list):  # of a quota
+            parts += sorted(f"{part.get('entity_type')}={part.get('entity_name')}" for part in item['entity'])
         label = ','.join(parts)
         seen[label] = seen.get(label, 0) + 1
         labels.append(label if seen[label] == 1 else f'{label}#{seen[label]}')
