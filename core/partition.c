@@ -525,11 +525,13 @@ static void topics_applied(struct broker_shard *bs, const struct image *before,
     uint32_t old_count = before ? before->topic_count : 0;
     uint32_t a = 0;
     uint32_t b = 0;
+    bool topics_changed = false;
     while (a < old_count || b < image->topic_count) {
         const struct topic_image *was = a < old_count ? before->topics[a] : NULL;
         const struct topic_image *is = b < image->topic_count ? image->topics[b] : NULL;
         int order = !was ? 1 : !is ? -1 : strcmp(was->name, is->name);
         bool same = order == 0 && same_topic(was, is);
+        topics_changed |= !same || was->partition_count != is->partition_count;
         if (order < 0 || (order == 0 && !same))
             topic_gone(bs, was);
         if (order >= 0 && is != was)
@@ -548,6 +550,8 @@ static void logs_applied(struct broker_shard *bs, const struct image *before,
         if (dirs->entries[i].dir)
             drop_orphans(bs, image, dirs->entries[i].dir, bs->logs.of[i]);
     }
+    if (topics_changed)
+        groups_topics_changed(bs->groups);
     partition_offline_look(bs->offline);
 }
 

@@ -39,6 +39,8 @@ static const struct api_entry api_entries[] = {
     [KEY_SYNC_GROUP] = {.handle = api_sync_group,
                         .hurry = api_group_cancel,
                         .cancel = api_group_cancel},
+    [KEY_CONSUMER_GROUP_HEARTBEAT] = {.handle = api_consumer_group_heartbeat},
+    [KEY_CONSUMER_GROUP_DESCRIBE] = {.handle = api_consumer_group_describe, .bulky = true},
     [KEY_DESCRIBE_GROUPS] = {.handle = api_describe_groups, .bulky = true},
     [KEY_LIST_GROUPS] = {.handle = api_list_groups, .bulky = true},
     [KEY_DELETE_GROUPS] = {.handle = api_delete_groups},

@@ -62,6 +62,9 @@ bool api_from_brokers(const struct request *q);
 /* And is it of a broker of this cluster, under the epoch of its registration (KIP-903)? */
 bool api_is_broker(const struct request *q, int32_t id, int64_t epoch);
 
+/* "/192.0.2.7", as Java prints an address: what members of groups are shown with. */
+struct str api_client_host(struct request *q);
+
 /* Where the leader of a partition is reached by clients of the request's listener: hints with
  * NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH (KIP-951). Texts are in the request's arena. */
 struct api_leader {
@@ -99,6 +102,7 @@ api_handler api_alter_partition_reassignments, api_list_partition_reassignments;
 api_handler api_find_coordinator;
 api_handler api_join_group, api_sync_group, api_heartbeat, api_leave_group;
 api_handler api_offset_commit, api_offset_fetch, api_offset_delete;
+api_handler api_consumer_group_heartbeat, api_consumer_group_describe;
 api_handler api_describe_groups, api_list_groups, api_delete_groups;
 /* Its connection ends: a JoinGroup or SyncGroup that waits for other members is called back. */
 void api_group_cancel(struct request *q);

@@ -74,7 +74,7 @@ static void describe_run(struct groups *groups, struct group_call *call)
 {
     struct describe_op *op = container_of(call, struct describe_op, series.call);
     struct describe_groups_response_group *out = &op->response.groups[op->series.at];
-    const struct group_entry *entry = groups_find(groups, call->group_id);
+    const struct group_entry *entry = groups_find_classic(groups, call->group_id);
     enum err error = ERR_NONE;
     if (!entry)
         error = ERR_GROUP_ID_NOT_FOUND;
@@ -201,21 +201,24 @@ static struct list_groups_response_group *list_place(struct list_op *op)
     return &response->groups[response->groups_count++];
 }
 
-static void list_add(struct list_op *op, const struct group *g)
+static void list_add(struct list_op *op, const struct group_entry *entry)
 {
     struct arena *arena = &op->q->arena;
-    const char *state = group_state_name(g->state);
+    const struct group *g = entry->group;
+    const char *state =
+        g ? group_state_name(g->state) : consumer_state_name(consumer_group_state(entry->consumer));
+    const char *type = g ? "classic" : "consumer";
     if (!is_wanted(op->request.states_filter, op->request.states_filter_count, state) ||
-        !is_wanted(op->request.types_filter, op->request.types_filter_count, "classic"))
+        !is_wanted(op->request.types_filter, op->request.types_filter_count, type))
         return;
     struct list_groups_response_group *out = list_place(op);
     if (!out)
         return;
     init_list_groups_response_group(out);
-    out->group_id = str_copy(arena, g->id, &op->full);
-    out->protocol_type = str_copy(arena, g->protocol_type, &op->full);
+    out->group_id = str_copy(arena, entry->id, &op->full);
+    out->protocol_type = g ? str_copy(arena, g->protocol_type, &op->full) : str_of("consumer");
     out->group_state = str_of(state);
-    out->group_type = str_of("classic");
+    out->group_type = str_of(type);
 }
 
 static void list_next(struct list_op *op);
@@ -233,7 +236,7 @@ static void list_step(struct shard *here, struct task *task)
     const uint64_t began_ns = io_clock_ns(here->io);
     const struct group_entry *entry;
     while (!op->full && (entry = group_walk_next(groups, &op->walk)) != NULL) {
-        list_add(op, entry->group);
+        list_add(op, entry);
         if (shard_should_yield(here, began_ns)) {
             shard_ready(here, task);
             return;
@@ -317,9 +320,9 @@ static void delete_run(struct groups *groups, struct group_call *call)
     struct delete_op *op = container_of(call, struct delete_op, series.call);
     struct group_entry *entry = groups_find(groups, call->group_id);
     enum err error = ERR_NONE;
-    if (!entry || entry->group->state == GROUP_DEAD)
+    if (!entry || group_entry_is_dead(entry))
         error = ERR_GROUP_ID_NOT_FOUND;
-    else if (entry->group->state != GROUP_EMPTY)
+    else if (entry->group ? entry->group->state != GROUP_EMPTY : !group_entry_is_empty(entry))
         error = ERR_NON_EMPTY_GROUP;
     if (error != ERR_NONE) {
         group_call_end(call, error);

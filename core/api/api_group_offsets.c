@@ -19,6 +19,8 @@
 #define COMMIT_RETENTION_VERSION_MAX 4
 /* The first in which a generation of no group has an error of its own (KIP-848). */
 #define COMMIT_NO_GROUP_VERSION 9
+/* The first that members of KIP-848 may use. */
+#define COMMIT_EPOCH_VERSION 9
 
 /* ---- OffsetCommit ---- */
 
@@ -83,6 +85,37 @@ static void on_committed(struct group_write *write)
     group_call_end(&op->call, write->error);
 }
 
+/* Under an older epoch only for what the member has had since (KIP-1251). */
+static void commit_drop_stale(struct commit_op *op, const struct consumer_group *g)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < op->count; i++) {
+        const struct tp part = {.topic = op->offsets[i].topic_id,
+                                .partition = op->offsets[i].partition};
+        if (!consumer_group_commit_of(g, op->request.member_id,
+                                      op->request.generation_id_or_member_epoch, &part)) {
+            *op->errors[i] = ERR_STALE_MEMBER_EPOCH;
+            continue;
+        }
+        op->errors[kept] = op->errors[i];
+        op->offsets[kept++] = op->offsets[i];
+    }
+    op->count = kept;
+}
+
+static enum err commit_check_consumer(const struct consumer_group *g, struct commit_op *op)
+{
+    bool each_partition;
+    const int32_t epoch = op->request.generation_id_or_member_epoch;
+    const enum err error = consumer_group_commit(g, op->request.member_id, epoch, &each_partition);
+    if (error == ERR_NONE && g->member_count > 0 &&
+        op->q->header.request_api_version < COMMIT_EPOCH_VERSION)
+        return ERR_UNSUPPORTED_VERSION;
+    if (error == ERR_NONE && each_partition)
+        commit_drop_stale(op, g);
+    return error;
+}
+
 /* Kafka makes a group of whoever commits without one (O1). */
 static enum err commit_check(struct groups *groups, struct commit_op *op,
                              struct group_entry **entry)
@@ -90,6 +123,8 @@ static enum err commit_check(struct groups *groups, struct commit_op *op,
     const struct offset_commit_request *request = &op->request;
     int32_t generation = request->generation_id_or_member_epoch;
     *entry = groups_find(groups, request->group_id);
+    if (*entry && (*entry)->consumer)
+        return commit_check_consumer((*entry)->consumer, op);
     if (*entry && generation >= 0 && io_mutation(shard_here()->io, "group.generation_unchecked"))
         generation = (*entry)->group->generation;
     if (!*entry && generation >= 0)
@@ -297,6 +332,14 @@ static void offset_fetch_run(struct groups *groups, struct group_call *call)
     struct offset_fetch_response_group *out = &op->response.groups[op->series.at];
     const struct group_entry *entry = groups_find(groups, in->group_id);
     const struct group_offsets *offsets = entry ? &entry->offsets : NULL;
+    const enum err error =
+        entry && entry->consumer
+            ? consumer_group_fetch(entry->consumer, in->member_id, in->member_epoch)
+            : ERR_NONE;
+    if (error != ERR_NONE) {
+        group_call_end(call, error);
+        return;
+    }
     if (in->topics_count < 0)
         fetch_all(op, offsets, out);
     else
@@ -460,19 +503,18 @@ static void on_offsets_deleted(struct group_write *write)
 /* O6: of a group that is alive only topics that nobody reads, and those we understand. */
 static enum err delete_check(const struct group_entry *entry)
 {
-    if (!entry || entry->group->state == GROUP_DEAD)
+    if (!entry || group_entry_is_dead(entry))
         return ERR_GROUP_ID_NOT_FOUND;
-    if (entry->group->state == GROUP_EMPTY || group_is_consumer(entry->group))
+    if (!entry->group || entry->group->state == GROUP_EMPTY || group_is_consumer(entry->group))
         return ERR_NONE;
     return ERR_NON_EMPTY_GROUP;
 }
 
 static void delete_collect(struct offset_delete_op *op, const struct group_entry *entry)
 {
-    const bool alive = entry->group->state != GROUP_EMPTY;
     for (int32_t t = 0; t < op->response.topics_count; t++) {
         struct offset_delete_response_topic *topic = &op->response.topics[t];
-        const bool read = alive && group_subscribes(entry->group, topic->name);
+        const bool read = group_entry_reads(entry, topic->name);
         for (int32_t p = 0; p < topic->partitions_count; p++) {
             struct offset_delete_response_partition *out = &topic->partitions[p];
             if (out->error_code != ERR_NONE)

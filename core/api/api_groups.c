@@ -19,8 +19,7 @@
 #define SYNC_PROTOCOL_VERSION 5 /* has to say the protocol */
 #define LEAVE_BATCH_VERSION   3 /* several members, an error each */
 
-/* "/192.0.2.7", as Java prints an address; what DescribeGroups shows. */
-static struct str client_host(struct request *q)
+struct str api_client_host(struct request *q)
 {
     const uint8_t *ip = q->conn->peer.ip;
     char text[64];
@@ -194,15 +193,15 @@ static void join_run(struct groups *groups, struct group_call *call)
     struct join_op *op = container_of(call, struct join_op, wait.call);
     const struct join_group_request *request = &op->request;
     struct group_entry *entry = groups_find(groups, request->group_id);
+    enum err error = ERR_UNKNOWN_MEMBER_ID;
     if (!entry && request->member_id.len > 0) {
         op->response.member_id = request->member_id;
-        wait_end(&op->wait, ERR_UNKNOWN_MEMBER_ID);
+        wait_end(&op->wait, error);
         return;
     }
-    if (!entry)
-        entry = groups_get(groups, request->group_id);
+    entry = groups_get_classic(groups, request->group_id, &error);
     if (!entry) {
-        wait_end(&op->wait, ERR_COORDINATOR_NOT_AVAILABLE);
+        wait_end(&op->wait, error);
         return;
     }
     group_join(entry->group, &op->join);
@@ -242,7 +241,7 @@ static bool join_prepare(struct join_op *op, struct request *q)
         .member_id = request->member_id,
         .instance_id = request->group_instance_id,
         .client_id = q->header.client_id,
-        .client_host = client_host(q),
+        .client_host = api_client_host(q),
         .protocol_type = request->protocol_type,
         .protocols = protocols,
         .protocol_count = (uint32_t)max_i64(request->protocols_count, 0),
@@ -312,7 +311,7 @@ static void on_synced(struct group_sync *sync)
 static void sync_run(struct groups *groups, struct group_call *call)
 {
     struct sync_op *op = container_of(call, struct sync_op, wait.call);
-    struct group_entry *entry = groups_find(groups, op->request.group_id);
+    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
     if (!entry) {
         wait_end(&op->wait, ERR_UNKNOWN_MEMBER_ID);
         return;
@@ -409,7 +408,7 @@ struct heartbeat_op {
 static void heartbeat_run(struct groups *groups, struct group_call *call)
 {
     struct heartbeat_op *op = container_of(call, struct heartbeat_op, call);
-    struct group_entry *entry = groups_find(groups, op->request.group_id);
+    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
     enum err error = ERR_UNKNOWN_MEMBER_ID;
     if (entry) {
         error = group_heartbeat(entry->group, op->request.member_id, op->request.group_instance_id,
@@ -463,7 +462,7 @@ struct leave_op {
 static void leave_run(struct groups *groups, struct group_call *call)
 {
     struct leave_op *op = container_of(call, struct leave_op, call);
-    struct group_entry *entry = groups_find(groups, op->request.group_id);
+    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
     for (int32_t i = 0; i < op->request.members_count; i++) {
         const struct leave_group_request_member *in = &op->request.members[i];
         enum err error = ERR_UNKNOWN_MEMBER_ID;

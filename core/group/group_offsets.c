@@ -125,6 +125,12 @@ static bool is_older(int64_t since_ms, int64_t retention_ms, int64_t now_ms)
     return now_ms - retention_ms >= since_ms;
 }
 
+bool group_offset_is_old(const struct group_offset *offset, int64_t retention_ms, int64_t now_ms)
+{
+    return offset->expire_ms >= 0 ? now_ms >= offset->expire_ms
+                                  : is_older(offset->commit_ms, retention_ms, now_ms);
+}
+
 /* Who reads a topic is asked last: all members are looked at for it. */
 bool group_offset_is_expired(const struct group *g, const struct group_offset *offset,
                              int64_t retention_ms, int64_t now_ms)

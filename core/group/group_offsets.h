@@ -66,3 +66,5 @@ void group_offsets_fini(struct group_offsets *offsets);
  * commit. */
 bool group_offset_is_expired(const struct group *g, const struct group_offset *offset,
                              int64_t retention_ms, int64_t now_ms);
+/* By when it was committed alone. */
+bool group_offset_is_old(const struct group_offset *offset, int64_t retention_ms, int64_t now_ms);

@@ -119,6 +119,8 @@ void group_record_read(struct group_record *record, struct bytes key, struct byt
             group_read(record, value, arena);
     } else {
         record->kind = GROUP_RECORD_OTHER;
+        record->key = key;
+        record->value_bytes = value;
     }
 }
 
@@ -140,8 +142,7 @@ void group_record_restore(const struct group_record *record, struct group *g)
 
 /* ---- writing ---- */
 
-/* What was written, in one piece. */
-static bool in_one_piece(struct wr *w, struct arena *arena, struct bytes *bytes)
+bool group_record_piece(struct wr *w, struct arena *arena, struct bytes *bytes)
 {
     uint64_t len = wr_len(w);
     const struct out_part *part = wr_finish(w);
@@ -166,7 +167,7 @@ static bool offset_key(struct group_record_bytes *bytes, struct arena *arena, st
     wr_init(&w, arena);
     wr_i16(&w, KEY_OFFSET);
     write_offset_commit_key(&w, 0, &key);
-    return in_one_piece(&w, arena, &bytes->key);
+    return group_record_piece(&w, arena, &bytes->key);
 }
 
 bool group_record_of_offset(struct group_record_bytes *bytes, struct arena *arena, struct str group,
@@ -186,7 +187,7 @@ bool group_record_of_offset(struct group_record_bytes *bytes, struct arena *aren
     wr_init(&w, arena);
     wr_i16(&w, version);
     write_offset_commit_value(&w, version, &value);
-    return in_one_piece(&w, arena, &bytes->value);
+    return group_record_piece(&w, arena, &bytes->value);
 }
 
 bool group_record_of_offset_gone(struct group_record_bytes *bytes, struct arena *arena,
@@ -203,7 +204,7 @@ static bool group_key(struct group_record_bytes *bytes, struct arena *arena, str
     wr_init(&w, arena);
     wr_i16(&w, KEY_GROUP);
     write_group_metadata_key(&w, 0, &key);
-    return in_one_piece(&w, arena, &bytes->key);
+    return group_record_piece(&w, arena, &bytes->key);
 }
 
 static void member_fill(const struct group *g, const struct group_member *m,
@@ -241,7 +242,7 @@ bool group_record_of_group(struct group_record_bytes *bytes, struct arena *arena
     wr_init(&w, arena);
     wr_i16(&w, GROUP_VERSION);
     write_group_metadata_value(&w, GROUP_VERSION, &value);
-    return in_one_piece(&w, arena, &bytes->value);
+    return group_record_piece(&w, arena, &bytes->value);
 }
 
 bool group_record_of_group_gone(struct group_record_bytes *bytes, struct arena *arena,

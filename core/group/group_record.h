@@ -17,7 +17,7 @@
 enum group_record_kind {
     GROUP_RECORD_OFFSET,
     GROUP_RECORD_GROUP,
-    GROUP_RECORD_OTHER,   /* of a kind that is not ours: other group protocols */
+    GROUP_RECORD_OTHER,   /* of another group protocol: key and value are there */
     GROUP_RECORD_POISONED /* `reason` says why */
 };
 
@@ -28,6 +28,8 @@ struct group_record {
     struct str group;
     struct group_offset offset;        /* GROUP_RECORD_OFFSET; of a tombstone only its place */
     struct group_metadata_value value; /* GROUP_RECORD_GROUP without tombstone */
+    struct bytes key;                  /* GROUP_RECORD_OTHER */
+    struct bytes value_bytes;
     const char *reason;
 };
 
@@ -51,6 +53,9 @@ bool group_record_of_group(struct group_record_bytes *bytes, struct arena *arena
                            const struct group *g) warn_unused;
 bool group_record_of_group_gone(struct group_record_bytes *bytes, struct arena *arena,
                                 struct str group) warn_unused;
+
+/* What was written, in one piece of the arena. */
+bool group_record_piece(struct wr *w, struct arena *arena, struct bytes *bytes) warn_unused;
 
 /* What the record says becomes the group, which is new. */
 void group_record_restore(const struct group_record *record, struct group *g);

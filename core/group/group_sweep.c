@@ -62,12 +62,20 @@ static bool is_orphan(const struct group_sweep *sweep, const struct group_offset
 
 /* ---- one group ---- */
 
+static bool is_expired(const struct group_sweep *sweep, const struct group_entry *entry,
+                       const struct group_offset *offset)
+{
+    if (entry->consumer)
+        return group_offset_is_old(offset, sweep->retention_ms, sweep->wall_ms) &&
+               !group_entry_reads(entry, offset->topic);
+    return group_offset_is_expired(entry->group, offset, sweep->retention_ms, sweep->wall_ms);
+}
+
 static bool sweep_wants(const struct group_removal *removal, const struct group_offset *offset)
 {
     const struct group_sweep *sweep = removal->user;
     return is_gone(sweep, offset) || (sweep->orphans && is_orphan(sweep, offset)) ||
-           (sweep->expires && group_offset_is_expired(removal->entry->group, offset,
-                                                      sweep->retention_ms, sweep->wall_ms));
+           (sweep->expires && is_expired(sweep, removal->entry, offset));
 }
 
 static void on_removal(struct group_removal *removal)
@@ -81,7 +89,7 @@ static void on_removal(struct group_removal *removal)
 
 static void sweep_entry(struct group_sweep *sweep, struct group_entry *entry)
 {
-    if (entry->group->state == GROUP_DEAD || entry->ending)
+    if (group_entry_is_dead(entry) || entry->ending)
         return;
     sweep->starting = true;
     sweep->away = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/group/group_write.h"
 
+#include "core/group/consumer_record.h"
 #include "core/group/groups_private.h"
 
 /* One batch of a removal: some hundred microseconds, and far below max.message.bytes. */
@@ -38,7 +39,7 @@ static void write_end(struct group_write *write, enum err error)
         entry->removal = NULL;
         removal_step(removal);
     }
-    group_entry_release(entry);
+    groups_release(entry);
 }
 
 static void on_written(struct group_append *append)
@@ -66,7 +67,7 @@ static void on_not_written(struct shard *here, struct mail *mail)
 
 static bool write_add(const struct group_write *write, const struct group_offset *offset)
 {
-    struct str id = write->entry->group->id;
+    struct str id = write->entry->id;
     struct group_record_bytes record;
     bool fits = write->remove ? group_record_of_offset_gone(&record, write->arena, id,
                                                             offset->topic, offset->partition)
@@ -76,20 +77,40 @@ static bool write_add(const struct group_write *write, const struct group_offset
     return fits;
 }
 
+struct tombstones {
+    struct consumer_writer writer;
+    struct group_store *store;
+};
+
+static bool on_tombstone(struct consumer_writer *writer, const struct group_record_bytes *record)
+{
+    group_store_add(container_of(writer, struct tombstones, writer)->store, record);
+    return true;
+}
+
+/* That it is gone. */
+static bool write_add_group(const struct group_write *write)
+{
+    const struct group_entry *entry = write->entry;
+    struct tombstones to = {.writer = {.add = on_tombstone, .arena = write->arena},
+                            .store = &write->entry->slot->store};
+    struct group_record_bytes record;
+    if (entry->consumer)
+        return consumer_record_gone(&to.writer, entry->consumer);
+    if (!group_record_of_group_gone(&record, write->arena, entry->id))
+        return false;
+    group_store_add(to.store, &record);
+    return true;
+}
+
 static bool write_build(const struct group_write *write)
 {
     struct group_store *store = &write->entry->slot->store;
-    struct group_record_bytes record;
     group_store_begin(store);
     for (uint32_t i = 0; i < write->count; i++)
         if (!write_add(write, &write->offsets[i]))
             return false;
-    if (!write->group_too)
-        return true;
-    if (!group_record_of_group_gone(&record, write->arena, write->entry->group->id))
-        return false;
-    group_store_add(store, &record);
-    return true;
+    return !write->group_too || write_add_group(write);
 }
 
 void group_write_start(struct group_write *write)
@@ -98,7 +119,7 @@ void group_write_start(struct group_write *write)
     const struct groups *groups = entry->groups;
     struct shard *sh = groups->bs->sh;
     must(write->count > 0 || write->group_too);
-    group_entry_hold(entry);
+    groups_hold(entry);
     TAILQ_INSERT_TAIL(&entry->writes, write, link);
     bool room = write->remove || groups->bytes < groups->bytes_max;
     if (!room || !write_build(write)) {
@@ -140,7 +161,7 @@ static bool collect_topic(struct group_removal *removal, const struct group_topi
     TAILQ_FOREACH (offset, &topic->offsets, link) {
         if (!is_to_go(removal, offset))
             continue;
-        *bytes += (size_t)topic->name.len + (size_t)removal->entry->group->id.len;
+        *bytes += (size_t)topic->name.len + (size_t)removal->entry->id.len;
         if (write->count == REMOVAL_OFFSETS || (*bytes > REMOVAL_BYTES && write->count > 0))
             return false;
         if (name.len < 0) {
@@ -190,18 +211,19 @@ static void removal_end(struct group_removal *removal)
     struct group_entry *entry = removal->entry;
     if (removal->error != ERR_NONE)
         entry->ending = false;
+    else if (entry->ending && entry->consumer)
+        entry->consumer->dead = true;
     else if (entry->ending && entry->group->state != GROUP_DEAD)
         group_kill(entry->group, ERR_COORDINATOR_NOT_AVAILABLE);
     arena_fini(&removal->arena);
     removal->done(removal);
-    group_entry_release(entry);
+    groups_release(entry);
 }
 
 static bool is_over(const struct group_entry *entry)
 {
-    const struct group *g = entry->group;
-    return g->state == GROUP_EMPTY && g->pending_count == 0 && entry->offsets.count == 0 &&
-           TAILQ_EMPTY(&entry->writes);
+    return group_entry_is_empty(entry) && !group_entry_is_dead(entry) &&
+           entry->offsets.count == 0 && TAILQ_EMPTY(&entry->writes);
 }
 
 /* Nothing is left to be taken back but the group. */
@@ -211,7 +233,7 @@ static void removal_finish(struct group_removal *removal)
     removal->finishing = true;
     entry->ending = true;
     removal->write.group_too = true;
-    if (entry->stored && entry->group->state != GROUP_DEAD)
+    if (entry->stored && !group_entry_is_dead(entry))
         group_write_start(&removal->write);
     else
         removal_end(removal);
@@ -241,6 +263,6 @@ void group_removal_start(struct group_removal *removal)
     removal->finishing = false;
     removal->entry->ending |= removal->group_too && !removal->wants;
     arena_init(&removal->arena, REMOVAL_ARENA_MAX);
-    group_entry_hold(removal->entry);
+    groups_hold(removal->entry);
     removal_step(removal);
 }

@@ -49,6 +49,7 @@ static size_t host_record_bytes_max(struct group_host *host, const struct group 
 /* A group's record on its way. */
 struct group_save {
     struct group_entry *entry;
+    uint64_t kinds; /* the group is another one when these have grown */
     uint64_t ticket;
     struct mail mail; /* when it could not even be sent */
 };
@@ -56,11 +57,13 @@ struct group_save {
 static void save_end(struct group_save *save, enum err error)
 {
     struct group_entry *entry = save->entry;
-    if (io_mutation(entry->groups->bs->sh->io, "group.stale_decision"))
+    const bool same = entry->group && entry->kinds == save->kinds;
+    if (same && io_mutation(entry->groups->bs->sh->io, "group.stale_decision"))
         save->ticket = entry->group->sync_ticket;
-    group_stored(entry->group, save->ticket, group_store_group_error(error));
+    if (same)
+        group_stored(entry->group, save->ticket, group_store_group_error(error));
     mem_free(save);
-    group_entry_release(entry);
+    groups_release(entry);
 }
 
 static void on_saved(struct group_append *append)
@@ -82,8 +85,9 @@ static void host_store(struct group_host *host, struct group *g, uint64_t ticket
     struct group_save *save = mem_zalloc(sizeof(*save));
     struct group_record_bytes record;
     save->entry = entry;
+    save->kinds = entry->kinds;
     save->ticket = ticket;
-    group_entry_hold(entry);
+    groups_hold(entry);
     arena_reset(&groups->arena);
     if (!group_record_of_group(&record, &groups->arena, g)) {
         shard_post(groups->bs->sh, groups->bs->sh->id, &save->mail, on_not_sent);
@@ -119,6 +123,7 @@ struct groups *groups_new(struct broker_shard *bs)
         .member_bytes_max = heap_bytes / MEMBERS_SHARE,
     };
     groups->bytes_max = heap_bytes / OFFSETS_SHARE;
+    groups_consumer_init(groups);
     arena_init(&groups->arena, ARENA_BYTES_MAX);
     group_sweep_init(&groups->sweep, groups);
     return groups;
@@ -128,6 +133,7 @@ void groups_free(struct groups *groups)
 {
     must(TAILQ_EMPTY(&groups->entries) && !groups->slots && groups->loading == 0);
     must(groups->bytes == 0 && groups->host.member_bytes == 0);
+    must(groups->consumers.member_bytes == 0);
     group_sweep_fini(&groups->sweep);
     arena_fini(&groups->arena);
     mem_free(groups);
@@ -161,6 +167,36 @@ struct group_entry *groups_find(const struct groups *groups, struct str id)
     return entry;
 }
 
+struct group_entry *groups_find_classic(const struct groups *groups, struct str id)
+{
+    struct group_entry *entry = groups_find(groups, id);
+    return entry && entry->group ? entry : NULL;
+}
+
+struct group_entry *groups_find_consumer(const struct groups *groups, struct str id)
+{
+    struct group_entry *entry = groups_find(groups, id);
+    return entry && entry->consumer ? entry : NULL;
+}
+
+bool group_entry_is_dead(const struct group_entry *entry)
+{
+    return entry->consumer ? entry->consumer->dead : entry->group->state == GROUP_DEAD;
+}
+
+bool group_entry_is_empty(const struct group_entry *entry)
+{
+    return entry->consumer ? entry->consumer->member_count == 0
+                           : entry->group->state == GROUP_EMPTY && entry->group->pending_count == 0;
+}
+
+bool group_entry_reads(const struct group_entry *entry, struct str topic)
+{
+    if (entry->consumer)
+        return consumer_subscribes(&entry->consumer->subscriptions, topic);
+    return entry->group->state != GROUP_EMPTY && group_subscribes(entry->group, topic);
+}
+
 uint32_t groups_count(const struct groups *groups)
 {
     return HASH_COUNT(groups->map);
@@ -175,7 +211,10 @@ static void on_group_time(struct shard *sh, struct timer *timer)
 {
     (void)sh;
     struct group_entry *entry = container_of(timer, struct group_entry, timer);
-    group_tick(entry->group);
+    if (entry->consumer)
+        consumer_group_tick(entry->consumer);
+    else
+        group_tick(entry->group);
     groups_settle(entry);
 }
 
@@ -183,22 +222,33 @@ void group_entry_account(struct group_entry *entry)
 {
     struct groups *groups = entry->groups;
     groups->bytes -= entry->bytes;
-    entry->bytes = ENTRY_BYTES + (size_t)entry->group->id.len + entry->offsets.bytes;
+    entry->bytes = ENTRY_BYTES + (size_t)entry->id.len + entry->offsets.bytes;
     groups->bytes += entry->bytes;
 }
 
-/* The map's key is the group's own copy of its id. */
-static void entry_show(struct group_entry *entry)
+static void entry_free_group(struct group_entry *entry)
 {
-    const struct group *g = entry->group;
-    HASH_ADD_KEYPTR(hh, entry->groups->map, g->id.data, (size_t)g->id.len, entry);
+    if (entry->group)
+        group_free(entry->group);
+    if (entry->consumer)
+        consumer_group_free(entry->consumer);
+    entry->group = NULL;
+    entry->consumer = NULL;
+    entry->kinds++;
 }
 
-static struct group *entry_group(struct group_entry *entry, struct str id)
+void group_entry_renew(struct group_entry *entry)
 {
-    struct group *g = group_new(&entry->groups->host, id);
-    g->user = entry;
-    return g;
+    entry_free_group(entry);
+    entry->group = group_new(&entry->groups->host, entry->id);
+    entry->group->user = entry;
+}
+
+void group_entry_renew_consumer(struct group_entry *entry)
+{
+    entry_free_group(entry);
+    entry->consumer = consumer_group_new(&entry->groups->consumers, entry->id);
+    entry->consumer->user = entry;
 }
 
 struct group_entry *group_entry_new(struct group_slot *slot, struct str id)
@@ -207,23 +257,16 @@ struct group_entry *group_entry_new(struct group_slot *slot, struct str id)
     struct group_entry *entry = mem_zalloc(sizeof(*entry));
     entry->groups = groups;
     entry->slot = slot;
-    entry->group = entry_group(entry, id);
+    entry->id = group_text_copy(id);
+    group_entry_renew(entry);
     entry->timer = (struct timer){.fn = on_group_time, .name = "group.time"};
     TAILQ_INIT(&entry->writes);
+    TAILQ_INIT(&entry->waits);
     TAILQ_INSERT_TAIL(&groups->entries, entry, link);
-    entry_show(entry);
+    HASH_ADD_KEYPTR(hh, groups->map, entry->id.data, (size_t)entry->id.len, entry);
     slot->entries++;
     group_entry_account(entry);
     return entry;
-}
-
-void group_entry_renew(struct group_entry *entry)
-{
-    struct group *old = entry->group;
-    HASH_DELETE(hh, entry->groups->map, entry);
-    entry->group = entry_group(entry, old->id);
-    group_free(old);
-    entry_show(entry);
 }
 
 /* Nobody finds it any more; whoever holds it still has it. */
@@ -242,23 +285,25 @@ static void entry_free(struct group_entry *entry)
     struct groups *groups = entry->groups;
     struct group_slot *slot = entry->slot;
     must(entry->holds == 0 && TAILQ_EMPTY(&entry->writes) && !entry->removal);
+    must(TAILQ_EMPTY(&entry->waits));
     entry_hide(entry);
     TAILQ_REMOVE(&groups->entries, entry, link);
     groups->bytes -= entry->bytes;
     group_offsets_fini(&entry->offsets);
-    group_free(entry->group);
+    entry_free_group(entry);
+    mem_free(no_const(entry->id.data));
     mem_free(entry);
     slot->entries--;
     groups_slot_maybe_free(slot);
     groups_maybe_stopped(groups);
 }
 
-void group_entry_hold(struct group_entry *entry)
+void groups_hold(struct group_entry *entry)
 {
     entry->holds++;
 }
 
-void group_entry_release(struct group_entry *entry)
+void groups_release(struct group_entry *entry)
 {
     must(entry->holds > 0);
     entry->holds--;
@@ -267,23 +312,33 @@ void group_entry_release(struct group_entry *entry)
 
 void group_entry_drop(struct group_entry *entry)
 {
-    if (entry->group->state != GROUP_DEAD) /* it may be on its way out already */
+    if (entry->consumer)
+        entry->consumer->dead = true;
+    else if (entry->group->state != GROUP_DEAD) /* it may be on its way out already */
         group_kill(entry->group, ERR_NOT_COORDINATOR);
     entry_hide(entry);
+    group_entry_end_waits(entry, ERR_NOT_COORDINATOR);
     groups_settle(entry);
+}
+
+static bool is_void(const struct group_entry *entry)
+{
+    return entry->consumer ? consumer_group_is_void(entry->consumer) : group_is_void(entry->group);
 }
 
 void groups_settle(struct group_entry *entry)
 {
     struct shard *sh = entry->groups->bs->sh;
-    const struct group *g = entry->group;
-    bool forget = g->state == GROUP_DEAD || (group_is_void(g) && entry->offsets.count == 0);
+    group_entry_flush(entry);
+    const uint64_t deadline_ns =
+        entry->consumer ? entry->consumer->deadline_ns : entry->group->deadline_ns;
+    bool forget = group_entry_is_dead(entry) || (is_void(entry) && entry->offsets.count == 0);
     if (forget && entry->holds == 0)
         entry_free(entry);
-    else if (entry->hidden || entry->slot->state != SLOT_SERVING || g->deadline_ns == UINT64_MAX)
+    else if (entry->hidden || entry->slot->state != SLOT_SERVING || deadline_ns == UINT64_MAX)
         timer_cancel(sh, &entry->timer);
-    else if (!timer_is_set(&entry->timer) || entry->timer.at_ns != g->deadline_ns)
-        timer_set(sh, &entry->timer, g->deadline_ns);
+    else if (!timer_is_set(&entry->timer) || entry->timer.at_ns != deadline_ns)
+        timer_set(sh, &entry->timer, deadline_ns);
 }
 
 struct group_entry *group_walk_next(struct groups *groups, struct group_walk *walk)
@@ -293,7 +348,7 @@ struct group_entry *group_walk_next(struct groups *groups, struct group_walk *wa
     while (entry && (entry->hidden || entry->slot->state != SLOT_SERVING))
         entry = TAILQ_NEXT(entry, link);
     if (entry)
-        group_entry_hold(entry);
+        groups_hold(entry);
     group_walk_end(walk);
     walk->at = entry;
     return entry;
@@ -304,7 +359,7 @@ void group_walk_end(struct group_walk *walk)
     struct group_entry *at = walk->at;
     walk->at = NULL;
     if (at)
-        group_entry_release(at);
+        groups_release(at);
 }
 
 /* ---- calls ---- */

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "core/group/consumer_group.h"
 #include "core/group/group_store.h"
 
 struct groups;
@@ -28,6 +29,9 @@ void groups_free(struct groups *groups);
 void groups_partition_led(struct groups *groups, struct partition *pt);
 /* It is no longer, or goes away: who waits is answered NOT_COORDINATOR. */
 void groups_partition_gone(struct groups *groups, const struct partition_key *key);
+/* Topics came or went, or have more partitions than before: consumer groups look at theirs again.
+ */
+void groups_topics_changed(struct groups *groups);
 /* A topic was deleted: what was committed for it goes. */
 void groups_topic_gone(struct groups *groups, const struct topic_image *topic);
 /* The broker stops: nobody waits any more, and nobody will. */
@@ -69,9 +73,12 @@ void group_call_end(struct group_call *call, enum err error);
 
 /* ---- on the home shard ---- */
 
-/* A group and what it has committed. */
+/* A group and what it has committed. It is of one kind, and may become one of the other when it has
+ * no members. */
 struct group_entry {
-    struct group *group;
+    struct str id;
+    struct group *group;             /* of the classic protocol; NULL: it is not */
+    struct consumer_group *consumer; /* of KIP-848's; NULL: it is not */
     struct group_offsets offsets;
 
     /* private */
@@ -83,8 +90,12 @@ struct group_entry {
     bool hidden;    /* not found any more */
     bool ending;    /* being taken back: served no more */
     size_t bytes;   /* as they are accounted */
+    uint64_t kinds; /* how often it has changed its kind */
     TAILQ_HEAD(, group_write) writes;
     struct group_removal *removal; /* waits until nothing is being written */
+    uint64_t sent;                 /* changes of a consumer group on their way, counted, */
+    uint64_t durable;              /* and how many have come there */
+    TAILQ_HEAD(, group_wait) waits;
     TAILQ_ENTRY(group_entry) link;
     UT_hash_handle hh;
 };
@@ -93,7 +104,35 @@ struct group_entry {
 struct group_entry *groups_find(const struct groups *groups, struct str id);
 /* NULL: they remember as much as the plan allows, or its partition is not here. */
 struct group_entry *groups_get(struct groups *groups, struct str id);
-/* After anything was done with it: sets its timer, or forgets it when nothing is left to know. */
+/* The same for requests of one protocol: made if need be, or made one of it when it has no members.
+ * Else the error is set. */
+struct group_entry *groups_get_classic(struct groups *groups, struct str id, enum err *error);
+struct group_entry *groups_get_consumer(struct groups *groups, struct str id, enum err *error);
+/* NULL also when it is of the other kind. */
+struct group_entry *groups_find_classic(const struct groups *groups, struct str id);
+struct group_entry *groups_find_consumer(const struct groups *groups, struct str id);
+
+/* Of either kind: it is on its way out; it has no members, and expects none; somebody of it reads
+ * the topic. */
+bool group_entry_is_dead(const struct group_entry *entry);
+bool group_entry_is_empty(const struct group_entry *entry);
+bool group_entry_reads(const struct group_entry *entry, struct str topic);
+
+/* What a call waits for: that everything a consumer group has changed so far is durable. */
+struct group_wait {
+    struct group_call *call;
+    /* private */
+    uint64_t ticket;
+    TAILQ_ENTRY(group_wait) link;
+};
+/* Writes what has changed; ends the call then, or with an error if the log does not take it. */
+void groups_answer_when_durable(struct group_entry *entry, struct group_wait *wait);
+
+/* It stays as long as somebody has it; the release settles it, too. */
+void groups_hold(struct group_entry *entry);
+void groups_release(struct group_entry *entry);
+/* After anything was done with it: writes what has changed, sets its timer, or forgets it when
+ * nothing is left to know. */
 void groups_settle(struct group_entry *entry);
 uint32_t groups_count(const struct groups *groups);
 /* Partitions that are being read back: what is walked is not all. */

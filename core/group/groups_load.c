@@ -4,6 +4,7 @@
  * takes the place of what an earlier one of the same key said; when all have been read the groups
  * begin.
  */
+#include "core/group/consumer_record.h"
 #include "core/group/groups_private.h"
 #include "core/internal_topic.h"
 #include "io/diag.h"
@@ -20,8 +21,13 @@ void groups_slot_maybe_free(struct group_slot *slot)
     struct groups *groups = slot->groups;
     if (slot->state != SLOT_GONE || slot->reading || slot->entries > 0)
         return;
+    const struct partition_key key = slot->store.key;
+    const bool again = slot->again;
     group_store_fini(&slot->store);
     mem_free(slot);
+    struct partition *pt = again ? partition_find(&groups->bs->partitions, &key) : NULL;
+    if (pt && pt->coordinates && pt->leading && partition_watermark_known(pt))
+        groups_partition_led(groups, pt);
     groups_maybe_stopped(groups);
 }
 
@@ -29,16 +35,16 @@ void groups_slot_maybe_free(struct group_slot *slot)
 
 static void forget_if_void(struct group_entry *entry)
 {
-    if (group_is_void(entry->group) && entry->offsets.count == 0) {
-        group_entry_hold(entry);
-        group_entry_release(entry);
+    if (entry->group && group_is_void(entry->group) && entry->offsets.count == 0) {
+        groups_hold(entry);
+        groups_release(entry);
     }
 }
 
 static void load_group(struct group_slot *slot, const struct group_record *record)
 {
     struct group_entry *entry = groups_find(slot->groups, record->group);
-    if (!entry && record->tombstone)
+    if (record->tombstone && (!entry || entry->consumer))
         return;
     if (!entry)
         entry = group_entry_new(slot, record->group);
@@ -72,11 +78,48 @@ static bool belongs_here(const struct group_slot *slot, struct str id)
     return topic && internal_topic_partition(id, topic->partition_count) == slot->partition;
 }
 
+/* One of a member may stand before the group's own; the group is taken back by its own. */
+static void load_consumer(struct group_slot *slot, const struct consumer_record *record)
+{
+    struct group_entry *entry = groups_find(slot->groups, record->group);
+    if (record->tombstone && (!entry || !entry->consumer))
+        return;
+    if (!entry)
+        entry = group_entry_new(slot, record->group);
+    if (record->tombstone && record->kind == CONSUMER_RECORD_GROUP) {
+        group_entry_renew(entry);
+        entry->stored = false;
+        forget_if_void(entry);
+        return;
+    }
+    if (!entry->consumer)
+        group_entry_renew_consumer(entry);
+    entry->stored = true;
+    if (!record->tombstone || record->member.len > 0)
+        consumer_record_restore(record, entry->consumer);
+}
+
+static const char *on_other(struct group_load *load, const struct group_record *record)
+{
+    struct group_slot *slot = load->user;
+    struct consumer_record consumer;
+    if (!consumer_record_read(&consumer, record, &load->arena))
+        return NULL;
+    if (consumer.reason)
+        return consumer.reason;
+    if (!belongs_here(slot, consumer.group))
+        return "the group belongs to another partition";
+    load_consumer(slot, &consumer);
+    return NULL;
+}
+
 static const char *on_record(struct group_load *load, const struct group_record *record)
 {
     struct group_slot *slot = load->user;
-    if (record->kind == GROUP_RECORD_OTHER || slot->state == SLOT_GONE)
+    if (slot->state == SLOT_GONE)
         return NULL;
+    if (record->kind == GROUP_RECORD_OTHER)
+        return on_other(load, record);
     if (!belongs_here(slot, record->group))
         return "the group belongs to another partition";
     if (record->tombstone && io_mutation(slot->groups->bs->sh->io, "group.tombstone_ignored"))
@@ -109,7 +152,10 @@ static void each_entry(struct group_slot *slot, void (*fn)(struct group_entry *e
 /* Members have had no chance to be heard while their group was read back. */
 static void entry_begin(struct group_entry *entry)
 {
-    group_resume(entry->group);
+    if (entry->consumer)
+        consumer_group_resume(entry->consumer);
+    else
+        group_resume(entry->group);
     groups_settle(entry);
 }
 
@@ -157,6 +203,14 @@ static void slot_gone(struct group_slot *slot)
     else
         each_entry(slot, group_entry_drop);
     groups_slot_maybe_free(slot);
+}
+
+void groups_slot_reload(struct group_slot *slot)
+{
+    if (slot->state != SLOT_SERVING)
+        return;
+    slot->again = true;
+    slot_gone(slot);
 }
 
 void groups_partition_gone(struct groups *groups, const struct partition_key *key)

@@ -24,6 +24,7 @@ struct group_slot {
     struct group_load load;
     enum slot_state state;
     bool reading;
+    bool again; /* when it is gone, it is read back: what is remembered is not what the log says */
     int32_t partition;
     uint32_t entries; /* groups of it, hidden ones included */
     UT_hash_handle hh;
@@ -32,6 +33,7 @@ struct group_slot {
 struct groups {
     struct broker_shard *bs;
     struct group_host host;
+    struct consumer_host consumers;
     struct group_slot *slots;          /* map by partition: those that serve, or will */
     struct group_entry *map;           /* by group id: those that can be found */
     TAILQ_HEAD(, group_entry) entries; /* all there are */
@@ -48,18 +50,28 @@ struct groups {
 /* ---- core/group/groups.c ---- */
 
 struct group_entry *group_entry_new(struct group_slot *slot, struct str id);
-void group_entry_hold(struct group_entry *entry);
-/* Settles it, too. */
-void group_entry_release(struct group_entry *entry);
 /* Offsets came or went. */
 void group_entry_account(struct group_entry *entry);
-/* The group begins anew, its offsets stay. */
+/* The group begins anew, as one of that kind; its offsets stay. */
 void group_entry_renew(struct group_entry *entry);
+void group_entry_renew_consumer(struct group_entry *entry);
 /* The partition is not ours any more. */
 void group_entry_drop(struct group_entry *entry);
 void groups_maybe_stopped(struct groups *groups);
 
+/* ---- core/group/groups_consumer.c ---- */
+
+void groups_consumer_init(struct groups *groups);
+/* Writes what has changed. */
+void group_entry_flush(struct group_entry *entry);
+/* Who waits is told. */
+void group_entry_end_waits(struct group_entry *entry, enum err error);
+
 /* ---- core/group/groups_load.c ---- */
+
+/* What the partition's groups remember is not what the log says: they are forgotten and read back.
+ */
+void groups_slot_reload(struct group_slot *slot);
 
 struct group_slot *groups_slot(const struct groups *groups, int32_t partition);
 void groups_slot_maybe_free(struct group_slot *slot);

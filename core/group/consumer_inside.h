@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A consumer group from inside: what its files (consumer_group.c, consumer_heartbeat.c,
+ * consumer_reconcile.c, consumer_plan.c, consumer_restore.c) know of each other and nobody else.
+ */
+#pragma once
+
+#include "core/group/consumer_group.h"
+
+/* ---- core/group/consumer_group.c ---- */
+
+uint64_t consumer_after_ms(const struct consumer_group *g, int64_t ms);
+/* Something happens then: the next tick is not later. */
+void consumer_due_at(struct consumer_group *g, uint64_t at_ns);
+void consumer_set_text(struct consumer_group *g, struct str *to, struct str text);
+struct consumer_member *consumer_find(const struct consumer_group *g, struct str id);
+struct consumer_member *consumer_find_static(const struct consumer_group *g, struct str instance);
+void consumer_mark(struct consumer_group *g, struct consumer_member *member, unsigned dirty);
+/* Its members, what they want, or the topics have changed. */
+void consumer_bump(struct consumer_group *g);
+
+struct consumer_member *consumer_member_add(struct consumer_group *g, struct str id,
+                                            struct str instance_id);
+/* Its records go; the epoch stays. What it held is free. */
+void consumer_member_remove(struct consumer_group *g, struct consumer_member *member);
+/* It is no member any more, and the others are to share what it had. */
+void consumer_member_fence(struct consumer_group *g, struct consumer_member *member);
+void consumer_member_is_alive(struct consumer_group *g, struct consumer_member *member);
+/* Another subscription; the expression that nobody uses any more is taken back. */
+void consumer_member_subscribe(struct consumer_group *g, struct consumer_member *member,
+                               const struct str *names, uint32_t count, struct str regex);
+/* One reference less. */
+void consumer_member_forget(struct consumer_group *g, struct consumer_subscription *sub);
+void consumer_member_vote(struct consumer_group *g, struct consumer_member *member,
+                          int32_t assignor);
+void consumer_recount(struct consumer_group *g, struct consumer_member *member);
+
+struct consumer_holding *consumer_holding_find(const struct consumer_group *g,
+                                               const struct tp *part);
+void consumer_hold(struct consumer_group *g, struct consumer_member *member, const struct tp *part,
+                   int32_t epoch);
+void consumer_let_go(struct consumer_group *g, const struct tp *part);
+
+/* ---- core/group/consumer_reconcile.c ---- */
+
+/* Brings the member as near to its target as can be. owned: what it says that it has; NULL: it does
+ * not say. True: what it is assigned has changed. */
+bool consumer_reconcile(struct consumer_group *g, struct consumer_member *member,
+                        const struct tp_set *owned, bool subscribes_anew);
+void consumer_set_current(struct consumer_group *g, struct consumer_member *member,
+                          struct tp_set assigned, struct tp_set revoking);
+
+/* ---- core/group/consumer_plan.c ---- */
+
+/* The topics of its subscription as they are now. */
+void consumer_refresh(struct consumer_group *g, struct consumer_subscription *sub);
+/* The group's epoch grows if its topics are not what they were. */
+void consumer_look_at_topics(struct consumer_group *g);
+/* A target for the group's epoch, if there is none yet. */
+void consumer_maybe_plan(struct consumer_group *g);

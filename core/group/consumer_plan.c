@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From what members want and what topics there are to a target for everybody. The topics are looked
+ * at by the first heartbeat after they have changed; a plan is made by the first heartbeat that
+ * finds the group's epoch ahead of its assignment, and while it is worked on the group goes on with
+ * the target that it has.
+ */
+#include "core/group/consumer_inside.h"
+
+#include <stdlib.h>
+
+/* ---- topics ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct uuid));
+}
+
+static uint32_t add_ids(const struct consumer_group *g, struct uuid *ids, const struct str *names,
+                        uint32_t count)
+{
+    uint32_t found = 0;
+    uint32_t partitions;
+    for (uint32_t i = 0; i < count; i++)
+        found += g->host->topic(g->host, names[i], &ids[found], &partitions);
+    return found;
+}
+
+void consumer_refresh(struct consumer_group *g, struct consumer_subscription *sub)
+{
+    if (sub->version == g->host->topics_version)
+        return;
+    const struct consumer_regex *regex = sub->regex;
+    const uint32_t room = sub->name_count + (regex ? regex->topic_count : 0);
+    sub->ids = mem_realloc(sub->ids, (room + 1UL) * sizeof(*sub->ids));
+    uint32_t count = add_ids(g, sub->ids, sub->names, sub->name_count);
+    if (regex)
+        count += add_ids(g, sub->ids + count, regex->topics, regex->topic_count);
+    qsort(sub->ids, count, sizeof(*sub->ids), compare_ids);
+    sub->id_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (sub->id_count == 0 || !uuid_equal(&sub->ids[sub->id_count - 1], &sub->ids[i]))
+            sub->ids[sub->id_count++] = sub->ids[i];
+    sub->version = g->host->topics_version;
+}
+
+/* Does not depend on the order of the topics; 0: there are none. */
+static uint64_t hash_of_topics(const struct consumer_group *g)
+{
+    uint64_t hash = 0;
+    for (const struct consumer_topic *t = g->subscriptions.topics; t; t = t->hh.next) {
+        struct {
+            struct uuid id;
+            uint64_t partitions;
+        } is = {0};
+        uint32_t partitions;
+        if (!g->host->topic(g->host, t->name, &is.id, &partitions))
+            continue;
+        is.partitions = partitions;
+        hash +=
+            map_hash_salted(&is, sizeof(is), map_hash_salted(t->name.data, (size_t)t->name.len, 1));
+    }
+    return hash;
+}
+
+static bool knows_all_regexes(const struct consumer_group *g)
+{
+    const struct consumer_regex *regex = g->subscriptions.regexes;
+    for (; regex; regex = regex->hh.next)
+        if (!regex->resolved)
+            return false;
+    return true;
+}
+
+static bool has_stale_regex(const struct consumer_group *g)
+{
+    const struct consumer_regex *regex = g->subscriptions.regexes;
+    for (; regex; regex = regex->hh.next)
+        if (regex->asked != g->host->topics_version)
+            return true;
+    return false;
+}
+
+void consumer_look_at_topics(struct consumer_group *g)
+{
+    if (!g->resolving && g->subscriptions.regexes && has_stale_regex(g)) {
+        g->resolving = true;
+        g->host->resolve(g->host, g);
+    }
+    if (g->topics_seen == g->host->topics_version || !knows_all_regexes(g))
+        return;
+    g->topics_seen = g->host->topics_version;
+    const uint64_t hash = hash_of_topics(g);
+    if (hash == g->metadata_hash)
+        return;
+    g->metadata_hash = hash;
+    consumer_bump(g);
+}
+
+void consumer_group_resolve_one(struct consumer_group *g, struct str text, uint64_t version,
+                                const struct str *topics, uint32_t count)
+{
+    struct consumer_regex *regex = consumer_regex_find(&g->subscriptions, text);
+    if (!regex)
+        return; /* nobody wants it any more */
+    const size_t before = g->subscriptions.bytes;
+    regex->asked = version;
+    if (!consumer_regex_resolve(&g->subscriptions, regex, topics, count))
+        return;
+    g->bytes += g->subscriptions.bytes - before;
+    g->host->member_bytes += g->subscriptions.bytes - before;
+    regex->resolved_ms = g->host->wall_ms(g->host);
+    regex->dirty = true;
+    g->regexes_dirty = true;
+    g->topics_seen = 0;
+}
+
+/* Even when no topic is new: somebody may have waited for the answer without anything. */
+void consumer_group_resolved(struct consumer_group *g)
+{
+    g->resolving = false;
+    if (g->topics_seen == 0 && !g->dead)
+        consumer_look_at_topics(g);
+}
+
+/* ---- plans ---- */
+
+static uint32_t number_subscriptions(struct consumer_group *g)
+{
+    uint32_t count = 0;
+    for (struct consumer_subscription *sub = g->subscriptions.map; sub; sub = sub->hh.next) {
+        consumer_refresh(g, sub);
+        sub->number = count++;
+    }
+    return count;
+}
+
+static void plan_topics(const struct consumer_group *g, struct assign_plan *plan)
+{
+    plan->topic_count = 0;
+    for (const struct consumer_topic *t = g->subscriptions.topics; t; t = t->hh.next) {
+        struct assign_topic *topic = &plan->topics[plan->topic_count];
+        plan->topic_count += g->host->topic(g->host, t->name, &topic->id, &topic->partitions);
+    }
+    assign_plan_sort(plan);
+}
+
+static void plan_subscriptions(const struct consumer_group *g, struct assign_plan *plan)
+{
+    for (const struct consumer_subscription *sub = g->subscriptions.map; sub; sub = sub->hh.next) {
+        struct assign_subscription *out = &plan->subscriptions[sub->number];
+        out->topics = mem_alloc((sub->id_count + 1UL) * sizeof(*out->topics));
+        for (uint32_t i = 0; i < sub->id_count; i++) {
+            const uint32_t topic = assign_plan_topic(plan, &sub->ids[i]);
+            if (topic != UINT32_MAX)
+                out->topics[out->count++] = topic;
+        }
+    }
+}
+
+static void plan_members(const struct consumer_group *g, struct assign_plan *plan)
+{
+    struct assign_member *out = plan->members;
+    for (const struct consumer_member *m = g->members; m; m = m->hh.next, out++) {
+        out->id = group_text_copy(m->id);
+        out->name = m->instance_id.len >= 0 ? group_text_copy(m->instance_id) : out->id;
+        out->subscription = m->subscription->number;
+        out->now = tp_set_copy(&m->target);
+    }
+}
+
+void consumer_maybe_plan(struct consumer_group *g)
+{
+    if (g->planning || g->epoch <= g->assignment_epoch)
+        return;
+    /* Nobody is to lose what an expression means that has not been asked since a restart; but the
+     * first member of a group is told an epoch at once. */
+    if (g->assignment_epoch > 0 && !knows_all_regexes(g))
+        return;
+    const uint32_t subscriptions = number_subscriptions(g);
+    struct assign_plan *plan =
+        assign_plan_new(HASH_COUNT(g->subscriptions.topics), subscriptions, g->member_count);
+    plan->assignor = consumer_group_assignor(g);
+    plan_topics(g, plan);
+    plan_subscriptions(g, plan);
+    plan_members(g, plan);
+    g->planning = true;
+    g->plan_epoch = g->epoch;
+    g->host->assign(g->host, g, plan);
+}
+
+static void take_target(struct consumer_group *g, struct assign_member *planned)
+{
+    struct consumer_member *member = consumer_find(g, planned->id);
+    if (!member || tp_set_equal(&member->target, &planned->next))
+        return;
+    tp_set_replace(&member->target, planned->next);
+    planned->next = (struct tp_set){0};
+    consumer_mark(g, member, CONSUMER_DIRTY_TARGET);
+}
+
+void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan)
+{
+    must(g->planning);
+    g->planning = false;
+    for (uint32_t i = 0; !g->dead && i < plan->member_count; i++)
+        take_target(g, &plan->members[i]);
+    assign_plan_free(plan);
+    if (g->dead)
+        return;
+    g->assignment_epoch = g->plan_epoch;
+    g->dirty |= CONSUMER_DIRTY_EPOCH;
+    g->reconciled_count = 0;
+    for (struct consumer_member *m = g->members; m; m = m->hh.next) {
+        m->reconciled = false;
+        consumer_recount(g, m);
+    }
+}

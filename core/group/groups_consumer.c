@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The host of the consumer groups: topics for them, what has changed on its way into the log, and
+ * what is too much for a turn on a helper thread.
+ *
+ * Changes are made in memory first and written in their order; who asked is answered when his are
+ * durable, and so is who saw them without changing anything. When the log refuses one, memory says
+ * what a restart would not find: then the partition's groups are forgotten and read back.
+ */
+#include "core/group/consumer_record.h"
+#include "core/group/groups_private.h"
+#include "core/group/regex.h"
+#include "io/diag.h"
+
+/* A batch is well below any max.message.bytes; one member's record may be larger, and goes alone.
+ */
+#define FLUSH_BYTES   (256U << 10)
+#define REGEXES_MAX   64U
+#define MEMBERS_SHARE 8U /* of the heap, for all shards: one part in so many */
+/* Above so many subscribed topics, members and partitions a target is computed off the shard. */
+#define TURN_PLAN 4000U
+
+static struct groups *groups_of(struct consumer_host *host)
+{
+    return container_of(host, struct groups, consumers);
+}
+
+static uint64_t host_now_ns(struct consumer_host *host)
+{
+    return io_now_ns(groups_of(host)->bs->sh->io);
+}
+
+static int64_t host_wall_ms(struct consumer_host *host)
+{
+    return io_wall_ms(groups_of(host)->bs->sh->io);
+}
+
+static bool host_topic(struct consumer_host *host, struct str name, struct uuid *id,
+                       uint32_t *partitions)
+{
+    const struct topic_image *topic =
+        image_topic_by_name(groups_of(host)->bs->image, name.data, (size_t)name.len);
+    if (!topic)
+        return false;
+    *id = topic->id;
+    *partitions = topic->partition_count;
+    return true;
+}
+
+void groups_topics_changed(struct groups *groups)
+{
+    groups->consumers.topics_version++;
+}
+
+/* ---- changes on their way ---- */
+
+struct change {
+    struct group_entry *entry;
+    uint64_t ticket;
+};
+
+void group_entry_end_waits(struct group_entry *entry, enum err error)
+{
+    struct group_wait *wait;
+    while ((wait = TAILQ_FIRST(&entry->waits)) != NULL &&
+           (error != ERR_NONE || wait->ticket <= entry->durable)) {
+        TAILQ_REMOVE(&entry->waits, wait, link);
+        group_call_end(wait->call, error);
+    }
+}
+
+static void on_changed(struct group_append *append)
+{
+    struct change *change = append->user;
+    struct group_entry *entry = change->entry;
+    struct group_slot *slot = entry->slot;
+    if (append->error == ERR_NONE) {
+        entry->durable = max_u64(entry->durable, change->ticket);
+        group_entry_end_waits(entry, ERR_NONE);
+    } else {
+        groups_slot_reload(slot);
+    }
+    mem_free(change);
+    groups_release(entry);
+}
+
+static void append_changes(struct group_entry *entry)
+{
+    struct change *change = mem_alloc(sizeof(*change));
+    *change = (struct change){.entry = entry, .ticket = ++entry->sent};
+    groups_hold(entry);
+    group_store_append(&entry->slot->store, on_changed, change);
+}
+
+/* Into as many batches as it takes. */
+struct flush {
+    struct consumer_writer writer;
+    struct group_entry *entry;
+};
+
+static bool flush_add(struct consumer_writer *writer, const struct group_record_bytes *record)
+{
+    struct flush *flush = container_of(writer, struct flush, writer);
+    struct group_store *store = &flush->entry->slot->store;
+    if (store->builder.header.record_count > 0 &&
+        batch_builder_size(&store->builder) >= FLUSH_BYTES) {
+        append_changes(flush->entry);
+        group_store_begin(store);
+    }
+    group_store_add(store, record);
+    arena_reset(writer->arena);
+    return true;
+}
+
+static void flush_write(struct group_entry *entry,
+                        bool (*write)(struct consumer_writer *, const struct consumer_group *))
+{
+    struct groups *groups = entry->groups;
+    struct flush flush = {.writer = {.add = flush_add, .arena = &groups->arena}, .entry = entry};
+    arena_reset(&groups->arena);
+    group_store_begin(&entry->slot->store);
+    must(write(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
+    append_changes(entry);
+    arena_reset(&groups->arena);
+    entry->stored = true;
+}
+
+void group_entry_flush(struct group_entry *entry)
+{
+    struct consumer_group *g = entry->consumer;
+    if (!g || g->dead || entry->hidden || entry->slot->state != SLOT_SERVING ||
+        !consumer_group_is_dirty(g))
+        return;
+    flush_write(entry, consumer_record_changes);
+    consumer_group_clean(g);
+}
+
+void groups_answer_when_durable(struct group_entry *entry, struct group_wait *wait)
+{
+    groups_hold(entry);
+    group_entry_flush(entry);
+    wait->ticket = entry->sent;
+    if (entry->durable >= entry->sent)
+        group_call_end(wait->call, ERR_NONE);
+    else
+        TAILQ_INSERT_TAIL(&entry->waits, wait, link);
+    groups_release(entry);
+}
+
+/* ---- targets ---- */
+
+static uint64_t cost_of(const struct assign_plan *plan)
+{
+    uint64_t cost = plan->topic_count + plan->member_count;
+    for (uint32_t i = 0; i < plan->topic_count; i++)
+        cost += plan->topics[i].partitions;
+    for (uint32_t i = 0; i < plan->member_count; i++)
+        cost += plan->subscriptions[plan->members[i].subscription].count;
+    return cost;
+}
+
+struct plan_job {
+    struct io_op op;
+    struct group_entry *entry;
+    struct assign_plan *plan;
+};
+
+static void plan_work(void *argument)
+{
+    assign_run(((struct plan_job *)argument)->plan);
+}
+
+static void on_planned(struct io_op *op)
+{
+    struct plan_job *job = container_of(op, struct plan_job, op);
+    struct group_entry *entry = job->entry;
+    consumer_group_assigned(entry->consumer, job->plan);
+    mem_free(job);
+    groups_release(entry);
+}
+
+static void host_assign(struct consumer_host *host, struct consumer_group *g,
+                        struct assign_plan *plan)
+{
+    if (cost_of(plan) <= TURN_PLAN) {
+        assign_run(plan);
+        consumer_group_assigned(g, plan);
+        return;
+    }
+    struct plan_job *job = mem_zalloc(sizeof(*job));
+    job->op.done = on_planned;
+    job->entry = g->user;
+    job->plan = plan;
+    groups_hold(job->entry);
+    io_work(groups_of(host)->bs->sh->io, &job->op, plan_work, job);
+}
+
+/* ---- regular expressions ---- */
+
+struct regex_job {
+    struct io_op op;
+    struct group_entry *entry;
+    const struct image *image; /* held */
+    uint32_t hold;
+    uint64_t version;
+    uint32_t count;
+    struct regex_answer {
+        struct str text; /* a copy */
+        struct str *topics;
+        uint32_t topic_count;
+    } answers[REGEXES_MAX];
+};
+
+static void resolve(const struct image *image, struct regex_answer *answer)
+{
+    struct regex *regex = regex_new(answer->text.data, (size_t)answer->text.len);
+    if (!regex)
+        return;
+    answer->topics = mem_alloc((image->topic_count + 1UL) * sizeof(*answer->topics));
+    for (uint32_t i = 0; i < image->topic_count; i++) {
+        const struct topic_image *topic = image->topics[i];
+        if (!topic->internal && regex_matches(regex, topic->name, topic->name_len))
+            answer->topics[answer->topic_count++] =
+                (struct str){topic->name, (int32_t)topic->name_len};
+    }
+    regex_free(regex);
+}
+
+static void resolve_work(void *argument)
+{
+    struct regex_job *job = argument;
+    for (uint32_t i = 0; i < job->count; i++)
+        resolve(job->image, &job->answers[i]);
+}
+
+static void on_resolved(struct io_op *op)
+{
+    struct regex_job *job = container_of(op, struct regex_job, op);
+    struct group_entry *entry = job->entry;
+    struct consumer_group *g = entry->consumer;
+    for (uint32_t i = 0; i < job->count; i++) {
+        const struct regex_answer *answer = &job->answers[i];
+        if (!g->dead)
+            consumer_group_resolve_one(g, answer->text, job->version, answer->topics,
+                                       answer->topic_count);
+        mem_free(answer->topics);
+        mem_free(no_const(answer->text.data));
+    }
+    partitions_release_image(entry->groups->bs, job->hold);
+    consumer_group_resolved(g);
+    mem_free(job);
+    groups_release(entry);
+}
+
+static void host_resolve(struct consumer_host *host, struct consumer_group *g)
+{
+    struct broker_shard *bs = groups_of(host)->bs;
+    struct regex_job *job = mem_zalloc(sizeof(*job));
+    const struct consumer_regex *regex = g->subscriptions.regexes;
+    job->op.done = on_resolved;
+    job->entry = g->user;
+    job->image = bs->image;
+    job->hold = partitions_hold_image(bs);
+    job->version = host->topics_version;
+    for (; regex && job->count < REGEXES_MAX; regex = regex->hh.next)
+        if (regex->asked != host->topics_version)
+            job->answers[job->count++].text = group_text_copy(regex->text);
+    groups_hold(job->entry);
+    io_work(bs->sh->io, &job->op, resolve_work, job);
+}
+
+static const char *host_regex_check(struct consumer_host *host, struct str text)
+{
+    (void)host;
+    struct regex *regex = regex_new(text.data, (size_t)text.len);
+    if (!regex)
+        return "the regular expression is not one of RE2, or too large";
+    regex_free(regex);
+    return NULL;
+}
+
+/* ---- beginning ---- */
+
+static void take_assignors(struct consumer_host *host, const char *list)
+{
+    bool first = true;
+    while (*list) {
+        const size_t len = strcspn(list, ",");
+        enum assignor assignor;
+        if (assign_find((struct str){list, (int32_t)len}, &assignor)) {
+            host->served[assignor] = true;
+            if (first)
+                host->preferred = assignor;
+            first = false;
+        }
+        list += len;
+        list += *list == ',';
+    }
+}
+
+void groups_consumer_init(struct groups *groups)
+{
+    const struct broker_conf *conf = &groups->bs->broker->conf->broker;
+    const size_t heap_bytes =
+        groups->bs->broker->options.plan.heap_bytes / groups->bs->broker->shard_count;
+    groups->consumers = (struct consumer_host){
+        .now_ns = host_now_ns,
+        .wall_ms = host_wall_ms,
+        .topic = host_topic,
+        .assign = host_assign,
+        .resolve = host_resolve,
+        .regex_check = host_regex_check,
+        .session_timeout_ms = conf->group_consumer_session_timeout_ms,
+        .heartbeat_interval_ms = conf->group_consumer_heartbeat_interval_ms,
+        .members_max = (uint32_t)conf->group_consumer_max_size,
+        .regexes_max = REGEXES_MAX,
+        .topics_version = 1,
+        .member_bytes_max = heap_bytes / MEMBERS_SHARE,
+    };
+    take_assignors(&groups->consumers, conf->group_consumer_assignors);
+}
+
+/* ---- which kind a group is ---- */
+
+/* The group becomes one of the other kind: what the log says of it is taken back. */
+static void write_gone(struct group_entry *entry)
+{
+    struct group_store *store = &entry->slot->store;
+    struct group_record_bytes record;
+    if (!entry->stored)
+        return;
+    if (entry->consumer) {
+        flush_write(entry, consumer_record_gone);
+    } else {
+        arena_reset(&entry->groups->arena);
+        group_store_begin(store);
+        must(group_record_of_group_gone(&record, &entry->groups->arena, entry->id));
+        group_store_add(store, &record);
+        append_changes(entry);
+    }
+    entry->stored = false;
+}
+
+static struct group_entry *get_any(struct groups *groups, struct str id, enum err *error)
+{
+    struct group_entry *entry = groups_get(groups, id);
+    *error = !entry || group_entry_is_dead(entry) ? ERR_COORDINATOR_NOT_AVAILABLE : ERR_NONE;
+    return entry && *error == ERR_NONE ? entry : NULL;
+}
+
+struct group_entry *groups_get_classic(struct groups *groups, struct str id, enum err *error)
+{
+    struct group_entry *entry = get_any(groups, id, error);
+    if (!entry || entry->group)
+        return entry;
+    if (!group_entry_is_empty(entry))
+        *error = ERR_INCONSISTENT_GROUP_PROTOCOL;
+    else if (entry->consumer->planning || entry->consumer->resolving)
+        *error = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    if (*error != ERR_NONE)
+        return NULL;
+    write_gone(entry);
+    group_entry_renew(entry);
+    return entry;
+}
+
+struct group_entry *groups_get_consumer(struct groups *groups, struct str id, enum err *error)
+{
+    struct group_entry *entry = get_any(groups, id, error);
+    if (!entry || entry->consumer)
+        return entry;
+    if (!group_entry_is_empty(entry)) {
+        *error = ERR_GROUP_ID_NOT_FOUND;
+        return NULL;
+    }
+    write_gone(entry);
+    group_entry_renew_consumer(entry);
+    return entry;
+}
