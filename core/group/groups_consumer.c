@@ -113,13 +113,13 @@ static bool flush_add(struct consumer_writer *writer, const struct group_record_
 }
 
 static void flush_write(struct group_entry *entry,
-                        bool (*write)(struct consumer_writer *, const struct consumer_group *))
+                        bool (*records)(struct consumer_writer *, const struct consumer_group *))
 {
     struct groups *groups = entry->groups;
     struct flush flush = {.writer = {.add = flush_add, .arena = &groups->arena}, .entry = entry};
     arena_reset(&groups->arena);
     group_store_begin(&entry->slot->store);
-    must(write(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
+    must(records(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
     append_changes(entry);
     arena_reset(&groups->arena);
     entry->stored = true;

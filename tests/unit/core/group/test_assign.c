@@ -31,10 +31,10 @@ static struct uuid topic_id(uint32_t number)
     return id;
 }
 
-static struct str text(const char *format, uint32_t number)
+static struct str name_of(uint32_t number)
 {
     char *copy = mem_alloc(32);
-    const int len = snprintf(copy, 32, format, number);
+    const int len = snprintf(copy, 32, "member-%03u", number);
     return (struct str){copy, len};
 }
 
@@ -56,7 +56,7 @@ static struct assign_plan *some_plan(bool same)
                 sub->topics[sub->count++] = t;
     }
     for (uint32_t m = 0; m < members; m++) {
-        plan->members[m].id = text("member-%03u", m);
+        plan->members[m].id = name_of(m);
         plan->members[m].name = plan->members[m].id;
         plan->members[m].subscription = chance(subs);
     }
@@ -225,8 +225,8 @@ static void nobody_and_nothing(void **state)
         assign_plan_free(plan);
         plan = assign_plan_new(0, 1, 2);
         plan->assignor = (enum assignor)assignor;
-        plan->members[0].id = plan->members[0].name = text("a%u", 0);
-        plan->members[1].id = plan->members[1].name = text("b%u", 0);
+        plan->members[0].id = plan->members[0].name = name_of(0);
+        plan->members[1].id = plan->members[1].name = name_of(1);
         assign_run(plan);
         assert_int_equal(plan->members[0].next.count, 0);
         assign_plan_free(plan);
