@@ -81,6 +81,8 @@ static bool take_owned(const struct broker_shard *bs, struct beat_op *op)
         }
     }
     op->beat.owned = set;
+    if (io_mutation(shard_here()->io, "consumer.owned_unheard"))
+        set->count = 0;
     return tp_sort(set->parts, set->count);
 }
 

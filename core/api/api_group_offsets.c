@@ -111,7 +111,8 @@ static enum err commit_check_consumer(const struct consumer_group *g, struct com
     if (error == ERR_NONE && g->member_count > 0 &&
         op->q->header.request_api_version < COMMIT_EPOCH_VERSION)
         return ERR_UNSUPPORTED_VERSION;
-    if (error == ERR_NONE && each_partition)
+    if (error == ERR_NONE && each_partition &&
+        !io_mutation(shard_here()->io, "consumer.epoch_unchecked"))
         commit_drop_stale(op, g);
     return error;
 }

@@ -109,6 +109,11 @@ static const char *on_other(struct group_load *load, const struct group_record *
         return consumer.reason;
     if (!belongs_here(slot, consumer.group))
         return "the group belongs to another partition";
+    if (consumer.tombstone && io_mutation(slot->groups->bs->sh->io, "consumer.tombstone_ignored"))
+        return NULL;
+    if (consumer.kind == CONSUMER_RECORD_CURRENT &&
+        io_mutation(slot->groups->bs->sh->io, "consumer.holdings_forgotten"))
+        return NULL;
     load_consumer(slot, &consumer);
     return NULL;
 }

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 static const struct scenario *const scenarios[] = {
-    &scenario_broker,  &scenario_groups, &scenario_compact, &scenario_append,
-    &scenario_cluster, &scenario_modes,  &scenario_dirs,    &scenario_disks,
+    &scenario_broker,  &scenario_groups, &scenario_consumers, &scenario_compact, &scenario_append,
+    &scenario_cluster, &scenario_modes,  &scenario_dirs,      &scenario_disks,
 };
 
 #define NAMES_MAX        256U

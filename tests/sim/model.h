@@ -104,17 +104,19 @@ struct attempt {
     uint64_t written_ns; /* likewise, that it would survive a kill; 0: it need not */
 };
 
-struct group_facts; /* tests/sim/group_facts.h */
-struct keyed_facts; /* tests/sim/keyed.h */
-struct dirs_facts;  /* tests/sim/dirs.h */
+struct group_facts;    /* tests/sim/group_facts.h */
+struct consumer_facts; /* tests/sim/consumer_facts.h */
+struct keyed_facts;    /* tests/sim/keyed.h */
+struct dirs_facts;     /* tests/sim/dirs.h */
 
 struct model {
     struct world *world;
     struct node *node;
-    struct group_facts *groups; /* of the scenario that has groups */
-    struct keyed_facts *keyed;  /* of the one whose topics are compacted: no tags then */
-    struct dirs_facts *dirs;    /* of the one with several log directories */
-    bool clock_jumped;          /* the broker's wall clock did */
+    struct group_facts *groups;       /* of the scenario that has groups */
+    struct consumer_facts *consumers; /* of the one with those of KIP-848 */
+    struct keyed_facts *keyed;        /* of the one whose topics are compacted: no tags then */
+    struct dirs_facts *dirs;          /* of the one with several log directories */
+    bool clock_jumped;                /* the broker's wall clock did */
     struct rng rng;
     uint32_t life; /* odd while the broker runs */
     /* A bit for each life in which the broker was asked to stop, and in which its disk failed: an

@@ -24,6 +24,7 @@ struct scenario {
 extern const struct scenario scenario_append;
 extern const struct scenario scenario_broker;
 extern const struct scenario scenario_groups;
+extern const struct scenario scenario_consumers;
 extern const struct scenario scenario_compact;
 extern const struct scenario scenario_cluster;
 extern const struct scenario scenario_modes;
