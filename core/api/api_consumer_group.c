@@ -43,6 +43,10 @@ static int32_t *numbers_of(struct arena *arena, const struct tp *parts, uint32_t
 /* ---- ConsumerGroupHeartbeat ---- */
 
 #define CLIENT_MAKES_ID_VERSION 1
+/* What one turn can look at; who reads more topics has expressions. */
+#define NAMES_MAX 16384
+/* Partitions that a member may have of topics that are gone. */
+#define OWNED_GONE_MAX 65536U
 
 struct beat_op {
     struct group_call call;
@@ -65,6 +69,8 @@ static bool take_owned(const struct broker_shard *bs, struct beat_op *op)
         return true;
     for (int32_t i = 0; i < request->topic_partitions_count; i++)
         room += (size_t)max_i64(request->topic_partitions[i].partitions_count, 0);
+    if (room > bs->image->partition_count + OWNED_GONE_MAX)
+        return false;
     struct tp_set *set = &op->owned;
     set->parts = arena_array(op->call.arena, room, sizeof(*set->parts));
     if (!set->parts)
@@ -203,6 +209,10 @@ static enum err beat_check(struct beat_op *op)
         error = ERR_INVALID_REQUEST;
         message = "the group id is empty";
     }
+    if (error == ERR_NONE && request->subscribed_topic_names_count > NAMES_MAX) {
+        error = ERR_INVALID_REQUEST;
+        message = "more topics are named than a member may read by name";
+    }
     op->response.error_message = str_of(message);
     if (error == ERR_NONE && op->beat.member_id.len <= 0)
         make_id(op);
@@ -336,7 +346,8 @@ static void describe_some(struct shard *here, struct task *task)
     struct consumer_group_describe_response_group *out = &op->response.groups[op->series.at];
     const uint64_t began_ns = io_clock_ns(here->io);
     const struct consumer_member *member;
-    if (!op->entry->consumer || op->entry->consumer->dead) {
+    /* It may have become another one meanwhile. */
+    if (!op->cursor.g || op->cursor.g != op->entry->consumer || op->entry->consumer->dead) {
         describe_over(op, ERR_NOT_COORDINATOR);
         return;
     }

@@ -155,9 +155,12 @@ struct consumer_group {
     bool restoring; /* nobody holds anything before all is read back */
     uint32_t reconciled_count;
     uint32_t votes[ASSIGNOR_COUNT];
-    uint64_t topics_seen; /* the version of the host's that metadata_hash is of */
-    bool planning;        /* a plan is being worked on */
-    int32_t plan_epoch;   /* and will be for this epoch of the group */
+    uint64_t topics_seen;   /* the version of the host's that metadata_hash is of, */
+    uint64_t wishes_seen;   /* and that of the subscriptions; */
+    bool looked;            /* and it is of any */
+    uint64_t plan_after_ns; /* no plan is begun before */
+    bool planning;          /* a plan is being worked on */
+    int32_t plan_epoch;     /* and will be for this epoch of the group */
     bool resolving;
     LIST_HEAD(, consumer_cursor) cursors;
 };
@@ -208,6 +211,8 @@ enum err consumer_group_fetch(const struct consumer_group *g, struct str member_
 /* ---- time and work ---- */
 
 void consumer_group_tick(struct consumer_group *g);
+/* What it costs is not to be paid again before that time. */
+void consumer_group_rest(struct consumer_group *g, uint64_t until_ns);
 /* The plan is worked out; it goes. */
 void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan);
 /* All that were asked have been told (consumer_group_resolve_one()). */

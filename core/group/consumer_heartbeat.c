@@ -273,8 +273,6 @@ static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
         return;
     bool anew;
     const bool bump = take_wishes(g, member, hb, &anew);
-    if (bump)
-        g->topics_seen = 0; /* other topics may count now */
     const int32_t epoch = g->epoch;
     consumer_look_at_topics(g);
     if (bump && g->epoch == epoch)

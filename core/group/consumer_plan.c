@@ -87,9 +87,13 @@ void consumer_look_at_topics(struct consumer_group *g)
         g->resolving = true;
         g->host->resolve(g->host, g);
     }
-    if (g->topics_seen == g->host->topics_version || !knows_all_regexes(g))
+    const bool seen = g->looked && g->topics_seen == g->host->topics_version &&
+                      g->wishes_seen == g->subscriptions.changes;
+    if (seen || !knows_all_regexes(g))
         return;
+    g->looked = true;
     g->topics_seen = g->host->topics_version;
+    g->wishes_seen = g->subscriptions.changes;
     const uint64_t hash = hash_of_topics(g);
     if (hash == g->metadata_hash)
         return;
@@ -112,14 +116,13 @@ void consumer_group_resolve_one(struct consumer_group *g, struct str text, uint6
     regex->resolved_ms = g->host->wall_ms(g->host);
     regex->dirty = true;
     g->regexes_dirty = true;
-    g->topics_seen = 0;
 }
 
 /* Even when no topic is new: somebody may have waited for the answer without anything. */
 void consumer_group_resolved(struct consumer_group *g)
 {
     g->resolving = false;
-    if (g->topics_seen == 0 && !g->dead)
+    if (!g->dead)
         consumer_look_at_topics(g);
 }
 
@@ -171,7 +174,8 @@ static void plan_members(const struct consumer_group *g, struct assign_plan *pla
 
 void consumer_maybe_plan(struct consumer_group *g)
 {
-    if (g->planning || g->epoch <= g->assignment_epoch)
+    if (g->planning || g->epoch <= g->assignment_epoch ||
+        g->host->now_ns(g->host) < g->plan_after_ns)
         return;
     /* Nobody is to lose what an expression means that has not been asked since a restart; but the
      * first member of a group is told an epoch at once. */
@@ -187,6 +191,11 @@ void consumer_maybe_plan(struct consumer_group *g)
     g->planning = true;
     g->plan_epoch = g->epoch;
     g->host->assign(g->host, g, plan);
+}
+
+void consumer_group_rest(struct consumer_group *g, uint64_t until_ns)
+{
+    g->plan_after_ns = until_ns;
 }
 
 static void take_target(struct consumer_group *g, struct assign_member *planned)

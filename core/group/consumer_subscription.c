@@ -21,6 +21,7 @@ static void topic_get(struct consumer_subscriptions *all, struct str name)
         topic->name = group_text_copy(name);
         HASH_ADD_KEYPTR(hh, all->topics, topic->name.data, (size_t)topic->name.len, topic);
         all->bytes += sizeof(*topic) + (size_t)name.len;
+        all->changes++;
     }
     topic->refs++;
 }
@@ -32,6 +33,7 @@ static void topic_put(struct consumer_subscriptions *all, struct str name)
     if (--topic->refs > 0)
         return;
     HASH_DELETE(hh, all->topics, topic);
+    all->changes++;
     all->bytes -= sizeof(*topic) + (size_t)topic->name.len;
     mem_free(no_const(topic->name.data));
     mem_free(topic);

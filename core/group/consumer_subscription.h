@@ -53,7 +53,8 @@ struct consumer_subscriptions {
     struct consumer_topic *topics;  /* map by name: of all subscriptions */
     uint32_t regex_count;
     uint32_t count;
-    size_t bytes; /* of memory */
+    uint64_t changes; /* how often a topic came or went */
+    size_t bytes;     /* of memory */
 };
 
 /* With one reference more. Names may be in any order, and twice; regex "" or null: none. */

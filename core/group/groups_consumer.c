@@ -19,6 +19,9 @@
 #define MEMBERS_SHARE 8U /* of the heap, for all shards: one part in so many */
 /* Above so many subscribed topics, members and partitions a target is computed off the shard. */
 #define TURN_PLAN 4000U
+/* Copying what such a plan is made of costs a turn some milliseconds, and its result as many: while
+ * thousands join, that is paid now and then. */
+#define PLAN_REST_NS (100 * NS_PER_MS)
 
 static struct groups *groups_of(struct consumer_host *host)
 {
@@ -176,6 +179,7 @@ static void on_planned(struct io_op *op)
     struct plan_job *job = container_of(op, struct plan_job, op);
     struct group_entry *entry = job->entry;
     consumer_group_assigned(entry->consumer, job->plan);
+    consumer_group_rest(entry->consumer, io_now_ns(entry->groups->bs->sh->io) + PLAN_REST_NS);
     mem_free(job);
     groups_release(entry);
 }
