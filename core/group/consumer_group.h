@@ -112,6 +112,8 @@ struct consumer_host {
     /* Ask all expressions that were not asked against the newest topics; then, in a later call,
      * consumer_group_resolved(). */
     void (*resolve)(struct consumer_host *host, struct consumer_group *g);
+    /* What is larger cannot be stored. */
+    size_t (*record_bytes_max)(struct consumer_host *host, const struct consumer_group *g);
     /* NULL, or why it cannot be used. */
     const char *(*regex_check)(struct consumer_host *host, struct str regex);
 

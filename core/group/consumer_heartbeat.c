@@ -45,10 +45,34 @@ enum err consumer_heartbeat_check(const struct consumer_heartbeat *hb, bool clie
     return *message ? ERR_INVALID_REQUEST : ERR_NONE;
 }
 
+/* What a record has beside texts, and each of them. */
+#define RECORD_BYTES 256U
+#define TEXT_BYTES   5U
+
+static size_t text_bytes(struct str text)
+{
+    return TEXT_BYTES + (size_t)max_i64(text.len, 0);
+}
+
+/* A member whose record the log would refuse does not come in. */
+static bool fits_record(const struct consumer_group *g, const struct consumer_heartbeat *hb)
+{
+    size_t bytes = RECORD_BYTES + text_bytes(g->id) + text_bytes(hb->member_id) +
+                   text_bytes(hb->instance_id) + text_bytes(hb->rack_id) +
+                   text_bytes(hb->client_id) + text_bytes(hb->regex);
+    for (int32_t i = 0; i < hb->name_count; i++)
+        bytes += text_bytes(hb->names[i]);
+    return bytes <= g->host->record_bytes_max(g->host, g);
+}
+
 static enum err check_wishes(const struct consumer_group *g, const struct consumer_heartbeat *hb,
                              const char **message)
 {
     enum assignor assignor;
+    if (!fits_record(g, hb)) {
+        *message = "what the member says of itself is too long to be stored";
+        return ERR_INVALID_REQUEST;
+    }
     if (hb->assignor.len >= 0 &&
         (!assign_find(hb->assignor, &assignor) || !g->host->served[assignor])) {
         *message = "there is no such server side assignor here";

@@ -385,9 +385,23 @@ static bool add_epoch(struct consumer_writer *writer, const struct consumer_grou
     return add(writer, &w, CONSUMER_RECORD_EPOCH, g->id, str_null());
 }
 
+/* What it matches is asked again at every start: a list that is too long for a record is left out.
+ */
+#define REGEX_RECORD_BYTES_MAX (512U << 10)
+
+static bool is_long(const struct consumer_regex *regex)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < regex->topic_count; i++)
+        bytes += (size_t)regex->topics[i].len + 2;
+    return bytes > REGEX_RECORD_BYTES_MAX;
+}
+
 static bool add_regex(struct consumer_writer *writer, const struct consumer_group *g,
                       const struct consumer_regex *regex)
 {
+    if (is_long(regex))
+        return true;
     struct consumer_group_regular_expression_value value;
     struct wr w;
     init_consumer_group_regular_expression_value(&value);

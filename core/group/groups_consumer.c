@@ -123,7 +123,8 @@ static void flush_write(struct group_entry *entry,
     arena_reset(&groups->arena);
     group_store_begin(&entry->slot->store);
     must(records(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
-    append_changes(entry);
+    if (entry->slot->store.builder.header.record_count > 0)
+        append_changes(entry);
     arena_reset(&groups->arena);
     entry->stored = true;
 }
@@ -274,6 +275,14 @@ static void host_resolve(struct consumer_host *host, struct consumer_group *g)
     io_work(bs->sh->io, &job->op, resolve_work, job);
 }
 
+static size_t host_record_bytes_max(struct consumer_host *host, const struct consumer_group *g)
+{
+    const struct group_entry *entry = g->user;
+    const struct partition *pt =
+        partition_find(&groups_of(host)->bs->partitions, &entry->slot->store.key);
+    return pt ? (size_t)max_i64(pt->conf.max_message_bytes, 0) : 0;
+}
+
 static const char *host_regex_check(struct consumer_host *host, struct str text)
 {
     (void)host;
@@ -315,6 +324,7 @@ void groups_consumer_init(struct groups *groups)
         .assign = host_assign,
         .resolve = host_resolve,
         .regex_check = host_regex_check,
+        .record_bytes_max = host_record_bytes_max,
         .session_timeout_ms = conf->group_consumer_session_timeout_ms,
         .heartbeat_interval_ms = conf->group_consumer_heartbeat_interval_ms,
         .members_max = (uint32_t)conf->group_consumer_max_size,

@@ -4,6 +4,7 @@
 #include "io/mem.h"
 #include "io/nearest.h"
 #include "net/err.h"
+#include "tools/millrace/group/consumer_describe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +201,8 @@ int group_describe(struct session *s, const char *name,
     *group = response.groups[0];
     if (group->error_code == ERR_NONE && str_equal(group->group_state, str_of("Dead")))
         group->error_code = ERR_GROUP_ID_NOT_FOUND;
-    return EXIT_OK;
+    return group->error_code == ERR_GROUP_ID_NOT_FOUND ? consumer_describe(s, name, group)
+                                                       : EXIT_OK;
 }
 
 bool group_is_empty(struct session *s, const char *name,
