@@ -12,8 +12,7 @@
 #include "core/group/regex.h"
 #include "io/diag.h"
 
-/* A batch is well below any max.message.bytes; one member's record may be larger, and goes alone.
- */
+/* A batch, or half of max.message.bytes; one member's record may be larger, and goes alone. */
 #define FLUSH_BYTES   (256U << 10)
 #define REGEXES_MAX   64U
 #define MEMBERS_SHARE 8U /* of the heap, for all shards: one part in so many */
@@ -48,6 +47,14 @@ static bool host_topic(struct consumer_host *host, struct str name, struct uuid 
     *id = topic->id;
     *partitions = topic->partition_count;
     return true;
+}
+
+static size_t host_record_bytes_max(struct consumer_host *host, const struct consumer_group *g)
+{
+    const struct group_entry *entry = g->user;
+    const struct partition *pt =
+        partition_find(&groups_of(host)->bs->partitions, &entry->slot->store.key);
+    return pt ? (size_t)max_i64(pt->conf.max_message_bytes, 0) : 0;
 }
 
 void groups_topics_changed(struct groups *groups)
@@ -99,6 +106,7 @@ static void append_changes(struct group_entry *entry)
 struct flush {
     struct consumer_writer writer;
     struct group_entry *entry;
+    size_t bytes; /* a batch with so many takes no more */
 };
 
 static bool flush_add(struct consumer_writer *writer, const struct group_record_bytes *record)
@@ -106,7 +114,7 @@ static bool flush_add(struct consumer_writer *writer, const struct group_record_
     struct flush *flush = container_of(writer, struct flush, writer);
     struct group_store *store = &flush->entry->slot->store;
     if (store->builder.header.record_count > 0 &&
-        batch_builder_size(&store->builder) >= FLUSH_BYTES) {
+        batch_builder_size(&store->builder) >= flush->bytes) {
         append_changes(flush->entry);
         group_store_begin(store);
     }
@@ -119,7 +127,10 @@ static void flush_write(struct group_entry *entry,
                         bool (*records)(struct consumer_writer *, const struct consumer_group *))
 {
     struct groups *groups = entry->groups;
-    struct flush flush = {.writer = {.add = flush_add, .arena = &groups->arena}, .entry = entry};
+    const size_t half = host_record_bytes_max(&groups->consumers, entry->consumer) / 2;
+    struct flush flush = {.writer = {.add = flush_add, .arena = &groups->arena},
+                          .entry = entry,
+                          .bytes = min_u64(FLUSH_BYTES, half)};
     arena_reset(&groups->arena);
     group_store_begin(&entry->slot->store);
     must(records(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
@@ -273,14 +284,6 @@ static void host_resolve(struct consumer_host *host, struct consumer_group *g)
             job->answers[job->count++].text = group_text_copy(regex->text);
     groups_hold(job->entry);
     io_work(bs->sh->io, &job->op, resolve_work, job);
-}
-
-static size_t host_record_bytes_max(struct consumer_host *host, const struct consumer_group *g)
-{
-    const struct group_entry *entry = g->user;
-    const struct partition *pt =
-        partition_find(&groups_of(host)->bs->partitions, &entry->slot->store.key);
-    return pt ? (size_t)max_i64(pt->conf.max_message_bytes, 0) : 0;
 }
 
 static const char *host_regex_check(struct consumer_host *host, struct str text)

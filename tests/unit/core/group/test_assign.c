@@ -19,7 +19,7 @@ static uint64_t seed = 1;
 static uint32_t chance(uint32_t below)
 {
     seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (uint32_t)(seed >> 33) % below;
+    return below > 0 ? (uint32_t)(seed >> 33) % below : 0;
 }
 
 static struct uuid topic_id(uint32_t number)
