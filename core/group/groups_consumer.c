@@ -236,7 +236,7 @@ static void resolve(const struct image *image, struct regex_answer *answer)
     answer->topics = mem_alloc((image->topic_count + 1UL) * sizeof(*answer->topics));
     for (uint32_t i = 0; i < image->topic_count; i++) {
         const struct topic_image *topic = image->topics[i];
-        if (!topic->internal && regex_matches(regex, topic->name, topic->name_len))
+        if (regex_matches(regex, topic->name, topic->name_len))
             answer->topics[answer->topic_count++] =
                 (struct str){topic->name, (int32_t)topic->name_len};
     }

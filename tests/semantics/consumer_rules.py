@@ -207,6 +207,14 @@ def k4_expressions(b):
     settle(one, until=lambda: len(one.owned) == 5)
 
 
+def k4_internal_topics(b):
+    """An expression means them, too."""
+    topic = b.topic()
+    one = Consumer(b, coordinated(b))
+    one.joined(subscribed_topic_names=None, subscribed_topic_regex=f'({topic}|__consumer_offsets)')
+    settle(one, total=1 + len(b.metadata('__consumer_offsets')['partitions']))
+
+
 def k4_static_members(b):
     """An instance id has one holder; one that leaves for a while finds what it had."""
     group, topic = coordinated(b), b.topic(partitions=2)
