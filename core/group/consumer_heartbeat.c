@@ -290,11 +290,22 @@ static bool says_all(const struct consumer_heartbeat *hb)
                                                 (hb->name_count >= 0 || hb->regex.len >= 0));
 }
 
+/* With an epoch in which nobody has anything: who joins can be told one, however long the first
+ * plan takes. */
+static void begin(struct consumer_group *g)
+{
+    g->epoch = 1;
+    g->assignment_epoch = 1;
+    g->dirty |= CONSUMER_DIRTY_GROUP | CONSUMER_DIRTY_EPOCH;
+}
+
 static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
 {
     struct consumer_member *member = find_member(g, hb);
     if (!member)
         return;
+    if (g->epoch == 0)
+        begin(g);
     bool anew;
     const bool bump = take_wishes(g, member, hb, &anew);
     const int32_t epoch = g->epoch;

@@ -177,9 +177,8 @@ void consumer_maybe_plan(struct consumer_group *g)
     if (g->planning || g->epoch <= g->assignment_epoch ||
         g->host->now_ns(g->host) < g->plan_after_ns)
         return;
-    /* Nobody is to lose what an expression means that has not been asked since a restart; but the
-     * first member of a group is told an epoch at once. */
-    if (g->assignment_epoch > 0 && !knows_all_regexes(g))
+    /* Nobody is to lose what an expression means that has not been asked since a restart. */
+    if (!knows_all_regexes(g))
         return;
     const uint32_t subscriptions = number_subscriptions(g);
     struct assign_plan *plan =

@@ -425,7 +425,7 @@ static void k2_only_what_is_new_is_told(void **state)
     struct client a = client_of(&w, "a", "01");
     join(&a);
     assert_int_equal(a.error, ERR_NONE);
-    assert_int_equal(a.epoch, 1);
+    assert_int_equal(a.epoch, 2);
     assert_int_equal(a.target.count, 8);
     obey(&a);
     assert_false(a.assigned);
@@ -433,7 +433,7 @@ static void k2_only_what_is_new_is_told(void **state)
     beat(&a);
     assert_false(a.assigned);
     assert_int_equal(w.log_count, records); /* nothing new, nothing written */
-    send_beat(&a, &(struct beat){.epoch = 1, .full = true, .owned = &a.owned});
+    send_beat(&a, &(struct beat){.epoch = 2, .full = true, .owned = &a.owned});
     assert_true(a.assigned);
     assert_int_equal(w.log_count, records);
     assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
@@ -449,22 +449,22 @@ static void k3_epochs(void **state)
     struct client a = client_of(&w, "a", "0");
     join(&a);
     obey(&a);
-    send_beat(&a, &(struct beat){.epoch = 2});
+    send_beat(&a, &(struct beat){.epoch = 3});
     assert_int_equal(a.error, ERR_FENCED_MEMBER_EPOCH);
     struct client b = client_of(&w, "b", "0");
     join(&b);
-    assert_int_equal(b.epoch, 2);
+    assert_int_equal(b.epoch, 3);
     assert_int_equal(b.target.count, 0);
     beat(&a); /* is told to give back */
-    assert_int_equal(a.epoch, 1);
+    assert_int_equal(a.epoch, 2);
     assert_int_equal(a.target.count, 2);
     tp_set_replace(&a.owned, tp_set_copy(&a.target));
-    send_beat(&a, &(struct beat){.epoch = 1, .owned = &a.owned, .lost = true});
+    send_beat(&a, &(struct beat){.epoch = 2, .owned = &a.owned, .lost = true});
     beat(&a); /* with the old epoch, again: the answer was lost */
     assert_int_equal(a.error, ERR_NONE);
-    assert_int_equal(a.epoch, 2);
-    a.epoch = 1;
-    send_beat(&a, &(struct beat){.epoch = 1}); /* does not say what it has */
+    assert_int_equal(a.epoch, 3);
+    a.epoch = 2;
+    send_beat(&a, &(struct beat){.epoch = 2}); /* does not say what it has */
     assert_int_equal(a.error, ERR_FENCED_MEMBER_EPOCH);
     struct client stranger = client_of(&w, "s", "0");
     stranger.epoch = 4;
@@ -538,7 +538,7 @@ static void k4_static_members(void **state)
     const int32_t epoch = w.g->epoch;
     join(&b);
     assert_int_equal(b.error, ERR_NONE);
-    assert_int_equal(b.epoch, 1);
+    assert_int_equal(b.epoch, 2);
     assert_int_equal(b.target.count, 4);
     assert_int_equal(w.g->epoch, epoch); /* nobody had to share anew */
     assert_null(consumer_group_member(w.g, str_of("a")));
@@ -569,7 +569,7 @@ static void k5_a_partition_is_given_back_first(void **state)
     beat(&b);
     assert_int_equal(b.target.count, 0);
     obey(&a);
-    assert_int_equal(a.epoch, 2);
+    assert_int_equal(a.epoch, 3);
     beat(&b);
     assert_int_equal(b.target.count, 2);
     assert_false(tp_set_meets(&a.owned, &b.target));
@@ -636,27 +636,27 @@ static void k6_commits(void **state)
     join(&a);
     obey(&a);
     assert_int_equal(consumer_group_commit(w.g, str_of(""), -1, &each), ERR_UNKNOWN_MEMBER_ID);
-    assert_int_equal(consumer_group_commit(w.g, str_of("a"), 1, &each), ERR_NONE);
+    assert_int_equal(consumer_group_commit(w.g, str_of("a"), 2, &each), ERR_NONE);
     assert_false(each);
-    assert_int_equal(consumer_group_commit(w.g, str_of("a"), 2, &each), ERR_STALE_MEMBER_EPOCH);
+    assert_int_equal(consumer_group_commit(w.g, str_of("a"), 3, &each), ERR_STALE_MEMBER_EPOCH);
     assert_int_equal(consumer_group_fetch(w.g, str_null(), -1), ERR_NONE);
-    assert_int_equal(consumer_group_fetch(w.g, str_of("a"), 2), ERR_STALE_MEMBER_EPOCH);
+    assert_int_equal(consumer_group_fetch(w.g, str_of("a"), 3), ERR_STALE_MEMBER_EPOCH);
     join(&b);
     struct client both[2] = {a, b};
     settle_down(both, 2);
     for (uint32_t p = 0; p < 4; p++) { /* under its old epoch: what it has still */
         const struct tp part = {.topic = first.topic, .partition = (int32_t)p};
-        assert_int_equal(consumer_group_commit(w.g, str_of("a"), 1, &each), ERR_NONE);
+        assert_int_equal(consumer_group_commit(w.g, str_of("a"), 2, &each), ERR_NONE);
         assert_true(each);
-        assert_int_equal(consumer_group_commit_of(w.g, str_of("a"), 1, &part),
+        assert_int_equal(consumer_group_commit_of(w.g, str_of("a"), 2, &part),
                          tp_set_has(&both[0].owned, &part));
-        assert_false(consumer_group_commit_of(w.g, str_of("b"), 1, &part));
-        assert_int_equal(consumer_group_commit_of(w.g, str_of("b"), 2, &part),
+        assert_false(consumer_group_commit_of(w.g, str_of("b"), 2, &part));
+        assert_int_equal(consumer_group_commit_of(w.g, str_of("b"), 3, &part),
                          tp_set_has(&both[1].owned, &part));
     }
     restart(&w); /* the epochs of partitions are in the log, too */
-    assert_true(consumer_group_commit_of(w.g, str_of("a"), 1, &both[0].owned.parts[0]));
-    assert_false(consumer_group_commit_of(w.g, str_of("b"), 1, &both[1].owned.parts[0]));
+    assert_true(consumer_group_commit_of(w.g, str_of("a"), 2, &both[0].owned.parts[0]));
+    assert_false(consumer_group_commit_of(w.g, str_of("b"), 2, &both[1].owned.parts[0]));
     client_forget(&both[0]);
     client_forget(&both[1]);
     world_end(&w);
@@ -674,12 +674,12 @@ static void topics_change(void **state)
     w.partitions[1] = 9; /* is not ours */
     w.host.topics_version++;
     settle_down(&a, 1);
-    assert_int_equal(w.g->epoch, 1);
+    assert_int_equal(w.g->epoch, 2);
     w.partitions[0] = 6;
     w.partitions[3] = 1;
     w.host.topics_version++;
     settle_down(&a, 1);
-    assert_int_equal(w.g->epoch, 2);
+    assert_int_equal(w.g->epoch, 3);
     assert_int_equal(a.owned.count, 7);
     w.generation[0]++; /* deleted and made again */
     w.host.topics_version++;
@@ -693,6 +693,26 @@ static void topics_change(void **state)
     world_end(&w);
 }
 
+static void the_first_plan_may_take_its_time(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    w.later = true;
+    struct client both[2] = {client_of(&w, "a", "0"), client_of(&w, "b", "0")};
+    join(&both[0]);
+    join(&both[1]);
+    assert_int_equal(both[0].epoch, 1); /* in which nobody has anything */
+    assert_int_equal(both[1].epoch, 1);
+    assert_int_equal(both[0].target.count, 0);
+    settle_down(both, 2);
+    assert_int_equal(both[0].owned.count, 2);
+    assert_int_equal(both[1].owned.count, 2);
+    client_forget(&both[0]);
+    client_forget(&both[1]);
+    world_end(&w);
+}
+
 static void a_plan_may_take_its_time(void **state)
 {
     struct world w;
@@ -703,12 +723,16 @@ static void a_plan_may_take_its_time(void **state)
     settle_down(both, 1);
     w.later = true;
     join(&both[1]);
-    assert_int_equal(both[1].epoch, 1); /* of the target that there is */
+    assert_int_equal(both[1].epoch, 2); /* of the target that there is */
     assert_int_equal(consumer_group_state(w.g), CONSUMER_ASSIGNING);
     leave(&both[0], -1); /* meanwhile */
     plan_now(&w);
     settle_down(&both[1], 1);
     assert_int_equal(both[1].owned.count, 4);
+    leave(&both[1], -1);
+    restart(&w);
+    join(&both[0]);
+    assert_true(both[0].epoch > 0);
     client_forget(&both[0]);
     client_forget(&both[1]);
     world_end(&w);
@@ -881,6 +905,7 @@ int main(void)
         cmocka_unit_test(k5_silence),
         cmocka_unit_test(k6_commits),
         cmocka_unit_test(topics_change),
+        cmocka_unit_test(the_first_plan_may_take_its_time),
         cmocka_unit_test(a_plan_may_take_its_time),
         cmocka_unit_test(one_reader_whatever_happens),
     };
