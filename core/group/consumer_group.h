@@ -46,9 +46,10 @@ const char *consumer_state_name(enum consumer_state state);
 
 /* Numbers of the records. */
 enum consumer_member_state {
-    CONSUMER_MEMBER_STABLE = 1,
-    CONSUMER_MEMBER_REVOKING = 2, /* it is to give something back first */
-    CONSUMER_MEMBER_WAITING = 3   /* others have not given back yet what it is to have */
+    CONSUMER_MEMBER_STABLE = 0,
+    CONSUMER_MEMBER_REVOKING = 1, /* it is to give something back first */
+    CONSUMER_MEMBER_WAITING = 2,  /* others have not given back yet what it is to have */
+    CONSUMER_MEMBER_UNKNOWN = 127 /* written by who knew more states than there are here */
 };
 
 enum consumer_dirty {

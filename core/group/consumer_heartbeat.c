@@ -104,6 +104,12 @@ static struct consumer_member *fenced(struct consumer_heartbeat *hb)
     return NULL;
 }
 
+/* How far it has come is not known: it begins again, with nothing. */
+static bool is_lost(const struct consumer_member *member, const struct consumer_heartbeat *hb)
+{
+    return member->state == CONSUMER_MEMBER_UNKNOWN && (!hb->owned || hb->owned->count > 0);
+}
+
 static bool is_full(const struct consumer_group *g, struct consumer_heartbeat *hb)
 {
     if (g->member_count < g->host->members_max && g->host->member_bytes < g->host->member_bytes_max)
@@ -304,6 +310,10 @@ static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
     struct consumer_member *member = find_member(g, hb);
     if (!member)
         return;
+    if (is_lost(member, hb)) {
+        (void)fenced(hb);
+        return;
+    }
     if (g->epoch == 0)
         begin(g);
     bool anew;

@@ -142,7 +142,7 @@ bool consumer_reconcile(struct consumer_group *g, struct consumer_member *member
             next_step(g, member, owned, (int32_t)min_i64(member->epoch + 1LL, g->assignment_epoch));
         else if (subscribes_anew)
             give_up_unwanted(g, member);
-    } else if (!waits_in_vain(g, member)) {
+    } else if (member->state == CONSUMER_MEMBER_UNKNOWN || !waits_in_vain(g, member)) {
         next_step(g, member, owned, member->epoch);
     }
     const bool changed = !tp_set_equal(&was, &member->assigned);

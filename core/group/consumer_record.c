@@ -158,9 +158,9 @@ static int32_t *since_of(const struct consumer_group_current_member_assignment_v
 
 static enum consumer_member_state state_of(int8_t number)
 {
-    return number == CONSUMER_MEMBER_REVOKING || number == CONSUMER_MEMBER_WAITING
+    return number >= CONSUMER_MEMBER_STABLE && number <= CONSUMER_MEMBER_WAITING
                ? (enum consumer_member_state)number
-               : CONSUMER_MEMBER_STABLE;
+               : CONSUMER_MEMBER_UNKNOWN;
 }
 
 static void restore_current(const struct consumer_record *record, struct consumer_group *g)

@@ -662,6 +662,51 @@ static void k6_commits(void **state)
     world_end(&w);
 }
 
+/* As they are in Kafka's records. */
+static void states_have_their_numbers(void **state)
+{
+    (void)state;
+    assert_int_equal(CONSUMER_MEMBER_STABLE, 0);
+    assert_int_equal(CONSUMER_MEMBER_REVOKING, 1);
+    assert_int_equal(CONSUMER_MEMBER_WAITING, 2);
+}
+
+static void set_state(struct world *w, const char *id, int8_t number)
+{
+    const struct consumer_record record = {
+        .kind = CONSUMER_RECORD_CURRENT,
+        .group = w->g->id,
+        .member = str_of(id),
+        .of_current = {.member_epoch = 2, .previous_member_epoch = 1, .state = number}};
+    consumer_record_restore(&record, w->g);
+    consumer_group_resume(w->g);
+}
+
+static void a_state_that_is_not_known(void **state)
+{
+    static const struct tp_set nothing;
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    join(&a);
+    flush(&w);
+    consumer_group_free(w.g);
+    w.g = consumer_group_new(&w.host, str_of("group"));
+    read_log(&w);
+    set_state(&w, "a", 99);
+    obey(&a);
+    assert_int_equal(a.error, ERR_FENCED_MEMBER_EPOCH);
+    send_beat(&a, &(struct beat){.epoch = 2});
+    assert_int_equal(a.error, ERR_FENCED_MEMBER_EPOCH);
+    send_beat(&a, &(struct beat){.epoch = 2, .owned = &nothing});
+    assert_int_equal(a.error, ERR_NONE);
+    assert_int_equal(a.target.count, 4);
+    assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
+    client_forget(&a);
+    world_end(&w);
+}
+
 static void topics_change(void **state)
 {
     struct world w;
@@ -904,6 +949,8 @@ int main(void)
         cmocka_unit_test(k5_who_does_not_give_back_is_fenced),
         cmocka_unit_test(k5_silence),
         cmocka_unit_test(k6_commits),
+        cmocka_unit_test(states_have_their_numbers),
+        cmocka_unit_test(a_state_that_is_not_known),
         cmocka_unit_test(topics_change),
         cmocka_unit_test(the_first_plan_may_take_its_time),
         cmocka_unit_test(a_plan_may_take_its_time),
