@@ -88,10 +88,11 @@ static enum err check_wishes(const struct consumer_group *g, const struct consum
 
 /* ---- who is it? ---- */
 
-/* One that comes with its last epoch may not have heard of the new one (K3). */
+/* Who joins again under its id has given up everything, or never heard that it is in. One that
+ * comes with its last epoch may not have heard of the new one (K3). */
 static bool epoch_is_good(const struct consumer_member *member, const struct consumer_heartbeat *hb)
 {
-    if (hb->epoch == member->epoch)
+    if (hb->epoch == CONSUMER_EPOCH_JOIN || hb->epoch == member->epoch)
         return true;
     return hb->epoch < member->epoch && hb->epoch == member->previous_epoch && hb->owned &&
            tp_set_within(hb->owned, &member->assigned);

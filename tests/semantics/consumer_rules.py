@@ -161,6 +161,7 @@ def k3_epochs(b):
     same(one.beat(member_epoch=first)['error_code'], FENCED, 'it does not say what it has')
     same(one.beat(member_epoch=first, owned=all_of(b, topic, 2))['error_code'], FENCED, 'it has more than it was given')
     same(two.join()['error_code'], 0, 'a join whose answer was lost')
+    same((one.join()['error_code'], one.epoch), (0, first + 1), 'who is a member begins again')
 
 
 # ---- K4 ----

@@ -257,7 +257,7 @@ static void ask_beat(struct fellow *me)
 
 static void ask_join(struct fellow *me)
 {
-    if (!me->id[0] || rng_one_in(&me->actor.rng, 2))
+    if (!me->id[0] || rng_one_in(&me->actor.rng, 8))
         (void)snprintf(me->id, sizeof(me->id), "fellow-%u-%u", me->actor.number, me->ids++);
     me->owned.count = 0;
     me->epoch = 0;

@@ -473,6 +473,20 @@ static void k3_epochs(void **state)
     join(&stranger); /* and a join whose answer was lost comes again */
     join(&stranger);
     assert_int_equal(stranger.error, ERR_NONE);
+    settle_down(&stranger, 1);
+    join(&a); /* again, as the same: it finds what it had */
+    assert_int_equal(a.error, ERR_NONE);
+    assert_int_equal(w.g->member_count, 3);
+    assert_int_equal(a.epoch, w.g->assignment_epoch);
+    struct client three[3] = {a, b, stranger};
+    for (unsigned i = 1; i < 3; i++)
+        join(&three[i]);
+    settle_down(three, 3);
+    assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
+    assert_int_equal(three[0].owned.count + three[1].owned.count + three[2].owned.count, 4);
+    a = three[0];
+    b = three[1];
+    stranger = three[2];
     client_forget(&a);
     client_forget(&b);
     client_forget(&stranger);
@@ -829,8 +843,8 @@ static void act(struct world *w, struct client *c)
             leave(c, -1);
         break;
     case 1:
-    case 2:
-        if (c->epoch == 0) {
+    case 2: /* now and then it was a member */
+        if (c->epoch == 0 || chance(w, 8) == 0) {
             c->topics = wishes[chance(w, 6)];
             join(c);
             look_at_error(c);
@@ -908,8 +922,7 @@ static void one_reader_whatever_happens(void **state)
                 look_at_error(&clients[i]);
             }
             if (clients[i].epoch == 0) {
-                snprintf(clients[i].id, sizeof(clients[i].id), "new-%u", i);
-                join(&clients[i]);
+                join(&clients[i]); /* as the same: the coordinator may know it still */
                 assert_int_equal(clients[i].error, ERR_NONE);
             }
             plan_now(&w);
