@@ -118,11 +118,12 @@ void consumer_group_resolve_one(struct consumer_group *g, struct str text, uint6
     g->regexes_dirty = true;
 }
 
-/* Even when no topic is new: somebody may have waited for the answer without anything. */
+/* Even when no topic is new: somebody may have waited for the answer without anything. A group
+ * whose members have left meanwhile stays as it is, it may be on its way out. */
 void consumer_group_resolved(struct consumer_group *g)
 {
     g->resolving = false;
-    if (!g->dead)
+    if (!g->dead && g->member_count > 0)
         consumer_look_at_topics(g);
 }
 
@@ -211,10 +212,11 @@ void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan)
 {
     must(g->planning);
     g->planning = false;
-    for (uint32_t i = 0; !g->dead && i < plan->member_count; i++)
+    const bool over = g->dead || g->member_count == 0;
+    for (uint32_t i = 0; !over && i < plan->member_count; i++)
         take_target(g, &plan->members[i]);
     assign_plan_free(plan);
-    if (g->dead)
+    if (over)
         return;
     g->assignment_epoch = g->plan_epoch;
     g->dirty |= CONSUMER_DIRTY_EPOCH;

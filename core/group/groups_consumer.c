@@ -143,7 +143,8 @@ static void flush_write(struct group_entry *entry,
 void group_entry_flush(struct group_entry *entry)
 {
     struct consumer_group *g = entry->consumer;
-    if (!g || g->dead || entry->hidden || entry->slot->state != SLOT_SERVING ||
+    /* Nothing comes behind a group's tombstones. */
+    if (!g || g->dead || entry->ending || entry->hidden || entry->slot->state != SLOT_SERVING ||
         !consumer_group_is_dirty(g))
         return;
     flush_write(entry, consumer_record_changes);

@@ -797,6 +797,42 @@ static void a_plan_may_take_its_time(void **state)
     world_end(&w);
 }
 
+static void what_comes_late_changes_no_empty_group(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    a.regex = "t.*";
+    join(&a);
+    resolve_now(&w);
+    w.later = true;
+    w.partitions[0]++;
+    w.host.topics_version++;
+    beat(&a);
+    assert_true(w.resolving);
+    resolve_now(&w);
+    beat(&a);
+    assert_non_null(w.plan);
+    w.host.topics_version++;
+    beat(&a);
+    assert_true(w.resolving);
+    leave(&a, -1);
+    const size_t records = w.log_count;
+    const int32_t epoch = w.g->epoch;
+    plan_now(&w);
+    assert_false(consumer_group_is_dirty(w.g));
+    resolve_now(&w);
+    assert_false(consumer_group_is_dirty(w.g));
+    assert_int_equal(w.g->epoch, epoch);
+    assert_int_equal(w.log_count, records);
+    join(&a); /* and it goes on from there */
+    settle_down(&a, 1);
+    assert_int_equal(a.owned.count, 13);
+    client_forget(&a);
+    world_end(&w);
+}
+
 /* ---- everything at once ---- */
 
 #define CROWD 6U
@@ -967,6 +1003,7 @@ int main(void)
         cmocka_unit_test(topics_change),
         cmocka_unit_test(the_first_plan_may_take_its_time),
         cmocka_unit_test(a_plan_may_take_its_time),
+        cmocka_unit_test(what_comes_late_changes_no_empty_group),
         cmocka_unit_test(one_reader_whatever_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
