@@ -198,9 +198,18 @@ void consumer_group_rest(struct consumer_group *g, uint64_t until_ns)
     g->plan_after_ns = until_ns;
 }
 
+/* A static member may have come back under another id meanwhile. */
+static struct consumer_member *find_planned(const struct consumer_group *g,
+                                            const struct assign_member *planned)
+{
+    const bool is_static = planned->name.data != planned->id.data;
+    struct consumer_member *member = consumer_find(g, planned->id);
+    return member || !is_static ? member : consumer_find_static(g, planned->name);
+}
+
 static void take_target(struct consumer_group *g, struct assign_member *planned)
 {
-    struct consumer_member *member = consumer_find(g, planned->id);
+    struct consumer_member *member = find_planned(g, planned);
     if (!member || tp_set_equal(&member->target, &planned->next))
         return;
     tp_set_replace(&member->target, planned->next);

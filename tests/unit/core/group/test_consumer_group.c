@@ -797,6 +797,34 @@ static void a_plan_may_take_its_time(void **state)
     world_end(&w);
 }
 
+static void a_static_member_comes_back_while_a_plan_is_made(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    struct client both[2] = {client_of(&w, "b", "0"), client_of(&w, "c", "0")};
+    a.instance = "one";
+    both[0].instance = "one";
+    join(&a);
+    obey(&a);
+    w.later = true;
+    join(&both[1]);
+    assert_non_null(w.plan);
+    leave(&a, -2);
+    join(&both[0]);
+    assert_int_equal(both[0].error, ERR_NONE);
+    assert_int_equal(both[0].target.count, 4);
+    plan_now(&w);
+    settle_down(both, 2);
+    assert_int_equal(both[0].owned.count, 2);
+    assert_int_equal(both[1].owned.count, 2);
+    assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
+    client_forget(&both[0]);
+    client_forget(&both[1]);
+    world_end(&w);
+}
+
 static void what_comes_late_changes_no_empty_group(void **state)
 {
     struct world w;
@@ -1003,6 +1031,7 @@ int main(void)
         cmocka_unit_test(topics_change),
         cmocka_unit_test(the_first_plan_may_take_its_time),
         cmocka_unit_test(a_plan_may_take_its_time),
+        cmocka_unit_test(a_static_member_comes_back_while_a_plan_is_made),
         cmocka_unit_test(what_comes_late_changes_no_empty_group),
         cmocka_unit_test(one_reader_whatever_happens),
     };
