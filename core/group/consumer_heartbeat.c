@@ -298,12 +298,12 @@ static bool says_all(const struct consumer_heartbeat *hb)
 }
 
 /* With an epoch in which nobody has anything: who joins can be told one, however long the first
- * plan takes. */
+ * plan takes. A log that was cut off may know the group's epoch and none of a plan's. */
 static void begin(struct consumer_group *g)
 {
-    g->epoch = 1;
-    g->assignment_epoch = 1;
-    g->dirty |= CONSUMER_DIRTY_GROUP | CONSUMER_DIRTY_EPOCH;
+    if (g->epoch <= 1)
+        consumer_bump(g);
+    consumer_set_assignment_epoch(g, 1);
 }
 
 static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
@@ -315,7 +315,7 @@ static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
         (void)fenced(hb);
         return;
     }
-    if (g->epoch == 0)
+    if (g->assignment_epoch == 0)
         begin(g);
     bool anew;
     const bool bump = take_wishes(g, member, hb, &anew);

@@ -56,5 +56,7 @@ void consumer_set_current(struct consumer_group *g, struct consumer_member *memb
 void consumer_refresh(struct consumer_group *g, struct consumer_subscription *sub);
 /* The group's epoch grows if its topics are not what they were. */
 void consumer_look_at_topics(struct consumer_group *g);
+/* Who has come to the target is counted anew. */
+void consumer_set_assignment_epoch(struct consumer_group *g, int32_t epoch);
 /* A target for the group's epoch, if there is none yet. */
 void consumer_maybe_plan(struct consumer_group *g);

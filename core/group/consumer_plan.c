@@ -227,11 +227,13 @@ void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan)
     assign_plan_free(plan);
     if (over)
         return;
-    g->assignment_epoch = g->plan_epoch;
+    consumer_set_assignment_epoch(g, g->plan_epoch);
+}
+
+void consumer_set_assignment_epoch(struct consumer_group *g, int32_t epoch)
+{
+    g->assignment_epoch = epoch;
     g->dirty |= CONSUMER_DIRTY_EPOCH;
-    g->reconciled_count = 0;
-    for (struct consumer_member *m = g->members; m; m = m->hh.next) {
-        m->reconciled = false;
+    for (struct consumer_member *m = g->members; m; m = m->hh.next)
         consumer_recount(g, m);
-    }
 }

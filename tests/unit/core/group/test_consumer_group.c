@@ -772,6 +772,31 @@ static void the_first_plan_may_take_its_time(void **state)
     world_end(&w);
 }
 
+/* What stood behind the group's own record never came to the log. */
+static void a_first_plan_that_was_cut_off(void **state)
+{
+    struct world w;
+    (void)state;
+    for (int32_t epoch = 1; epoch < 4; epoch++) {
+        world_begin(&w);
+        const struct consumer_record record = {
+            .kind = CONSUMER_RECORD_GROUP, .group = w.g->id, .of_group = {.epoch = epoch}};
+        consumer_record_restore(&record, w.g);
+        consumer_group_resume(w.g);
+        w.later = true;
+        struct client a = client_of(&w, "a", "0");
+        join(&a);
+        assert_int_equal(a.error, ERR_NONE);
+        assert_int_equal(a.epoch, 1);
+        assert_true(w.g->epoch > 1);
+        restart(&w);
+        settle_down(&a, 1);
+        assert_int_equal(a.owned.count, 4);
+        client_forget(&a);
+        world_end(&w);
+    }
+}
+
 static void a_plan_may_take_its_time(void **state)
 {
     struct world w;
@@ -1030,6 +1055,7 @@ int main(void)
         cmocka_unit_test(a_state_that_is_not_known),
         cmocka_unit_test(topics_change),
         cmocka_unit_test(the_first_plan_may_take_its_time),
+        cmocka_unit_test(a_first_plan_that_was_cut_off),
         cmocka_unit_test(a_plan_may_take_its_time),
         cmocka_unit_test(a_static_member_comes_back_while_a_plan_is_made),
         cmocka_unit_test(what_comes_late_changes_no_empty_group),
