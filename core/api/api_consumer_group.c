@@ -135,7 +135,7 @@ static enum err fill_answer(struct beat_op *op)
 static struct group_entry *beat_group(struct groups *groups, struct beat_op *op, enum err *error)
 {
     if (op->beat.epoch == CONSUMER_EPOCH_JOIN)
-        return groups_get_consumer(groups, op->call.group_id, error);
+        return groups_get_consumer(groups, op->call.group_id, &op->beat, error);
     struct group_entry *entry = groups_find_consumer(groups, op->call.group_id);
     *error = entry ? ERR_NONE : ERR_GROUP_ID_NOT_FOUND;
     return entry;
@@ -152,6 +152,7 @@ static void beat_run(struct groups *groups, struct group_call *call)
     }
     struct group_entry *entry = beat_group(groups, op, &error);
     if (!entry) {
+        op->response.error_message = str_of(op->beat.message);
         if (error == ERR_GROUP_ID_NOT_FOUND)
             op->response.error_message = str_of("there is no such consumer group");
         group_call_end(call, error);

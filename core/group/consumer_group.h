@@ -202,6 +202,8 @@ struct consumer_heartbeat {
 enum err consumer_heartbeat_check(const struct consumer_heartbeat *hb, bool client_made_id,
                                   const char **message);
 void consumer_group_heartbeat(struct consumer_group *g, struct consumer_heartbeat *hb);
+/* Would a group without members take it in? Nothing is changed but the answer. */
+bool consumer_group_may_join(const struct consumer_group *g, struct consumer_heartbeat *hb);
 
 /* May this one commit, or read, what the group has committed? A commit under an older epoch counts
  * for what the member has had since: ask for each partition then (K6). */

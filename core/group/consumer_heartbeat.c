@@ -113,10 +113,43 @@ static bool is_lost(const struct consumer_member *member, const struct consumer_
 
 static bool is_full(const struct consumer_group *g, struct consumer_heartbeat *hb)
 {
-    if (g->member_count < g->host->members_max && g->host->member_bytes < g->host->member_bytes_max)
+    if (g->member_count < g->host->members_max)
         return false;
     refuse(hb, ERR_GROUP_MAX_SIZE_REACHED, "the group is full");
     return true;
+}
+
+static size_t wish_bytes(const struct consumer_heartbeat *hb)
+{
+    size_t bytes = text_bytes(hb->regex);
+    for (int32_t i = 0; i < hb->name_count; i++)
+        bytes += sizeof(hb->names[i]) + text_bytes(hb->names[i]);
+    return bytes;
+}
+
+/* Who says again what it wants needs no room. */
+static bool wants_the_same(const struct consumer_member *member,
+                           const struct consumer_heartbeat *hb)
+{
+    const struct consumer_subscription *sub = member->subscription;
+    const struct str regex = sub->regex ? sub->regex->text : str_null();
+    return (hb->name_count < 0 ||
+            consumer_subscription_names(sub, hb->names, (uint32_t)hb->name_count)) &&
+           (hb->regex.len < 0 || str_equal(hb->regex, regex) ||
+            (hb->regex.len == 0 && regex.len < 0));
+}
+
+/* The memory of all groups: that passes, and clients come back, as in core/group/group_join.c. */
+static bool has_memory(const struct consumer_group *g, struct consumer_heartbeat *hb)
+{
+    const struct consumer_member *member = hb->instance_id.len >= 0
+                                               ? consumer_find_static(g, hb->instance_id)
+                                               : consumer_find(g, hb->member_id);
+    if (g->host->member_bytes + wish_bytes(hb) < g->host->member_bytes_max ||
+        (member ? wants_the_same(member, hb) : hb->epoch != CONSUMER_EPOCH_JOIN))
+        return true;
+    refuse(hb, ERR_COORDINATOR_NOT_AVAILABLE, "the memory for members of groups is used up");
+    return false;
 }
 
 static struct consumer_member *find_dynamic(struct consumer_group *g, struct consumer_heartbeat *hb)
@@ -344,6 +377,12 @@ void consumer_group_heartbeat(struct consumer_group *g, struct consumer_heartbea
         return;
     }
     hb->error = check_wishes(g, hb, &hb->message);
-    if (hb->error == ERR_NONE)
+    if (hb->error == ERR_NONE && has_memory(g, hb))
         stay(g, hb);
+}
+
+bool consumer_group_may_join(const struct consumer_group *g, struct consumer_heartbeat *hb)
+{
+    hb->error = check_wishes(g, hb, &hb->message);
+    return hb->error == ERR_NONE && has_memory(g, hb) && !is_full(g, hb);
 }

@@ -140,6 +140,15 @@ static bool same_names(const struct str *a, uint32_t a_count, const struct str *
     return a_count == b_count;
 }
 
+bool consumer_subscription_names(const struct consumer_subscription *sub, const struct str *names,
+                                 uint32_t count)
+{
+    struct str *copy = names_copy(names, &count);
+    const bool same = same_names(copy, count, sub->names, sub->name_count);
+    mem_free(copy);
+    return same;
+}
+
 static void forget_ids(struct consumer_subscription *sub)
 {
     mem_free(sub->ids);

@@ -70,5 +70,8 @@ bool consumer_regex_resolve(struct consumer_subscriptions *all, struct consumer_
                             const struct str *topics, uint32_t count);
 
 bool consumer_subscribes(const struct consumer_subscriptions *all, struct str topic);
+/* Does it name these, in any order? */
+bool consumer_subscription_names(const struct consumer_subscription *sub, const struct str *names,
+                                 uint32_t count);
 /* Is the topic among the subscription's ids? */
 bool consumer_subscription_has(const struct consumer_subscription *sub, const struct uuid *topic);

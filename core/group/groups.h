@@ -107,7 +107,10 @@ struct group_entry *groups_get(struct groups *groups, struct str id);
 /* The same for requests of one protocol: made if need be, or made one of it when it has no members.
  * Else the error is set. */
 struct group_entry *groups_get_classic(struct groups *groups, struct str id, enum err *error);
-struct group_entry *groups_get_consumer(struct groups *groups, struct str id, enum err *error);
+/* It becomes one of consumers only for a member that it takes in: else the heartbeat has the
+ * message. */
+struct group_entry *groups_get_consumer(struct groups *groups, struct str id,
+                                        struct consumer_heartbeat *hb, enum err *error);
 /* NULL also when it is of the other kind. */
 struct group_entry *groups_find_classic(const struct groups *groups, struct str id);
 struct group_entry *groups_find_consumer(const struct groups *groups, struct str id);

@@ -383,13 +383,29 @@ struct group_entry *groups_get_classic(struct groups *groups, struct str id, enu
     return entry;
 }
 
-struct group_entry *groups_get_consumer(struct groups *groups, struct str id, enum err *error)
+/* A group of the other kind stays one when the member would not come in. */
+static bool may_join(struct group_entry *entry, struct consumer_heartbeat *hb)
+{
+    struct consumer_group *trial = consumer_group_new(&entry->groups->consumers, entry->id);
+    trial->user = entry;
+    const bool may = consumer_group_may_join(trial, hb);
+    consumer_group_free(trial);
+    return may;
+}
+
+struct group_entry *groups_get_consumer(struct groups *groups, struct str id,
+                                        struct consumer_heartbeat *hb, enum err *error)
 {
     struct group_entry *entry = get_any(groups, id, error);
     if (!entry || entry->consumer)
         return entry;
     if (!group_entry_is_empty(entry)) {
         *error = ERR_GROUP_ID_NOT_FOUND;
+        return NULL;
+    }
+    if (!may_join(entry, hb)) {
+        *error = hb->error;
+        groups_settle(entry); /* it may have been made for this */
         return NULL;
     }
     write_gone(entry);

@@ -354,6 +354,17 @@ def k7_kinds_of_groups(b):
     same(committed(b, one.group, topic)[1], 7)
 
 
+def k7_who_is_refused_changes_no_kind(b):
+    """An empty classic group stays one when a consumer's join is refused."""
+    topic = b.topic()
+    old = Member(b, coordinated(b), metadata=subscription(topic))
+    same(old.join()['error_code'], 0)
+    old.leave()
+    same(Consumer(b, old.group, topic).join(server_assignor='best')['error_code'], NO_ASSIGNOR)
+    same([g['group_type'].lower() for g in b.ask('list_groups', 5, {'states_filter': [], 'types_filter': []})['groups']
+          if g['group_id'] == old.group], ['classic'])
+
+
 def k7_lists_and_ends(b):
     """ListGroups, ConsumerGroupDescribe, OffsetDelete, DeleteGroups."""
     group, topic, other = coordinated(b), b.topic(partitions=1), b.topic()

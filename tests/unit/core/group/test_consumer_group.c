@@ -417,6 +417,73 @@ static void k1_what_cannot_be_stored(void **state)
     world_end(&w);
 }
 
+static void room_is_for_all_groups(void **state)
+{
+    static const struct tp_set nothing;
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    struct client b = client_of(&w, "b", "0");
+    join(&a);
+    obey(&a);
+    w.host.member_bytes_max = w.host.member_bytes;
+    join(&b); /* it passes: an answer on which clients come back */
+    assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(w.g->member_count, 1);
+    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    assert_int_equal(a.error, ERR_NONE); /* says what it said */
+    a.topics = "00";
+    join(&a);
+    assert_int_equal(a.error, ERR_NONE);
+    obey(&a);
+    a.topics = "01";
+    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    assert_int_equal(a.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    a.topics = "0";
+    a.regex = "t.*";
+    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    assert_int_equal(a.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    a.error = ERR_NONE;
+    beat(&a);
+    assert_int_equal(a.error, ERR_NONE);
+    w.host.member_bytes_max = 1U << 30;
+    w.host.members_max = 1;
+    send_beat(&b, &(struct beat){.full = true, .owned = &nothing});
+    assert_int_equal(b.error, ERR_GROUP_MAX_SIZE_REACHED);
+    client_forget(&a);
+    client_forget(&b);
+    world_end(&w);
+}
+
+static void who_would_be_refused_changes_nothing(void **state)
+{
+    static const struct tp_set nothing;
+    const struct str name = str_of("t0");
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct consumer_heartbeat hb = {.member_id = str_of("a"),
+                                    .instance_id = str_null(),
+                                    .rack_id = str_null(),
+                                    .client_id = str_null(),
+                                    .rebalance_timeout_ms = 1,
+                                    .names = &name,
+                                    .name_count = 1,
+                                    .regex = str_null(),
+                                    .assignor = str_of("best"),
+                                    .owned = &nothing};
+    assert_false(consumer_group_may_join(w.g, &hb));
+    assert_int_equal(hb.error, ERR_UNSUPPORTED_ASSIGNOR);
+    hb.assignor = str_null();
+    assert_true(consumer_group_may_join(w.g, &hb));
+    w.host.member_bytes_max = 0;
+    assert_false(consumer_group_may_join(w.g, &hb));
+    assert_int_equal(hb.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_true(consumer_group_is_void(w.g));
+    world_end(&w);
+}
+
 static void k2_only_what_is_new_is_told(void **state)
 {
     struct world w;
@@ -1043,6 +1110,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(k1_what_is_refused),
         cmocka_unit_test(k1_what_cannot_be_stored),
+        cmocka_unit_test(room_is_for_all_groups),
+        cmocka_unit_test(who_would_be_refused_changes_nothing),
         cmocka_unit_test(k2_only_what_is_new_is_told),
         cmocka_unit_test(k3_epochs),
         cmocka_unit_test(k4_assignors_and_expressions),
