@@ -108,7 +108,8 @@ static enum err commit_check_consumer(const struct consumer_group *g, struct com
     bool each_partition;
     const int32_t epoch = op->request.generation_id_or_member_epoch;
     const enum err error = consumer_group_commit(g, op->request.member_id, epoch, &each_partition);
-    if (error == ERR_NONE && g->member_count > 0 &&
+    /* A member is known first; what an older version says is no epoch. */
+    if (error != ERR_UNKNOWN_MEMBER_ID && g->member_count > 0 &&
         op->q->header.request_api_version < COMMIT_EPOCH_VERSION)
         return ERR_UNSUPPORTED_VERSION;
     if (error == ERR_NONE && each_partition &&

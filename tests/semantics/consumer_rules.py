@@ -311,8 +311,9 @@ def k6_commits(b):
     first = one.epoch
     same([one.commit(topic, 5, partition) for partition in (0, 1)], [0, 0])
     same([one.commit(topic, 5, generation_id_or_member_epoch=first + 1), one.commit(topic, 5, member_id='nobody'),
-          one.commit(topic, 5, member_id='', generation_id_or_member_epoch=-1), one.commit(topic, 5, version=8)],
-         [STALE, UNKNOWN, UNKNOWN, UNSUPPORTED])
+          one.commit(topic, 5, member_id='', generation_id_or_member_epoch=-1), one.commit(topic, 5, version=8),
+          one.commit(topic, 5, version=8, generation_id_or_member_epoch=first + 1), one.commit(topic, 5, version=8, member_id='nobody')],
+         [STALE, UNKNOWN, UNKNOWN, UNSUPPORTED, UNSUPPORTED, UNKNOWN])
     two.joined()
     settle(one, two, total=2)
     mine, other = one.owned[0][1], two.owned[0][1]
