@@ -62,6 +62,9 @@ bool api_from_brokers(const struct request *q);
 /* And is it of a broker of this cluster, under the epoch of its registration (KIP-903)? */
 bool api_is_broker(const struct request *q, int32_t id, int64_t epoch);
 
+/* Are there consumer groups of KIP-848 here? */
+bool api_has_consumer_groups(const struct broker_shard *bs);
+
 /* "/192.0.2.7", as Java prints an address: what members of groups are shown with. */
 struct str api_client_host(struct request *q);
 

@@ -63,7 +63,9 @@ static bool is_told(const struct request *q, const struct kafka_api *api)
 {
     bool between = api->key == KEY_ALTER_PARTITION || api->key == KEY_ALLOCATE_PRODUCER_IDS;
     const struct image *image = api_shard(q)->image;
-    return api->served_max >= 0 &&
+    bool consumer =
+        api->key == KEY_CONSUMER_GROUP_HEARTBEAT || api->key == KEY_CONSUMER_GROUP_DESCRIBE;
+    return api->served_max >= 0 && (!consumer || api_has_consumer_groups(api_shard(q))) &&
            (!between || (api_from_brokers(q) && image && image->broker_count > 1));
 }
 

@@ -43,6 +43,8 @@ static int32_t *numbers_of(struct arena *arena, const struct tp *parts, uint32_t
 /* ---- ConsumerGroupHeartbeat ---- */
 
 #define CLIENT_MAKES_ID_VERSION 1
+#define PROTOCOL_IS_OFF                                                                            \
+    "group.coordinator.rebalance.protocols of this broker does not name consumer"
 /* What one turn can look at; who reads more topics has expressions. */
 #define NAMES_MAX 16384
 /* Partitions that a member may have of topics that are gone. */
@@ -239,6 +241,11 @@ static void beat_prepare(struct beat_op *op)
     };
 }
 
+bool api_has_consumer_groups(const struct broker_shard *bs)
+{
+    return (bs->broker->conf->broker.group_rebalance_protocols & CONF_PROTOCOL_CONSUMER) != 0;
+}
+
 void api_consumer_group_heartbeat(struct broker_shard *bs, struct request *q)
 {
     struct beat_op *op = arena_alloc(&q->arena, sizeof(*op));
@@ -254,6 +261,12 @@ void api_consumer_group_heartbeat(struct broker_shard *bs, struct request *q)
     if (!read_consumer_group_heartbeat_request(&rd, &q->arena, q->header.request_api_version,
                                                &op->request)) {
         api_malformed(q);
+        return;
+    }
+    if (!api_has_consumer_groups(bs)) {
+        op->response.error_code = ERR_UNSUPPORTED_VERSION;
+        op->response.error_message = str_of(PROTOCOL_IS_OFF);
+        api_answer(q, KAFKA_CONSUMER_GROUP_HEARTBEAT_RESPONSE, &op->response);
         return;
     }
     beat_prepare(op);
@@ -423,6 +436,19 @@ static void describe_end(struct group_series *series)
     api_work_answer(&series->work, KAFKA_CONSUMER_GROUP_DESCRIBE_RESPONSE, &op->response);
 }
 
+static void describe_refuse(struct describe_op *op)
+{
+    for (int32_t i = 0; i < op->request.group_ids_count; i++) {
+        struct consumer_group_describe_response_group *out =
+            &op->response.groups[op->response.groups_count++];
+        init_consumer_group_describe_response_group(out);
+        out->group_id = op->request.group_ids[i];
+        out->error_code = ERR_UNSUPPORTED_VERSION;
+        out->error_message = str_of(PROTOCOL_IS_OFF);
+    }
+    api_answer(op->q, KAFKA_CONSUMER_GROUP_DESCRIBE_RESPONSE, &op->response);
+}
+
 void api_consumer_group_describe(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
@@ -445,6 +471,10 @@ void api_consumer_group_describe(struct broker_shard *bs, struct request *q)
     op->response.groups = arena_array(&q->arena, count, sizeof(*op->response.groups));
     if (!op->response.groups) {
         api_malformed(q);
+        return;
+    }
+    if (!api_has_consumer_groups(bs)) {
+        describe_refuse(op);
         return;
     }
     op->series.count = (int32_t)count;

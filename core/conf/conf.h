@@ -100,6 +100,11 @@ enum conf_log_format {
     CONF_LOG_FORMAT_LOGFMT,
     CONF_LOG_FORMAT_JSON,
 };
+/* The bits of group.coordinator.rebalance.protocols. */
+enum {
+    CONF_PROTOCOL_CLASSIC = 1 << 0,
+    CONF_PROTOCOL_CONSUMER = 1 << 1,
+};
 enum {
     CONF_CLEANUP_COMPACT = 1 << 0,
     CONF_CLEANUP_DELETE = 1 << 1,
