@@ -519,7 +519,8 @@ static bool same_topic(const struct topic_image *a, const struct topic_image *b)
     return memcmp(a->id.bytes, b->id.bytes, sizeof(a->id.bytes)) == 0;
 }
 
-static void topics_applied(struct broker_shard *bs, const struct image *before,
+/* Are there other topics, or other numbers of partitions? */
+static bool topics_applied(struct broker_shard *bs, const struct image *before,
                            const struct image *image)
 {
     uint32_t old_count = before ? before->topic_count : 0;
@@ -539,12 +540,13 @@ static void topics_applied(struct broker_shard *bs, const struct image *before,
         a += order <= 0;
         b += order >= 0;
     }
+    return topics_changed;
 }
 
 static void logs_applied(struct broker_shard *bs, const struct image *before,
                          const struct image *image)
 {
-    topics_applied(bs, before, image);
+    bool topics_changed = topics_applied(bs, before, image);
     const struct log_dirs *dirs = bs->broker->dirs;
     for (uint32_t i = 0; !before && i < dirs->count; i++) {
         if (dirs->entries[i].dir)
