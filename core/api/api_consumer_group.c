@@ -47,8 +47,9 @@ static int32_t *numbers_of(struct arena *arena, const struct tp *parts, uint32_t
     "group.coordinator.rebalance.protocols of this broker does not name consumer"
 /* What one turn can look at; who reads more topics has expressions. */
 #define NAMES_MAX 16384
-/* Partitions that a member may have of topics that are gone. */
-#define OWNED_GONE_MAX 65536U
+/* Partitions that a member may name beyond what it has here: more is no member's, and each of them
+ * would be looked up and sorted. */
+#define OWNED_MORE_MAX 4096U
 
 struct beat_op {
     struct group_call call;
@@ -61,17 +62,21 @@ struct beat_op {
     char made_id[UUID_TEXT_LEN + 1];
 };
 
-/* What the member says that it has: once each, and no more than there is. Of topics that are gone
- * it may not know yet. */
-static bool take_owned(const struct broker_shard *bs, struct beat_op *op)
+/* What the member says that it has: once each, and hardly more than it was given. Of topics that
+ * are gone it may not know yet. One that is no member hears that, whatever it has. */
+static bool take_owned(const struct broker_shard *bs, const struct consumer_member *member,
+                       struct beat_op *op)
 {
     const struct consumer_group_heartbeat_request *request = &op->request;
     size_t room = 0;
     if (request->topic_partitions_count < 0)
         return true;
+    op->beat.owned = &op->owned;
+    if (!member)
+        return true;
     for (int32_t i = 0; i < request->topic_partitions_count; i++)
         room += (size_t)max_i64(request->topic_partitions[i].partitions_count, 0);
-    if (room > bs->image->partition_count + OWNED_GONE_MAX)
+    if (room > (size_t)member->assigned.count + member->revoking.count + OWNED_MORE_MAX)
         return false;
     struct tp_set *set = &op->owned;
     set->parts = arena_array(op->call.arena, room, sizeof(*set->parts));
@@ -88,7 +93,6 @@ static bool take_owned(const struct broker_shard *bs, struct beat_op *op)
                 (struct tp){.topic = in->topic_id, .partition = in->partitions[p]};
         }
     }
-    op->beat.owned = set;
     if (io_mutation(shard_here()->io, "consumer.owned_unheard"))
         set->count = 0;
     return tp_sort(set->parts, set->count);
@@ -147,11 +151,6 @@ static void beat_run(struct groups *groups, struct group_call *call)
 {
     struct beat_op *op = container_of(call, struct beat_op, call);
     enum err error;
-    if (!take_owned(broker_shard_of(shard_here()), op)) {
-        op->response.error_message = str_of("a partition is named twice, or there is none such");
-        group_call_end(call, ERR_INVALID_REQUEST);
-        return;
-    }
     struct group_entry *entry = beat_group(groups, op, &error);
     if (!entry) {
         op->response.error_message = str_of(op->beat.message);
@@ -160,8 +159,14 @@ static void beat_run(struct groups *groups, struct group_call *call)
         group_call_end(call, error);
         return;
     }
-    consumer_group_heartbeat(entry->consumer, &op->beat);
-    error = fill_answer(op);
+    if (take_owned(broker_shard_of(shard_here()),
+                   consumer_group_member(entry->consumer, op->beat.member_id), op)) {
+        consumer_group_heartbeat(entry->consumer, &op->beat);
+        error = fill_answer(op);
+    } else {
+        op->response.error_message = str_of("a partition is named twice, or there is none such");
+        error = ERR_INVALID_REQUEST;
+    }
     op->wait.call = call;
     if (error == ERR_NONE) {
         groups_answer_when_durable(entry, &op->wait);
@@ -202,6 +207,10 @@ static enum err beat_check(struct beat_op *op)
     const struct tp_set some = {.count = request->topic_partitions_count > 0 ? 1 : 0};
     if (!api_may(op->q, OPERATION_READ, RESOURCE_GROUP, request->group_id))
         return ERR_GROUP_AUTHORIZATION_FAILED;
+    if (request->subscribed_topic_names_count > NAMES_MAX) {
+        op->response.error_message = str_of("more topics are named than a member may read by name");
+        return ERR_INVALID_REQUEST;
+    }
     for (int32_t i = 0; i < request->subscribed_topic_names_count; i++)
         if (!api_may(op->q, OPERATION_DESCRIBE, RESOURCE_TOPIC, request->subscribed_topic_names[i]))
             return ERR_TOPIC_AUTHORIZATION_FAILED;
@@ -211,10 +220,6 @@ static enum err beat_check(struct beat_op *op)
     if (error == ERR_NONE && request->group_id.len <= 0) {
         error = ERR_INVALID_REQUEST;
         message = "the group id is empty";
-    }
-    if (error == ERR_NONE && request->subscribed_topic_names_count > NAMES_MAX) {
-        error = ERR_INVALID_REQUEST;
-        message = "more topics are named than a member may read by name";
     }
     op->response.error_message = str_of(message);
     if (error == ERR_NONE && op->beat.member_id.len <= 0)

@@ -222,6 +222,92 @@ static void g15_g16_groups_are_listed_and_described(void **state)
     desk_end(&desk);
 }
 
+/* ---- of KIP-848 ---- */
+
+#define NAMED 16385 /* one topic more than a member may name */
+#define OWNED 5000  /* more than anybody has here */
+
+struct consumer {
+    struct desk *desk;
+    const char *id;
+    int32_t epoch;
+    int32_t names; /* of the same topic; -1: none are said */
+    int32_t owned; /* of a topic that is gone; -1: none are said */
+};
+
+static enum err consumer_beat(struct consumer *c)
+{
+    static struct str names[NAMED];
+    static int32_t numbers[OWNED];
+    struct consumer_group_heartbeat_request request;
+    struct consumer_group_heartbeat_request_topic_partition owned;
+    struct consumer_group_heartbeat_response response;
+    for (int32_t i = 0; i < NAMED; i++)
+        names[i] = str_of("topic");
+    for (int32_t i = 0; i < OWNED; i++)
+        numbers[i] = i;
+    init_consumer_group_heartbeat_request(&request);
+    init_consumer_group_heartbeat_request_topic_partition(&owned);
+    owned.topic_id.bytes[3] = 7;
+    owned.partitions = numbers;
+    owned.partitions_count = c->owned;
+    request.group_id = str_of("group");
+    request.member_id = str_of(c->id);
+    request.member_epoch = c->epoch;
+    request.rebalance_timeout_ms = c->names >= 0 ? 60000 : -1;
+    request.subscribed_topic_names = names;
+    request.subscribed_topic_names_count = c->names;
+    request.topic_partitions = &owned;
+    request.topic_partitions_count = c->owned > 0 ? 1 : c->owned;
+    desk_ask(c->desk, 0, KEY_CONSUMER_GROUP_HEARTBEAT, 1, &request, &response);
+    if (response.error_code == ERR_NONE)
+        c->epoch = response.member_epoch;
+    return (enum err)response.error_code;
+}
+
+static void k1_what_is_too_much_for_a_turn(void **state)
+{
+    (void)state;
+    struct desk desk;
+    groups_begin(&desk, 25, 2);
+    struct consumer one = {.desk = &desk, .id = "one", .names = NAMED};
+    assert_int_equal(consumer_beat(&one), ERR_INVALID_REQUEST);
+    one.names = 1;
+    assert_int_equal(consumer_beat(&one), ERR_NONE);
+    assert_true(one.epoch > 0);
+    one.names = -1;
+    one.owned = OWNED;
+    assert_int_equal(consumer_beat(&one), ERR_INVALID_REQUEST);
+    one.owned = 4000; /* it may not have heard that the topic is gone */
+    assert_int_equal(consumer_beat(&one), ERR_NONE);
+    struct consumer two = {.desk = &desk, .id = "two", .epoch = 1, .names = -1, .owned = OWNED};
+    assert_int_equal(consumer_beat(&two), ERR_UNKNOWN_MEMBER_ID);
+    desk_end(&desk);
+}
+
+static void k7_a_deleted_group_does_not_come_back(void **state)
+{
+    (void)state;
+    struct desk desk;
+    groups_begin(&desk, 26, 2);
+    struct consumer one = {.desk = &desk, .id = "one", .names = 1};
+    assert_int_equal(consumer_beat(&one), ERR_NONE);
+    one.epoch = -1;
+    assert_int_equal(consumer_beat(&one), ERR_NONE);
+    assert_int_equal(group_delete(&desk, "group"), ERR_NONE);
+    for (int life = 0; life < 2; life++) {
+        one.epoch = 1;
+        assert_int_equal(consumer_beat(&one), ERR_GROUP_ID_NOT_FOUND);
+        assert_int_equal(group_delete(&desk, "group"), ERR_GROUP_ID_NOT_FOUND);
+        desk_broker_crash(&desk, CRASH_POWER);
+        desk_broker_start(&desk, 1);
+        desk_pass(&desk, 200);
+    }
+    desk_end(&desk);
+}
+
+/* ---- deleted ---- */
+
 static void g15_a_deleted_group_does_not_come_back(void **state)
 {
     (void)state;
@@ -351,6 +437,8 @@ int main(void)
         cmocka_unit_test(a_member_whose_connection_goes_while_it_waits_stays_joined),
         cmocka_unit_test(g9_an_assignment_that_no_record_can_hold_is_refused),
         cmocka_unit_test(g15_g16_groups_are_listed_and_described),
+        cmocka_unit_test(k1_what_is_too_much_for_a_turn),
+        cmocka_unit_test(k7_a_deleted_group_does_not_come_back),
         cmocka_unit_test(g15_a_deleted_group_does_not_come_back),
         cmocka_unit_test(a_deletion_that_the_log_does_not_take_changes_nothing),
     };
