@@ -14,6 +14,17 @@
  * Whatever a call has changed is marked (`dirty`), the host writes it
  * (core/group/consumer_record.h) and answers when that is durable.
  *
+ * Known, and the reason why this protocol has to be named in the configuration to be offered:
+ *   - A TARGET or CURRENT record beyond max.message.bytes (some 35,000 topics of one partition for
+ *     one member) is refused by the log each time, and then all groups of the partition are read
+ *     back each time.
+ *   - A write that is timed out, not refused, is in the log all the same; the groups are read back
+ *     without it when their partition has slow followers.
+ *   - What is kept of expressions' matches, of targets and for dividing partitions counts for no
+ *     bound: 100,000 topics or 7,000 members of many topics cost hundreds of megabytes.
+ *   - A member that gives back twice in a row comes to its epoch one heartbeat earlier than in
+ *     Kafka, and after a restart commits for what it is giving back need its newest epoch.
+ *
  * Sources: the protocol's requests, KIP-848, KIP-1251 (commits under an older epoch).
  */
 #pragma once
