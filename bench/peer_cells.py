@@ -10,11 +10,12 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 class Figure:
-    def __init__(self, key, label, goal=None, small=False, best=False, limit=None):
+    def __init__(self, key, label, goal=None, small=False, best=False, limit=None, fsync=False):
         self.key, self.label = key, label
         self.goal = goal  # of the ratio
         self.small = small  # less is better
         self.best = best  # against the better of Kafka's modes
+        self.fsync = fsync  # against Kafka with fsync: the same promise on both sides
         self.limit = limit  # absolute, of Millrace alone
 
 
@@ -47,6 +48,7 @@ def fetch(connections, *options):
 
 CPU = Figure('broker_cpu_s_per_gb', 'CPU s/GB', goal=1 / 3, small=True)
 P99 = Figure('p99_us', 'p99 us', small=True)
+KEPT = Figure('batches_per_s', 'batches/s, beside fsync', goal=20.0, fsync=True)
 P50 = Figure('p50_us', 'p50 us', small=True)
 
 
@@ -65,6 +67,10 @@ CELLS = (
          [Figure('mb_per_s', 'MB/s', goal=1.5), P99, CPU], 'twelve', 12, fsync=True),
     Cell('big', '1 connection x 1 partition, 1 MiB batches, 4 in flight', produce(1, 1000, 4, bytes_max=6 * 10**9),
          [Figure('mb_per_s', 'MB/s', goal=1.5, best=True), P99, CPU], 'big', 1, fsync=True),
+    Cell('many', '16 connections x 256 partitions, 4 KiB batches, 5 in flight', produce(16, 4),
+         [Figure('batches_per_s', 'batches/s', goal=3.0), KEPT, P99, CPU], 'many', 256, fsync=True, warm=1.0),
+    Cell('most', '16 connections x 2,000 partitions, 4 KiB batches, 5 in flight', produce(16, 4),
+         [Figure('batches_per_s', 'batches/s', goal=3.0), KEPT, P99, CPU], 'most', 2000, fsync=True, warm=1.0),
     Cell('tail', 'fetch of the newest 64 MiB again and again, 4 connections x 4 partitions', fetch(4, '--repeat'),
          [Figure('mb_per_s', 'MB/s', goal=1.0), Figure('broker_cpu_s_per_gb', 'CPU s/GB', small=True)], 'tail', 4,
          fill=produce(4, 100, 4, bytes_max=64 * MIB)),

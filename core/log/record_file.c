@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define RECORD_FILE_VERSION 1U
+#define RECORD_FILE_VERSION 2U
+#define RECORD_FILE_READER  1U /* the oldest that may read it */
 #define RECORD_BATCH_MAGIC  0x42434552U /* "RECB" */
 #define RECORD_BATCH_HEADER 32U
 
@@ -79,9 +80,10 @@ static int64_t record_new_write(struct record_new *rn)
         biggest = max_u64(biggest, record_file_batch_size(rn->payloads[i].length));
     uint8_t *buffer = mem_pages(biggest);
     struct bytes_out own =
-        format_begin(buffer, rn->magic, RECORD_FILE_VERSION, RECORD_FILE_VERSION, rn->directory);
+        format_begin(buffer, rn->magic, RECORD_FILE_VERSION, RECORD_FILE_READER, rn->directory);
     put_u64(&own, rn->nonce);
     put_u64(&own, rn->first_seq);
+    put_u64(&own, rn->count);
     format_end(buffer);
     int64_t result = fs_write(rn->fs, rn->file, buffer, FS_BLOCK, 0);
     rn->position = FS_BLOCK;
@@ -146,6 +148,7 @@ static void record_file_adopt(struct record_file *rf, const struct record_new *r
     rf->file = rn->file;
     rf->nonce = rn->nonce;
     rf->next_seq = rn->first_seq + rn->count;
+    rf->born_seq = rf->next_seq;
     rf->position = rn->position;
     rf->size = rn->size;
 }
@@ -233,6 +236,7 @@ static bool record_file_head(struct record_file *rf, const uint8_t *block, struc
                           "%s belongs to another data directory; restore the right file", rf->path);
     rf->nonce = take_u64(&own);
     rf->next_seq = take_u64(&own);
+    rf->born_seq = rf->next_seq + take_u64(&own);
     return true;
 }
 
@@ -262,7 +266,13 @@ static bool record_file_walk(struct record_file *rf, const uint8_t *bytes, uint6
                               rf->path, (unsigned long long)rf->position,
                               (unsigned long long)rf->next_seq);
     }
-    return true;
+    return rf->next_seq >= rf->born_seq ||
+           log_refuse(error, LOG_ERROR_DAMAGED,
+                      "%s is damaged at offset %llu: batch %llu of the %llu that it was written "
+                      "with is not there, or does not match its checksum; restore the file from a "
+                      "copy",
+                      rf->path, (unsigned long long)rf->position, (unsigned long long)rf->next_seq,
+                      (unsigned long long)rf->born_seq - 1);
 }
 
 bool record_file_open(struct record_file *rf, struct fs *fs, const char *path, const char magic[8],

@@ -3,8 +3,9 @@
  * An append-only file of batches that survive a crash: each is whole or absent, and they come back
  * in order. Checkpoints and the metadata store of a single node are such files.
  *
- * Layout: a first block (core/log/format.h; own fields: nonce u64, first seq u64), then batches,
- * each beginning at a multiple of FS_BLOCK:
+ * Layout: a first block (core/log/format.h; own fields: nonce u64, first seq u64, and since version
+ * 2 born u64: the batches that it was written with), then batches, each beginning at a multiple of
+ * FS_BLOCK:
  *
  *      0  magic   u32  "RECB"
  *      4  crc     u32, CRC-32C from byte 8 to the end of the payload
@@ -17,7 +18,8 @@
  * One batch is in flight at a time, and the next is written only after it was durable. So a batch
  * that does not match is the torn tail of a crash, and may be cut, exactly when nothing valid of
  * this file follows it; with a later batch behind it, it was acknowledged and the file is damaged.
- * A file is born whole (written aside, synced, renamed), and rewritten the same way.
+ * A file is born whole (written aside, synced, renamed), and rewritten the same way: when one of
+ * the batches it was born with does not match or is not there, no crash has done it.
  *
  * Rejected: one record per write (a checkpoint has thousands), appending by size (each append
  * would wait for the file system's metadata; space is taken in steps and is zero).
@@ -65,6 +67,7 @@ struct record_file {
     int file;
     uint64_t nonce;
     uint64_t next_seq;
+    uint64_t born_seq; /* of the first batch that came later than the file; 0: not known */
     uint64_t position; /* of the next batch */
     uint64_t size;     /* of the file: space that is taken */
     bool torn_tail;    /* open found and cut one */

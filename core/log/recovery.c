@@ -162,19 +162,21 @@ static bool recovery_clear_directory(struct recovery *rc, struct recovery_worker
                                      uint32_t index)
 {
     struct log_dir *dir = rc->dir;
-    (void)worker;
     char *path = log_dir_path(dir, rc->list.names[index]);
     size_t length = strlen(path);
     struct log_id id;
     uint32_t incarnation;
     bool dead = length > 7 && strcmp(path + length - 7, "-delete") == 0;
     bool sure = dir->was_clean && recovery_is_living_name(rc, rc->list.names[index]);
-    if (!dead && !sure && log_directory_read(dir->fs, path, dir->uuid, &id, &incarnation))
+    bool good = true;
+    if (!dead && !sure && log_directory_read(dir->fs, path, dir->uuid, &id, &incarnation)) {
         dead = !recovery_lives(rc, &id, incarnation);
-    if (dead)
+        good = rc->has_start || recovery_refuse_no_start(rc, path, &worker->error);
+    }
+    if (good && dead)
         (void)log_directory_remove(dir->fs, dir->path, path, (uint32_t)rc->seed, NULL, 0);
     mem_free(path);
-    return true;
+    return good;
 }
 
 static bool recovery_same_name(const struct recovery *rc, uint32_t a, uint32_t b)

@@ -99,6 +99,7 @@ struct recovery {
     struct journal_file *journals;
     uint32_t journal_count;
     uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
+    bool has_start; /* CHECKPOINT_START is there */
     bool has_checkpoint[SHARDS_MAX];
     bool is_new[SHARDS_MAX]; /* journal-<n> is made by this start */
     uint64_t seed;
@@ -129,6 +130,8 @@ void recovery_log_free(struct recovery_log *log);
 bool recovery_lives(const struct recovery *rc, const struct log_id *id, uint32_t incarnation);
 bool recovery_read_checkpoints(struct recovery *rc);
 bool recovery_read_journals(struct recovery *rc);
+/* CHECKPOINT_START is not there; `witness`: a path that is, and would not be without it. */
+bool recovery_refuse_no_start(struct recovery *rc, const char *witness, struct log_error *error);
 /* For fuzzing: one entry; false when it cannot be read. */
 bool recovery_take_entry(struct recovery *rc, struct bytes_in *in);
 

@@ -141,14 +141,6 @@ static bool recovery_read_checkpoint(struct recovery *rc, const char *name, uint
     struct record_file rf;
     bool good = record_file_open(&rf, rc->dir->fs, path, CHECKPOINT_MAGIC, rc->dir->uuid,
                                  recovery_on_batch, rc, rc->error);
-    /* This one was renamed when it was whole, and nobody appends to it: no crash tears it. */
-    if (good && rf.torn_tail && strcmp(name, CHECKPOINT_START) == 0) {
-        good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
-                          "%s is damaged at offset %llu: a batch does not match its checksum; "
-                          "restore the file from a copy, or take this node out of service",
-                          path, (unsigned long long)rf.position);
-        record_file_close(&rf);
-    }
     if (good) {
         *seq = rf.next_seq - 1;
         record_file_close(&rf);
@@ -176,9 +168,10 @@ bool recovery_read_checkpoints(struct recovery *rc)
         int32_t number = name_number(name, "checkpoint-");
         uint64_t ignored;
         uint64_t *seq = number >= 0 ? &rc->checkpoint_seqs[number] : &ignored;
-        if ((number >= 0 || strcmp(name, CHECKPOINT_START) == 0) &&
-            !recovery_read_checkpoint(rc, name, seq))
+        const bool is_start = strcmp(name, CHECKPOINT_START) == 0;
+        if ((number >= 0 || is_start) && !recovery_read_checkpoint(rc, name, seq))
             return false;
+        rc->has_start = rc->has_start || is_start;
         if (number >= 0)
             rc->has_checkpoint[number] = true;
     }
@@ -243,10 +236,21 @@ static bool recovery_walk(struct recovery *rc, struct journal_file *jf, int32_t 
     return good;
 }
 
-/* A checkpoint file is younger than its journal, and goes before it. */
+bool recovery_refuse_no_start(struct recovery *rc, const char *witness, struct log_error *error)
+{
+    return log_refuse(error, LOG_ERROR_DAMAGED,
+                      "%s/" CHECKPOINT_START " is missing, and %s is there: logs would be taken for "
+                      "deleted ones; restore the file from a copy, or begin with an empty directory",
+                      rc->dir->path, witness);
+}
+
+/* A checkpoint file is younger than its journal, and goes before it; D/checkpoint-start is older
+ * than both, and stays. */
 static bool recovery_has_journals(struct recovery *rc)
 {
     for (uint32_t i = 0; i < SHARDS_MAX; i++) {
+        if (rc->journals[i].path != NULL && !rc->has_start)
+            return recovery_refuse_no_start(rc, rc->journals[i].path, rc->error);
         if (rc->has_checkpoint[i] && rc->journals[i].path == NULL)
             return log_refuse(rc->error, LOG_ERROR_DAMAGED,
                               "%s/journal-%u is missing; acknowledged records may be in it alone: "

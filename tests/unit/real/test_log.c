@@ -404,6 +404,68 @@ static void a_flipped_bit_removes_nothing(void **state)
     remove_root();
 }
 
+/* The first `count` of these get another name, or their own again. */
+static void put_aside(uint32_t count, bool back)
+{
+    static const char *const names[] = {"checkpoint-start", "journal-0", "checkpoint-0"};
+    for (uint32_t i = 0; i < count; i++) {
+        char path[128], aside[128];
+        (void)snprintf(path, sizeof(path), "%s/%s", root, names[i]);
+        (void)snprintf(aside, sizeof(aside), "%s/aside-%u", root, i);
+        assert_int_equal(back ? rename(aside, path) : rename(path, aside), 0);
+    }
+}
+
+/* The first block of the file that was put aside: as if it had been cut behind it. */
+static void leave_first_block(void)
+{
+    char path[128], block[4096];
+    (void)snprintf(path, sizeof(path), "%s/aside-0", root);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fread(block, 1, sizeof(block), file), sizeof(block));
+    assert_int_equal(fclose(file), 0);
+    (void)snprintf(path, sizeof(path), "%s/checkpoint-start", root);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(block, 1, sizeof(block), file), sizeof(block));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_refused(const char *words)
+{
+    struct node node;
+    struct log_error error;
+    assert_false(node_try(&node, 5, &error));
+    assert_non_null(strstr(error.text, words));
+    node_fini(&node);
+}
+
+/* checkpoint-start that is gone, or shorter than it was written, names no logs: none is removed. */
+static void a_missing_checkpoint_removes_nothing(void **state)
+{
+    (void)state;
+    struct node node;
+    node_open(&node, 5);
+    run_loops(&node, 3001, 10);
+    node_close(&node);
+    node_open(&node, 5); /* this start writes down the five */
+    node_close(&node);
+    put_aside(3, false);
+    assert_refused("checkpoint-start is missing, and ");
+    put_aside(3, true);
+    put_aside(1, false);
+    assert_refused("/journal-0 is there");
+    leave_first_block();
+    assert_refused("checkpoint-start is damaged at offset 4096");
+    put_aside(1, true);
+    node_open(&node, 5);
+    for (uint32_t i = 0; i < 5; i++)
+        check_partition(&node, i, 3001);
+    node_close(&node);
+    remove_root();
+}
+
 static uint64_t sum(const volatile uint64_t *counts, uint32_t count)
 {
     uint64_t all = 0;
@@ -539,6 +601,7 @@ int main(void)
         cmocka_unit_test(killed),
         cmocka_unit_test(stop_and_start),
         cmocka_unit_test(a_flipped_bit_removes_nothing),
+        cmocka_unit_test(a_missing_checkpoint_removes_nothing),
         cmocka_unit_test(measurement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
