@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/group/assign_inside.h"
+#include "core/group/assign_private.h"
 
 #include <stdlib.h>
 #include <string.h>

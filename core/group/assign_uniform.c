@@ -6,7 +6,7 @@
  * first, and then a partition moves as long as its reader has two more than another one who reads
  * its topic: each such move makes loads more alike, so they come to an end.
  */
-#include "core/group/assign_inside.h"
+#include "core/group/assign_private.h"
 
 #include <stdlib.h>
 

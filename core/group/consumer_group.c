@@ -3,7 +3,7 @@
  * Members and what they hold. Deadlines are found lazily, as in core/group/group.c: a heartbeat
  * costs no search among the members, and a tick that came too early looks at everybody once.
  */
-#include "core/group/consumer_inside.h"
+#include "core/group/consumer_private.h"
 
 static const char *const state_names[] = {
 #define X(name, text) [name] = (text),

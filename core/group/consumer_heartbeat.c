@@ -3,7 +3,7 @@
  * ConsumerGroupHeartbeat: who is it, what does it want, how far is it (K1 to K5). One that says
  * nothing new of a member that is where it is to be costs two look-ups.
  */
-#include "core/group/consumer_inside.h"
+#include "core/group/consumer_private.h"
 
 #include <stdio.h>
 

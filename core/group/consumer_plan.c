@@ -5,7 +5,7 @@
  * finds the group's epoch ahead of its assignment, and while it is worked on the group goes on with
  * the target that it has.
  */
-#include "core/group/consumer_inside.h"
+#include "core/group/consumer_private.h"
 
 #include <stdlib.h>
 

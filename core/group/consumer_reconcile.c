@@ -2,7 +2,7 @@
  *
  * A member's way to its target: give back, say so, get the epoch and what is free (K5).
  */
-#include "core/group/consumer_inside.h"
+#include "core/group/consumer_private.h"
 
 /* What it no longer has, nor is to give back, is free; what is new it has since its epoch. */
 void consumer_set_current(struct consumer_group *g, struct consumer_member *member,

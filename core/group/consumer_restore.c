@@ -3,7 +3,7 @@
  * A consumer group as its records tell it. They may come in any order, and a crash may have cut
  * them off anywhere: what fits together counts when all have been read.
  */
-#include "core/group/consumer_inside.h"
+#include "core/group/consumer_private.h"
 
 static struct consumer_member *find_or_add(struct consumer_group *g, struct str id)
 {

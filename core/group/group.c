@@ -6,7 +6,7 @@
  * Deadlines are found lazily: deadline_ns only ever comes nearer between two ticks, so a heartbeat
  * costs no search among the members, and a tick that came too early looks at everybody once.
  */
-#include "core/group/group_inside.h"
+#include "core/group/group_private.h"
 
 /* ---- states ---- */
 

@@ -3,7 +3,7 @@
  * JoinGroup and what follows from it: who gets in, when a rebalance begins and when it ends, who
  * leads and which protocol is chosen. G-numbers as in core/group/group.c.
  */
-#include "core/group/group_inside.h"
+#include "core/group/group_private.h"
 #include "io/uuid.h"
 
 #include <stdio.h>

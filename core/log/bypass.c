@@ -44,7 +44,7 @@
 #include "core/log/bypass.h"
 
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #define BYPASS_PIECE (1U << 20)
 

@@ -10,7 +10,7 @@
 #include "core/log/checkpoint_run.h"
 
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 /* ---- when, and what it says ---- */
 

@@ -8,7 +8,7 @@
 
 #include "core/log/log_change.h"
 #include "core/log/log_directory.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_swap.h"
 #include "core/log/segment_cut.h"
 #include "core/log/segment_index.h"

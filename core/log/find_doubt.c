@@ -19,7 +19,7 @@
 #include "core/log/find_doubt.h"
 
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"
 

@@ -4,7 +4,7 @@
  * into the cold budget.
  */
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/record/batch.h"
 #include "io/crc.h"
 

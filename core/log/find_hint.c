@@ -5,7 +5,7 @@
  * reader at the end of the log finds its place by a mark, without touching a header.
  */
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"
 

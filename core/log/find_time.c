@@ -4,7 +4,7 @@
  * others it begins where the time index says (core/log/segment_index.c).
  */
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"
 

@@ -9,7 +9,7 @@
 
 #include "core/log/file_job.h"
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_swap.h"
 #include "core/log/promise.h"
 #include "core/log/segment_index.h"

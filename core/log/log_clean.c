@@ -4,7 +4,7 @@
 #include "core/log/clean_file.h"
 #include "core/log/log_change.h"
 #include "core/log/log_directory.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_swap.h"
 #include "io/diag.h"
 

@@ -11,7 +11,7 @@
 #include "core/log/log_commit.h"
 
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_swap.h"
 #include "core/log/promise.h"
 
@@ -35,7 +35,7 @@ void log_dirty(struct log_body *lg)
         timer_set(ls->sh, &ls->checkpoint_timer, io_now_ns(ls->io) + CHECKPOINT_AFTER_NS);
 }
 
-/* Does the next record of this log carry the prefix of its first block? (core/log/log_inside.h) */
+/* Does the next record of this log carry the prefix of its first block? (core/log/log_private.h) */
 static bool log_needs_prefix(const struct log_body *lg)
 {
     return lg->prefix_number != lg->ls->checkpoint_number &&

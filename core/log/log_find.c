@@ -14,7 +14,7 @@
 
 #include "core/log/find_doubt.h"
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_read.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"

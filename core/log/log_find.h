@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 struct batch_header;
 

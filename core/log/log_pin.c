@@ -6,7 +6,7 @@
  * be opened, for cold memory) stands in the shard's list and tries again when something came back.
  */
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/log_read.h"
 
 static void pin_check_begin(struct log_pin *pin, const struct segment *segment)

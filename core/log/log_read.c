@@ -6,7 +6,7 @@
 #include "core/log/log_read.h"
 
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/record/batch.h"
 
 uint32_t log_read_limit(const struct log_body *lg, const struct segment *segment)

@@ -7,7 +7,7 @@
  * them. A crash before that leaves them to the next start.
  */
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/promise.h"
 
 #define SWEEP_AGAIN_NS      1000000000ULL /* a segment below the start was in use */

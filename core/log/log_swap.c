@@ -37,7 +37,7 @@
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
 #include "core/log/log_find.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #include <errno.h>
 #include <stdio.h>

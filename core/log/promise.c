@@ -37,7 +37,7 @@
  */
 #include "core/log/promise.h"
 
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #define FLUSH_AFTER_NS 100000000ULL
 #define MEMORY_MIN     (1U << 20)

@@ -7,7 +7,7 @@
 
 #include "core/log/journal_replay.h"
 #include "core/log/log_dir_private.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "io/fs.h"
 
 /* Bytes of segments that a start reads at most to check them, all logs together: what lies between
@@ -99,7 +99,7 @@ struct recovery {
     struct journal_file *journals;
     uint32_t journal_count;
     uint64_t checkpoint_seqs[SHARDS_MAX]; /* batches of checkpoint-<n> that are there */
-    bool has_start; /* CHECKPOINT_START is there */
+    bool has_start;                       /* CHECKPOINT_START is there */
     bool has_checkpoint[SHARDS_MAX];
     bool is_new[SHARDS_MAX]; /* journal-<n> is made by this start */
     uint64_t seed;

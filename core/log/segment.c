@@ -8,7 +8,7 @@
 
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/segment_index.h"
 #include "io/diag.h"
 

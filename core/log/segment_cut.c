@@ -24,7 +24,7 @@
 #include "core/log/segment_cut.h"
 
 #include "core/log/log_directory.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #include <errno.h>
 #include <stdio.h>

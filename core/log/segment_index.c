@@ -19,7 +19,7 @@
 #include "core/log/segment_index.h"
 
 #include "core/log/file_job.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/record/batch.h"
 
 #include <endian.h>

@@ -18,7 +18,7 @@
 #include "core/log/tail.h"
 
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #define TAIL_SLAB        64U
 #define TAIL_FILLED_FAST 50000000ULL

@@ -14,7 +14,7 @@
 
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "core/log/segment_index.h"
 
 #define TAIL_WRITE_MIN   (128U << 10) /* lazy write when so much is flushed and unwritten */

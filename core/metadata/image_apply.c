@@ -3,7 +3,7 @@
  * What each record of the metadata log does to an edit, and where a new partition of this broker is
  * at home.
  */
-#include "core/metadata/image_edit_inside.h"
+#include "core/metadata/image_edit_private.h"
 #include "io/mem.h"
 
 #include <stdarg.h>

@@ -4,7 +4,7 @@
  * and an overlay of the topics that differ from the base. At its end the overlay is merged into the
  * base's sorted array: the cost is one pass over pointers, whatever the size of the topics.
  */
-#include "core/metadata/image_edit_inside.h"
+#include "core/metadata/image_edit_private.h"
 #include "io/mem.h"
 
 #include <stdlib.h>

@@ -35,7 +35,7 @@
  */
 #include "core/metadata/store_zookeeper.h"
 
-#include "core/metadata/store_zookeeper_inside.h"
+#include "core/metadata/store_zookeeper_private.h"
 #include "io/diag.h"
 #include "io/mem.h"
 

@@ -2,7 +2,7 @@
  *
  * What is asked of ZooKeeper: sent at once, kept while the session is suspended, or refused here.
  */
-#include "core/metadata/store_zookeeper_inside.h"
+#include "core/metadata/store_zookeeper_private.h"
 #include "io/mem.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * What the library says: completions and watchers run on a thread of its own and do nothing but
  * copy what they were given and push it on a stack, of which the shard takes all at once.
  */
-#include "core/metadata/store_zookeeper_inside.h"
+#include "core/metadata/store_zookeeper_private.h"
 #include "io/mem.h"
 
 #include <stdlib.h>

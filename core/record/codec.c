@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/record/codec_inside.h"
+#include "core/record/codec_private.h"
 
 #include <string.h>
 #include <strings.h>

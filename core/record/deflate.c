@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/record/deflate.h"
 
-#include "core/record/codec_inside.h"
+#include "core/record/codec_private.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/rot.h"
 
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 
 #include <stdio.h>
 

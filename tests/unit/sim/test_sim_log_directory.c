@@ -3,7 +3,7 @@
  * A topic is deleted and made again: the new log needs the directory that the old one still has.
  * And what is cut inside a block is never in one place only.
  */
-#include "core/log/log_inside.h"
+#include "core/log/log_private.h"
 #include "io/sim/sim.h"
 #include "tests/unit/log_batches.h"
 
