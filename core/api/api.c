@@ -165,6 +165,17 @@ void api_malformed(struct request *q)
     request_silent(q);
 }
 
+void *api_op_new(struct request *q, size_t size, struct rd *body)
+{
+    void *op = arena_alloc(&q->arena, size);
+    rd_init(body, q->body);
+    if (op)
+        memset(op, 0, size);
+    else
+        api_malformed(q);
+    return op;
+}
+
 /* ---- who may do what: everybody, until there is an authorizer ---- */
 
 bool api_may(const struct request *q, enum api_operation operation, enum api_resource resource,

@@ -24,6 +24,9 @@ void api_check(void);
 
 /* The body could not be read: the connection is closed and counted (N7). Ends the request. */
 void api_malformed(struct request *q);
+/* A handler's operation, all zeros, in the request's arena, and a reader of the request's body.
+ * NULL: there is no memory for it, and the request has ended. */
+void *api_op_new(struct request *q, size_t size, struct rd *body);
 
 static inline struct broker_shard *api_shard(const struct request *q)
 {

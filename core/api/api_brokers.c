@@ -6,8 +6,6 @@
 #include "core/api/api.h"
 #include "core/controller.h"
 
-#include <string.h>
-
 /* One partition of an AlterPartition: each is an operation of its own. */
 struct alter_part {
     struct control_op op;
@@ -97,18 +95,14 @@ static bool alter_topics(struct alter_partitions *all)
 
 void api_alter_partition(struct broker_shard *bs, struct request *q)
 {
-    struct alter_partitions *all = arena_alloc(&q->arena, sizeof(*all));
-    struct rd rd;
     (void)bs;
-    if (!all) {
-        api_malformed(q);
+    struct rd rd;
+    struct alter_partitions *all = api_op_new(q, sizeof(*all), &rd);
+    if (!all)
         return;
-    }
-    memset(all, 0, sizeof(*all));
     all->q = q;
     api_work_init(&all->work, q);
     init_alter_partition_response(&all->response);
-    rd_init(&rd, q->body);
     if (!read_alter_partition_request(&rd, &q->arena, q->header.request_api_version,
                                       &all->request)) {
         api_malformed(q);
@@ -144,17 +138,17 @@ static void on_allocated(struct control_op *op)
 
 void api_allocate_producer_ids(struct broker_shard *bs, struct request *q)
 {
-    struct allocate *al = arena_alloc(&q->arena, sizeof(*al));
-    struct allocate_producer_ids_request request;
-    struct rd rd;
     (void)bs;
-    rd_init(&rd, q->body);
-    if (!al || !read_allocate_producer_ids_request(&rd, &q->arena, q->header.request_api_version,
-                                                   &request)) {
+    struct rd rd;
+    struct allocate *al = api_op_new(q, sizeof(*al), &rd);
+    struct allocate_producer_ids_request request;
+    if (!al)
+        return;
+    if (!read_allocate_producer_ids_request(&rd, &q->arena, q->header.request_api_version,
+                                            &request)) {
         api_malformed(q);
         return;
     }
-    memset(al, 0, sizeof(*al));
     al->q = q;
     init_allocate_producer_ids_response(&al->response);
     if (!api_is_broker(q, request.broker_id, request.broker_epoch)) {
@@ -211,17 +205,17 @@ static void on_drained(struct control_op *op)
 
 void api_controlled_shutdown(struct broker_shard *bs, struct request *q)
 {
-    struct shutdown *sd = arena_alloc(&q->arena, sizeof(*sd));
-    struct controlled_shutdown_request request;
-    struct rd rd;
     (void)bs;
-    rd_init(&rd, q->body);
-    if (!sd || !read_controlled_shutdown_request(&rd, &q->arena, q->header.request_api_version,
-                                                 &request)) {
+    struct rd rd;
+    struct shutdown *sd = api_op_new(q, sizeof(*sd), &rd);
+    struct controlled_shutdown_request request;
+    if (!sd)
+        return;
+    if (!read_controlled_shutdown_request(&rd, &q->arena, q->header.request_api_version,
+                                          &request)) {
         api_malformed(q);
         return;
     }
-    memset(sd, 0, sizeof(*sd));
     sd->q = q;
     init_controlled_shutdown_response(&sd->response);
     if (!api_is_broker(q, request.broker_id, request.broker_epoch)) {

@@ -219,16 +219,12 @@ static void described(struct api_work *work)
 void api_describe_configs(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe *d = arena_alloc(&q->arena, sizeof(*d));
-    if (!d) {
-        api_malformed(q);
+    struct rd rd;
+    struct describe *d = api_op_new(q, sizeof(*d), &rd);
+    if (!d)
         return;
-    }
-    memset(d, 0, sizeof(*d));
     api_work_init(&d->work, q);
     d->q = q;
-    struct rd rd;
-    rd_init(&rd, q->body);
     init_describe_configs_response(&d->response);
     if (!read_describe_configs_request(&rd, &q->arena, q->header.request_api_version,
                                        &d->request)) {

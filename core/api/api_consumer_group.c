@@ -253,14 +253,10 @@ bool api_has_consumer_groups(const struct broker_shard *bs)
 
 void api_consumer_group_heartbeat(struct broker_shard *bs, struct request *q)
 {
-    struct beat_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct beat_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_consumer_group_heartbeat_response(&op->response);
     if (!read_consumer_group_heartbeat_request(&rd, &q->arena, q->header.request_api_version,
@@ -457,14 +453,10 @@ static void describe_refuse(struct describe_op *op)
 void api_consumer_group_describe(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct describe_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_consumer_group_describe_response(&op->response);
     if (!read_consumer_group_describe_request(&rd, &q->arena, q->header.request_api_version,

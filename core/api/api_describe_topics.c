@@ -176,16 +176,12 @@ void api_describe_topic_partitions(struct broker_shard *bs, struct request *q)
 {
     const int32_t limit = bs->broker->conf->broker.max_request_partition_size_limit;
     const int16_t version = q->header.request_api_version;
-    struct page *page = arena_alloc(&q->arena, sizeof(*page));
-    if (!page) {
-        api_malformed(q);
+    struct rd rd;
+    struct page *page = api_op_new(q, sizeof(*page), &rd);
+    if (!page)
         return;
-    }
-    memset(page, 0, sizeof(*page));
     api_work_init(&page->work, q);
     page->q = q;
-    struct rd rd;
-    rd_init(&rd, q->body);
     init_describe_topic_partitions_response(&page->response);
     bool whole = read_describe_topic_partitions_request(&rd, &q->arena, version, &page->request) &&
                  names_fill(page);

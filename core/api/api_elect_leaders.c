@@ -226,16 +226,12 @@ static void on_done(struct api_work *work)
 void api_elect_leaders(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct elect_leaders *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
+    struct rd rd;
+    struct elect_leaders *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->work, q);
     op->q = q;
-    struct rd rd;
-    rd_init(&rd, q->body);
     init_elect_leaders_response(&op->response);
     if (!read_elect_leaders_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
         api_malformed(q);

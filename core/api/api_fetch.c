@@ -569,17 +569,13 @@ static void on_resolved(struct api_work *work)
 
 void api_fetch(struct broker_shard *bs, struct request *q)
 {
-    struct fetch *f = arena_alloc(&q->arena, sizeof(*f));
-    if (!f) {
-        api_malformed(q);
+    struct rd rd;
+    struct fetch *f = api_op_new(q, sizeof(*f), &rd);
+    if (!f)
         return;
-    }
-    memset(f, 0, sizeof(*f));
     api_work_init(&f->work, q);
     f->q = q;
     init_fetch_response(&f->response);
-    struct rd rd;
-    rd_init(&rd, q->body);
     if (!read_fetch_request(&rd, &q->arena, q->header.request_api_version, &f->request)) {
         api_malformed(q);
         return;

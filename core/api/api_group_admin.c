@@ -125,14 +125,10 @@ static void describe_end(struct group_series *series)
 void api_describe_groups(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct describe_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_describe_groups_response(&op->response);
     if (!read_describe_groups_request(&rd, &q->arena, q->header.request_api_version,
@@ -281,14 +277,10 @@ static void list_next(struct list_op *op)
 void api_list_groups(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct list_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct list_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->work, q);
     op->q = q;
     init_list_groups_response(&op->response);
@@ -361,14 +353,10 @@ static void delete_end(struct group_series *series)
 void api_delete_groups(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct delete_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct delete_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_delete_groups_response(&op->response);
     if (!read_delete_groups_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {

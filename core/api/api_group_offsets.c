@@ -219,14 +219,10 @@ void api_offset_commit(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
     const int16_t version = q->header.request_api_version;
-    struct commit_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct commit_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->work, q);
     op->q = q;
     init_offset_commit_response(&op->response);
@@ -460,14 +456,10 @@ static bool fetch_prepare(struct offset_fetch_op *op)
 void api_offset_fetch(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct offset_fetch_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct offset_fetch_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_offset_fetch_response(&op->response);
     if (!read_offset_fetch_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
@@ -604,14 +596,10 @@ static bool delete_prepare(struct offset_delete_op *op)
 
 void api_offset_delete(struct broker_shard *bs, struct request *q)
 {
-    struct offset_delete_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct offset_delete_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->work, q);
     op->q = q;
     init_offset_delete_response(&op->response);

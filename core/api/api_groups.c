@@ -259,16 +259,12 @@ static bool join_prepare(struct join_op *op, struct request *q)
 void api_join_group(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct join_op *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
+    struct rd rd;
+    struct join_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->wait.work, q);
     init_join_group_response(&op->response);
-    struct rd rd;
-    rd_init(&rd, q->body);
     if (!read_join_group_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
         !join_prepare(op, q)) {
         api_malformed(q);
@@ -369,16 +365,12 @@ static bool sync_prepare(struct sync_op *op, struct request *q)
 void api_sync_group(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct sync_op *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
+    struct rd rd;
+    struct sync_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->wait.work, q);
     init_sync_group_response(&op->response);
-    struct rd rd;
-    rd_init(&rd, q->body);
     if (!read_sync_group_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
         !sync_prepare(op, q)) {
         api_malformed(q);
@@ -430,11 +422,11 @@ static void heartbeat_answer(struct group_call *call)
 
 void api_heartbeat(struct broker_shard *bs, struct request *q)
 {
-    struct heartbeat_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op ||
-        !read_heartbeat_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
+    struct heartbeat_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
+        return;
+    if (!read_heartbeat_request(&rd, &q->arena, q->header.request_api_version, &op->request)) {
         api_malformed(q);
         return;
     }
@@ -516,13 +508,10 @@ static bool leave_prepare(struct leave_op *op, struct request *q)
 
 void api_leave_group(struct broker_shard *bs, struct request *q)
 {
-    struct leave_op *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op) {
-        api_malformed(q);
+    struct leave_op *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
     init_leave_group_response(&op->response);
     if (!read_leave_group_request(&rd, &q->arena, q->header.request_api_version, &op->request) ||
         !leave_prepare(op, q)) {

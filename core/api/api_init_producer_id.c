@@ -35,11 +35,12 @@ static void on_id(struct producer_id_request *id)
 
 void api_init_producer_id(struct broker_shard *bs, struct request *q)
 {
-    struct init_producer_id *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!op || !read_init_producer_id_request(&rd, &q->arena, q->header.request_api_version,
-                                              &op->request)) {
+    struct init_producer_id *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
+        return;
+    if (!read_init_producer_id_request(&rd, &q->arena, q->header.request_api_version,
+                                       &op->request)) {
         api_malformed(q);
         return;
     }

@@ -327,13 +327,12 @@ static bool lay_out(struct api_work *work)
 
 void api_describe_log_dirs(struct broker_shard *bs, struct request *q)
 {
-    struct describe *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (op)
-        memset(op, 0, sizeof(*op));
-    if (!op || !read_describe_log_dirs_request(&rd, &q->arena, q->header.request_api_version,
-                                               &op->request)) {
+    struct describe *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
+        return;
+    if (!read_describe_log_dirs_request(&rd, &q->arena, q->header.request_api_version,
+                                        &op->request)) {
         api_malformed(q);
         return;
     }

@@ -257,14 +257,10 @@ static bool brokers_fill(struct broker_shard *bs, struct request *q,
 void api_metadata(struct broker_shard *bs, struct request *q)
 {
     const int16_t version = q->header.request_api_version;
-    struct metadata *m = arena_alloc(&q->arena, sizeof(*m));
     struct rd rd;
-    rd_init(&rd, q->body);
-    if (!m) {
-        api_malformed(q);
+    struct metadata *m = api_op_new(q, sizeof(*m), &rd);
+    if (!m)
         return;
-    }
-    memset(m, 0, sizeof(*m));
     api_work_init(&m->work, q);
     init_metadata_response(&m->response);
     if (!read_metadata_request(&rd, &q->arena, version, &m->request)) {

@@ -7,8 +7,6 @@
 #include "core/quota.h"
 #include "io/mem.h"
 
-#include <string.h>
-
 #define PRODUCE_ZSTD_VERSION     7
 #define PRODUCE_TOPIC_ID_VERSION 13
 #define ADMIN_CLIENT_ID          "__admin_client"
@@ -253,17 +251,13 @@ static void produce_sent(struct api_work *work)
 void api_produce(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct produce *p = arena_alloc(&q->arena, sizeof(*p));
-    if (!p) {
-        api_malformed(q);
+    struct rd rd;
+    struct produce *p = api_op_new(q, sizeof(*p), &rd);
+    if (!p)
         return;
-    }
-    memset(p, 0, sizeof(*p));
     api_work_init(&p->work, q);
     p->q = q;
     p->waiting = 1;
-    struct rd rd;
-    rd_init(&rd, q->body);
     init_produce_response(&p->response);
     if (!read_produce_request(&rd, &q->arena, q->header.request_api_version, &p->request) ||
         !response_alloc(p)) {

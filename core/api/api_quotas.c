@@ -170,16 +170,12 @@ static bool wishes_take(struct describe *d)
 void api_describe_client_quotas(struct broker_shard *bs, struct request *q)
 {
     (void)bs;
-    struct describe *d = arena_alloc(&q->arena, sizeof(*d));
-    if (!d) {
-        api_malformed(q);
+    struct rd rd;
+    struct describe *d = api_op_new(q, sizeof(*d), &rd);
+    if (!d)
         return;
-    }
-    memset(d, 0, sizeof(*d));
     api_work_init(&d->work, q);
     d->q = q;
-    struct rd rd;
-    rd_init(&rd, q->body);
     init_describe_client_quotas_response(&d->response);
     if (!read_describe_client_quotas_request(&rd, &q->arena, q->header.request_api_version,
                                              &d->request)) {
@@ -314,16 +310,12 @@ static void on_altered(struct control_op *control)
 
 void api_alter_client_quotas(struct broker_shard *bs, struct request *q)
 {
-    struct alter *op = arena_alloc(&q->arena, sizeof(*op));
-    if (!op) {
-        api_malformed(q);
+    struct rd rd;
+    struct alter *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     control_op_init(&op->control, CONTROL_ALTER_QUOTAS, &q->arena, on_altered);
-    struct rd rd;
-    rd_init(&rd, q->body);
     if (!read_alter_client_quotas_request(&rd, &q->arena, q->header.request_api_version,
                                           &op->request) ||
         op->request.entries_count > ALTERATIONS_MAX) {

@@ -6,8 +6,6 @@
 #include "core/api/api.h"
 #include "core/controller.h"
 
-#include <string.h>
-
 #define ITEMS 64U /* per step */
 
 static bool may(struct request *q, enum api_operation operation)
@@ -90,18 +88,14 @@ static bool items_fill(struct alter_moves *op)
 
 void api_alter_partition_reassignments(struct broker_shard *bs, struct request *q)
 {
-    struct alter_moves *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    if (!op) {
-        api_malformed(q);
+    struct alter_moves *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     op->q = q;
     init_alter_partition_reassignments_response(&op->response);
     control_op_init(&op->control, CONTROL_REASSIGN, &q->arena, on_altered);
     op->control.user = op;
-    rd_init(&rd, q->body);
     if (!read_alter_partition_reassignments_request(&rd, &q->arena, q->header.request_api_version,
                                                     &op->request) ||
         !response_alloc(op) || !items_fill(op)) {
@@ -232,16 +226,12 @@ static void on_listed(struct api_work *work)
 
 void api_list_partition_reassignments(struct broker_shard *bs, struct request *q)
 {
-    struct list_moves *op = arena_alloc(&q->arena, sizeof(*op));
     struct rd rd;
-    if (!op) {
-        api_malformed(q);
+    struct list_moves *op = api_op_new(q, sizeof(*op), &rd);
+    if (!op)
         return;
-    }
-    memset(op, 0, sizeof(*op));
     api_work_init(&op->work, q);
     init_list_partition_reassignments_response(&op->response);
-    rd_init(&rd, q->body);
     if (!read_list_partition_reassignments_request(&rd, &q->arena, q->header.request_api_version,
                                                    &op->request)) {
         api_malformed(q);
