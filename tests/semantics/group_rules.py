@@ -384,6 +384,18 @@ def o4_many_groups(b):
           for group in answer['groups']], [(groups[0], 0, []), (groups[1], 0, [4])])
 
 
+def o5_a_commit_with_a_time_of_its_own(b):
+    """retention_time of versions 2 to 4 counts from the commit, and -1 is the broker's; a group without offsets is gone."""
+    short, long, topic = new_group(b), new_group(b), b.topic()
+    for group, retention_ms in ((short, 1), (long, -1)):
+        tree = {'group_id': group, 'generation_id_or_member_epoch': -1, 'member_id': '', 'retention_time_ms': retention_ms,
+                'topics': [{'name': topic, 'partitions': [{'partition_index': 0, 'committed_offset': 4, 'committed_metadata': ''}]}]}
+        same(b.ask('offset_commit', 2, tree)['topics'][0]['partitions'][0]['error_code'], 0)
+    b.until('the short one is gone', lambda: committed(b, short) == {})
+    b.until('and its group', lambda: state(b, short) == 'Dead')
+    same(committed(b, long, topic), (0, 4, ''))
+
+
 def o6_offsets_are_deleted(b):
     """Not of topics that a member has subscribed to, not of groups that are not there."""
     topic, other = b.topic(), b.topic()

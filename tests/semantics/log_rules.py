@@ -368,17 +368,48 @@ def after_a_stop(b, kill):
     same(b.ask('init_producer_id', 1, {'transactional_id': None, 'transaction_timeout_ms': 1000})['producer_id'] > producer, True)
 
 
-@alone
-def d15_a_missing_index(b):
-    """Indexes that are gone are made again."""
+def after_lost_indexes(b, harm):
+    """Indexes are only hints: what has become of them in a stop is nobody's loss."""
     topic, at = b.topic(segment_bytes=MIB), now_ms() - DAY_MS
     for i in range(4):
         b.put(topic, b'x' * HALF, at_ms=at + i)
     b.broker.stop()
     for ending in ('index', 'timeindex'):
         for name in b.paths(topic, ending):
-            os.remove(name)
+            harm(name)
     b.start()
     b.until('it is led', lambda: b.list_offset(topic, -1)['error_code'] == 0)
     same([b.offset(topic, at + i) for i in range(4)], [0, 1, 2, 3])
     same(len(b.records(topic)), 4)
+
+
+@alone
+def d3_missing_indexes(b):
+    """Indexes that are gone are made again."""
+    after_lost_indexes(b, os.remove)
+
+
+@alone
+def d3_broken_indexes(b):
+    """Indexes of a length that none can have are made again."""
+    def cut(name):
+        with open(name, 'wb') as file:
+            file.write(b'broken!')
+    after_lost_indexes(b, cut)
+
+
+@alone
+def d12_a_death_in_compaction(b):
+    """kill -9 while segments take the place of others: each key has its last value, once, at its offset."""
+    topic, last = compacted(b), {}
+    for number in range(120):
+        if number % 30 == 29:
+            b.restart(kill=True)
+            b.until('it is led', lambda: b.list_offset(topic, -1)['error_code'] == 0)
+        key = b'k%d' % (number % 7)
+        last[key] = b.put(topic, (key, b'%d' % number + b'x' * (HALF // 4)))
+    roll(b, topic)
+    b.until('the old ones are gone', lambda: len(b.records(topic)) == len(last) + 2)
+    same({key: offset for offset, _, key, _ in b.records(topic) if key in last}, last)
+    offsets = [offset for offset, *_ in b.records(topic)]
+    same(offsets, sorted(set(offsets)))

@@ -185,8 +185,8 @@ def c8_where_a_value_comes_from(b):
     same(list(keys), ['retention.ms'], 'only what was asked for')
 
 
-def c9_the_defaults(b):
-    """What a topic's settings are when nobody sets them."""
+def c10_the_defaults(b):
+    """What a topic's settings are when nobody sets them (C9 and C10)."""
     wanted = {
         'cleanup.policy': 'delete', 'compression.type': 'producer', 'delete.retention.ms': '86400000', 'file.delete.delay.ms': '60000',
         'flush.messages': '9223372036854775807', 'flush.ms': '9223372036854775807', 'index.interval.bytes': '4096',
