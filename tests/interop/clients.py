@@ -261,6 +261,8 @@ def is_left_out(name):
     """Is this case not in a brief run? Names are CLIENT/CASE, groups-CLIENT/CASE, and HOW/CLIENT across clients."""
     where, _, case = name.partition('/')
     client = where.removeprefix('groups-')
+    if case == 'away':
+        return True
     if where.startswith(('groups-java', 'groups-franz')):
         return where not in ONE_GROUP_CASE or case not in BRIEF
     return (client in NOT_BRIEF or case in NOT_BRIEF or client in FEW and case not in BRIEF or

@@ -2,14 +2,18 @@
 """Consumer groups with real clients: members are client processes of their own, polled side by side, so that each of
 them takes part in a rebalance while another one waits in its own call.
 
-`seed` is the story of two consumers and three partitions as it is usually told to beginners, in its own words."""
+`seed` is the story of two consumers and three partitions as it is usually told to beginners, in its own words. `away`
+takes two minutes and is not in a brief run."""
 
 import concurrent.futures
+import os
 import threading
 import time
+import types
 
 import broker as brokers
 import clients
+import wire
 from clients import Refused
 from matrix import check, make_topic, need
 from records import Record
@@ -187,8 +191,65 @@ def seed(run, client):
     member.leave()
 
 
+def away(run, client):
+    """Records are kept for a minute, and the consumer is away for two: what is gone is gone, it goes on as its reset says, and
+    nobody else notices. On a broker of its own, which looks for old segments every second."""
+    need(client, 'reset-none')
+    if run.is_kafka or not run.broker.process:
+        raise clients.Cannot('needs a broker of its own')
+    folder = os.path.join(clients.BUILD, 'broker-away')
+    there = brokers.start(run.binary, folder, None, 30, ['--override', 'log.retention.check.interval.ms=1000', '--admin-listen', 'off'])
+    try:
+        away_for_two_minutes(types.SimpleNamespace(address=there.address), client)
+        check(brokers.stop(there) == 0, 'the broker did not stop as it should')
+    finally:
+        brokers.kill(there)
+
+
+def away_for_two_minutes(run, client):
+    writer = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
+    minute = make_topic(run, 'minute', 1, {'retention.ms': 60_000, 'segment.ms': 10_000})
+    kept, resets = make_topic(run, 'kept'), ('earliest', 'latest', 'none')
+    for topic, groups in ((minute, resets), (kept, ['kept'])):
+        write(writer, topic, 0, 6)
+        for group in groups:
+            member = Member(run, client, group, topic)
+            read_offsets(member, range(6))
+            member.commit(6)
+            member.leave()
+    end = 6
+    for _ in range(24):  # two minutes
+        write(writer, minute, end, 1)
+        end += 1
+        time.sleep(5)
+    write(writer, kept, 6, 3)
+    with wire.Connection(run.address) as connection:
+        start = wire.list_offset(connection, minute, 0, -2)[2]
+    check(6 < start <= end - 12, f'a minute of {end} records begins at {start}')
+    member = Member(run, client, 'earliest', minute, 'earliest')
+    poll_until('what is left', [member], lambda: member.read and member.read[-1][1] == end - 1)
+    first = member.read[0][1]  # a second went by
+    check(start <= first <= start + 2 and member.read == [(0, offset) for offset in range(first, end)], f'from {start}: {member.read}')
+    member.leave()
+    member = Member(run, client, 'latest', minute, 'latest')
+    share([member], 1)
+    for _ in range(3):
+        member.poll()
+    write(writer, minute, end, 1)
+    read_offsets(member, [end])
+    member.leave()
+    member = Member(run, client, 'none', minute, 'none')
+    poll_until('an error', [member], lambda: member.failure or member.read)
+    check(member.failure and not member.read, f'without a reset {member.read} were read')
+    member.leave()
+    member = Member(run, client, 'kept', kept)
+    read_offsets(member, range(6, 9))
+    member.leave()
+    writer.close()
+
+
 RESTARTING = [('consume', consume)]  # the broker, so nothing else may run beside it
-CASES = [('rebalance', rebalance), ('reset', reset), ('reset-none', reset_none), ('seed', seed)]
+CASES = [('rebalance', rebalance), ('reset', reset), ('reset-none', reset_none), ('seed', seed), ('away', away)]
 
 
 # --- kcat --------------------------------------------------------------------------------------------------------
