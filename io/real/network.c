@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 1024
@@ -151,6 +152,20 @@ static int listen_on(const struct io_address *address, const struct io_socket_op
     return file;
 }
 
+/* A listener outlives its process: the kernel takes the ring that accepts on it apart after the
+ * process has been waited for (4 to 12 ms after kill -9 on an idle machine), and whoever restarts
+ * one that was killed must not be told that its port is taken. */
+static int listen_alone(const struct io_address *address, const struct io_socket_options *options)
+{
+    enum { TRIES = 40 };
+    for (int i = 0;; i++) {
+        int file = listen_on(address, options, false);
+        if (file != -EADDRINUSE || i == TRIES)
+            return file;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50 * 1000 * 1000}, NULL);
+    }
+}
+
 /* The port must be shareable for our other shards, but not with a stranger of the same user, who
  * could silently take half of the connections: so the first listener looks whether it can have the
  * address alone before it opens it for sharing. */
@@ -158,7 +173,7 @@ int io_listen(struct io *io, const struct io_address *address,
               const struct io_socket_options *options)
 {
     if (!options->shared && address->port != 0) {
-        int alone = listen_on(address, options, false);
+        int alone = listen_alone(address, options);
         if (alone < 0)
             return alone;
         close(alone);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -436,6 +438,44 @@ static void test_listen_twice(void **state)
     io_close_all(io);
 }
 
+/* The port, to a pipe; then it waits to be killed. */
+static void accept_for_ever(int pipe_end)
+{
+    struct io *io = open_door(MIB);
+    uint16_t port;
+    struct probe accepted = {.op.done = on_done};
+    int listener = listen_local(io, &port);
+    io_accept(io, &accepted.op, listener);
+    io_submit(io);
+    if (write(pipe_end, &port, sizeof(port)) == (ssize_t)sizeof(port))
+        (void)pause();
+    _exit(1);
+}
+
+/* kill -9, and the next one at once on the same port. */
+static void test_port_of_a_killed_process(void **state)
+{
+    (void)state;
+    int ends[2];
+    uint16_t port;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        accept_for_ever(ends[1]);
+    assert_int_equal(read(ends[0], &port, sizeof(port)), sizeof(port));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    struct io *io = open_door(MIB);
+    struct io_address same = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port};
+    int listener = io_listen(io, &same, &(struct io_socket_options){0});
+    assert_true(listener >= 0);
+    io_close(io, listener);
+    io_close_all(io);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 static void test_idle_connections_hold_no_block(void **state)
 {
     (void)state;
@@ -720,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_pending),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_listen_twice),
+        cmocka_unit_test(test_port_of_a_killed_process),
         cmocka_unit_test(test_idle_connections_hold_no_block),
         cmocka_unit_test(test_pool_exhausted),
         cmocka_unit_test(test_work),
