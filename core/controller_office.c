@@ -462,6 +462,7 @@ static void open_tree(struct controller *c)
         .version = MR_VERSION,
         .known_cluster_id = log_dirs_cluster_id(broker->dirs),
         .listeners = &broker->listeners,
+        .rack = broker->conf->broker.broker_rack,
         .on_failed = on_part_failed,
         .user = c,
     };

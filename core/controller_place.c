@@ -15,41 +15,118 @@ static uint32_t live_broker_count(const struct controller_step *step)
     return count;
 }
 
-/* The ids of the brokers that are there, sorted; how many. Without those that are about to stop, if
- * `least` remain. */
-static uint32_t usable_brokers(const struct controller_step *step, uint32_t least, int32_t **ids)
+/* The brokers that new replicas may go to, in the order in which they get them. */
+struct places {
+    uint32_t count;
+    int32_t *ids;
+    uint32_t *racks; /* of each, by number */
+    uint32_t rack_count;
+};
+
+/* A broker that does not say where it stands is a rack of its own. */
+static uint32_t rack_of(const struct image *image, const struct places *places, uint32_t at)
+{
+    const char *rack = image_broker(image, places->ids[at])->rack;
+    for (uint32_t i = 0; rack && i < at; i++) {
+        const char *other = image_broker(image, places->ids[i])->rack;
+        if (other && strcmp(rack, other) == 0)
+            return places->racks[i];
+    }
+    return places->rack_count;
+}
+
+static void swap_places(struct places *places, uint32_t a, uint32_t b)
+{
+    int32_t id = places->ids[a];
+    uint32_t rack = places->racks[a];
+    places->ids[a] = places->ids[b];
+    places->racks[a] = places->racks[b];
+    places->ids[b] = id;
+    places->racks[b] = rack;
+}
+
+/* Neighbours are of different racks while there are brokers of others: each round takes one of each
+ * rack, in the order of their first brokers. */
+static void places_alternate(struct places *places)
+{
+    uint32_t at = 0;
+    while (at < places->count) {
+        for (uint32_t rack = 0; rack < places->rack_count; rack++) {
+            uint32_t next = at;
+            while (next < places->count && places->racks[next] != rack)
+                next++;
+            for (; next < places->count && next > at; next--) /* the others keep their order */
+                swap_places(places, next, next - 1);
+            at += at < places->count && places->racks[at] == rack;
+        }
+    }
+}
+
+/* Without brokers that are about to stop, if `least` remain. */
+static void places_find(const struct controller_step *step, uint32_t least, struct places *places)
 {
     const struct image *image = image_edit_peek(step->edit);
     uint32_t staying = 0;
-    uint32_t count = 0;
     for (uint32_t i = 0; i < image->broker_count; i++)
         staying += image_broker_stays(image, image->brokers[i].id);
-    *ids = mem_alloc((image->broker_count + 1) * sizeof(**ids));
-    for (uint32_t i = 0; i < image->broker_count; i++)
-        if (image->brokers[i].live && (staying < least || !image->brokers[i].draining))
-            (*ids)[count++] = image->brokers[i].id;
-    return count;
+    *places = (struct places){
+        .ids = mem_alloc((image->broker_count + 1) * sizeof(*places->ids)),
+        .racks = mem_alloc((image->broker_count + 1) * sizeof(*places->racks)),
+    };
+    for (uint32_t i = 0; i < image->broker_count; i++) {
+        if (!image->brokers[i].live || (staying >= least && image->brokers[i].draining))
+            continue;
+        places->ids[places->count] = image->brokers[i].id;
+        uint32_t rack = rack_of(image, places, places->count);
+        places->racks[places->count++] = rack;
+        places->rack_count += rack == places->rack_count;
+    }
+    places_alternate(places);
+}
+
+/* Is it one that a partition has its replicas at so far, or in the rack of one? */
+static bool is_taken(const struct places *places, const uint32_t *chosen, uint32_t count,
+                     uint32_t at, bool by_rack)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (by_rack ? places->racks[chosen[i]] == places->racks[at] : chosen[i] == at)
+            return true;
+    return false;
+}
+
+/* Of the next replica, looked for from `shift` brokers behind the leader on: in a rack without one
+ * while there are such racks. */
+static uint32_t next_place(const struct places *places, uint32_t shift, const uint32_t *chosen,
+                           uint32_t count)
+{
+    const uint32_t others = places->count - 1;
+    for (uint32_t i = 0; i < others; i++) {
+        uint32_t at = (chosen[0] + 1 + (shift + i) % others) % places->count;
+        if (!is_taken(places, chosen, count, at, count < places->rack_count))
+            return at;
+    }
+    must_failed("there are more brokers than replicas", __FILE__, __LINE__);
 }
 
 /* Leaders in turn; followers shifted so that the load of a dead leader spreads over all others. */
 static void place(const struct controller_step *step, struct placement *placement, uint32_t first)
 {
     const struct image *image = image_edit_peek(step->edit);
-    int32_t *ids;
-    uint32_t brokers = usable_brokers(step, placement->replica_count, &ids);
-    must(brokers > 0 && brokers >= placement->replica_count);
-    uint32_t start = (uint32_t)(image->partition_count % brokers);
-    int32_t *at = placement->replicas;
+    struct places places;
+    places_find(step, placement->replica_count, &places);
+    must(places.count > 0 && places.count >= placement->replica_count);
+    uint32_t start = (uint32_t)(image->partition_count % places.count);
+    int32_t *to = placement->replicas;
     for (uint32_t i = 0; i < placement->count; i++) {
-        uint32_t leader = (start + first + i) % brokers;
-        uint32_t shift = start + (first + i) / brokers;
-        *at++ = ids[leader];
-        for (uint32_t r = 1; r < placement->replica_count; r++) {
-            uint32_t step_by = 1 + (shift + r - 1) % (brokers - 1);
-            *at++ = ids[(leader + step_by) % brokers];
-        }
+        uint32_t chosen[METADATA_REPLICAS_MAX] = {(start + first + i) % places.count};
+        uint32_t shift = start + (first + i) / places.count;
+        for (uint32_t r = 1; r < placement->replica_count; r++)
+            chosen[r] = next_place(&places, shift + r - 1, chosen, r);
+        for (uint32_t r = 0; r < placement->replica_count; r++)
+            *to++ = places.ids[chosen[r]];
     }
-    mem_free(ids);
+    mem_free(places.ids);
+    mem_free(places.racks);
 }
 
 static bool check_brokers(struct controller_step *step, struct control_op *op,

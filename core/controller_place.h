@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Where the replicas of new partitions go: as the client has assigned them, or spread over the
- * brokers that live.
+ * brokers that live, each in another rack while there are racks left (broker.rack).
  */
 #pragma once
 

@@ -108,7 +108,9 @@ void partition_wake(struct partition *pt, bool all)
     struct partition_watch *next;
     for (watch = TAILQ_FIRST(&pt->watches); watch; watch = next) {
         next = TAILQ_NEXT(watch, link);
-        if (all || visible_to(pt, watch) > watch->offset || watch->offset < pt->log->start_offset)
+        if (all || visible_to(pt, watch) > watch->offset ||
+            (watch->replica && pt->high_watermark > watch->watermark) ||
+            watch->offset < pt->log->start_offset)
             wake(watch);
     }
 }
@@ -148,9 +150,9 @@ enum err partition_absence(const struct broker_shard *bs, const struct partition
     return is_ours(bs, image) ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
 }
 
-enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch)
+static enum err check_epoch(const struct partition *pt, bool serves, int32_t current_leader_epoch)
 {
-    if (!pt->leading)
+    if (!serves)
         return ERR_NOT_LEADER_OR_FOLLOWER;
     if (broker_logs_failed(pt))
         return ERR_KAFKA_STORAGE_ERROR;
@@ -158,6 +160,16 @@ enum err partition_check_leader(const struct partition *pt, int32_t current_lead
         return ERR_NONE;
     return current_leader_epoch < pt->leader_epoch ? ERR_FENCED_LEADER_EPOCH
                                                    : ERR_UNKNOWN_LEADER_EPOCH;
+}
+
+enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch)
+{
+    return check_epoch(pt, pt->leading, current_leader_epoch);
+}
+
+enum err partition_check_reader(const struct partition *pt, int32_t current_leader_epoch)
+{
+    return check_epoch(pt, pt->leading || pt->follow, current_leader_epoch);
 }
 
 bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epoch,

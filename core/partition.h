@@ -55,7 +55,8 @@ struct partition_watch {
     void (*on_wake)(struct partition_watch *watch);
     int64_t offset; /* wake when readers may see beyond it */
     bool committed_only;
-    bool replica; /* a follower: it sees what is durable */
+    bool replica;      /* a follower: it sees what is durable */
+    int64_t watermark; /* and has been told of this high watermark; INT64_MAX: it need not be */
     /* private */
     TAILQ_ENTRY(partition_watch) link;
     struct partition *pt; /* NULL: not watching */
@@ -127,6 +128,8 @@ static inline int64_t partition_last_stable_offset(const struct partition *pt)
 /* May a reader with this leader epoch (-1: does not say) be served here? NONE,
  * NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR, FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH (F8). */
 enum err partition_check_leader(const struct partition *pt, int32_t current_leader_epoch);
+/* The same of a reader that may also be served by a follower (KIP-392). */
+enum err partition_check_reader(const struct partition *pt, int32_t current_leader_epoch);
 
 /* What its acknowledgements promise (millrace.durability), as far as it is not the disk's. */
 enum log_durability partition_durability(const struct topic_image *topic,

@@ -259,6 +259,15 @@ void partition_replicas_fetched(struct partition *pt, int32_t id, int64_t broker
         propose(pt->replicas, follower, NULL);
 }
 
+bool partition_replicas_tell(struct partition *pt, int32_t id)
+{
+    struct partition_follower *follower = follower_of(pt, id);
+    must(follower);
+    const bool is_new = follower->told_watermark < pt->high_watermark;
+    follower->told_watermark = pt->high_watermark;
+    return is_new;
+}
+
 void partition_replicas_look(struct partition_replicas *replicas)
 {
     struct partition *pt = replicas->pt;

@@ -38,7 +38,8 @@ struct partition_follower {
     bool seen;            /* has fetched in this epoch */
     int64_t broker_epoch; /* of its last Fetch */
     int64_t durable_end;
-    uint64_t caught_up_ns; /* when it last had all there was */
+    int64_t told_watermark; /* the last high watermark that it was told */
+    uint64_t caught_up_ns;  /* when it last had all there was */
 };
 
 /* A larger or smaller commit set, on its way to the controller. */
@@ -70,6 +71,9 @@ enum err partition_replicas_check(const struct partition *pt, int32_t id, int64_
 /* Its log agrees with ours up to `offset`, and is durable up to there. */
 void partition_replicas_fetched(struct partition *pt, int32_t id, int64_t broker_epoch,
                                 int64_t offset);
+
+/* Does the follower not know the high watermark yet? From now on it counts as told. */
+bool partition_replicas_tell(struct partition *pt, int32_t id);
 
 /* Where the high watermark may be by what is known: the least durable end; -1: unknown. */
 int64_t partition_replicas_least(const struct partition_replicas *replicas);

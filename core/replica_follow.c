@@ -44,9 +44,13 @@ static void write_ended(struct replica_fetcher *f, struct partition *pt, uint32_
 static void watermark_settle(struct partition *pt)
 {
     const struct partition_follow *follow = pt->follow;
-    if (follow)
-        pt->high_watermark =
-            max_i64(pt->high_watermark, min_i64(follow->leader_watermark, pt->log->durable_offset));
+    if (!follow)
+        return;
+    int64_t known = min_i64(follow->leader_watermark, pt->log->durable_offset);
+    if (known <= pt->high_watermark)
+        return;
+    pt->high_watermark = known;
+    partition_wake(pt, false);
 }
 
 static void on_appended(struct log_append *append)

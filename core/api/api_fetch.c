@@ -14,6 +14,7 @@
 
 #define FETCH_SESSION_VERSION  7
 #define FETCH_ZSTD_VERSION     10
+#define FETCH_RACK_VERSION     11 /* consumers say where they are, and may read from followers */
 #define FETCH_REPLICA_VERSION  15 /* replica_state in place of replica_id */
 #define FETCH_TOPIC_ID_VERSION 13
 #define SESSION_EPOCH_FULL     0
@@ -69,7 +70,8 @@ static void apply_budget(struct fetch *f)
 static bool worth_telling(const struct fetch_part *part, const struct fetch_session_partition *told)
 {
     return !told || part->error != ERR_NONE || part->range.length > 0 ||
-           part->diverging_epoch >= 0 || told->high_watermark != part->high_watermark ||
+           part->diverging_epoch >= 0 || part->read_replica >= 0 ||
+           told->high_watermark != part->high_watermark ||
            told->log_start_offset != part->log_start_offset;
 }
 
@@ -149,6 +151,7 @@ static void part_fill(struct fetch *f, const struct fetch_part *part,
         out->diverging_epoch.epoch = part->diverging_epoch;
         out->diverging_epoch.end_offset = part->diverging_end_offset;
     }
+    out->preferred_read_replica = part->read_replica;
     part_fill_aborted(f, part, out);
     if (part->range.length > 0)
         out->records = records_ref(part->range.length, (uint64_t)(uintptr_t)part);
@@ -345,6 +348,7 @@ static void part_resolve(struct fetch *f, struct fetch_part *part)
     const struct partition_image *partition =
         topic ? image_partition(topic, part->key.partition) : NULL;
     part->diverging_epoch = -1;
+    part->read_replica = -1;
     part->high_watermark = -1;
     part->last_stable_offset = -1;
     part->log_start_offset = -1;
@@ -593,6 +597,7 @@ void api_fetch(struct broker_shard *bs, struct request *q)
     f->bytes_min = (uint32_t)min_i64(max_i64(f->request.min_bytes, 0), f->bytes_max);
     f->committed_only = f->request.isolation_level == ISOLATION_COMMITTED;
     f->knows_zstd = f->q->header.request_api_version >= FETCH_ZSTD_VERSION;
+    f->may_follow = f->replica < 0 && f->q->header.request_api_version >= FETCH_RACK_VERSION;
     f->may_wait = f->request.max_wait_ms > 0 && f->bytes_min > 0;
     api_work_go(&f->work, resolve_some, on_resolved);
 }

@@ -34,6 +34,7 @@ struct fetch_part {
     int64_t upto;            /* the end of what this reader may see */
     int32_t diverging_epoch; /* -1: none */
     int64_t diverging_end_offset;
+    int32_t read_replica;                /* a broker that is nearer to the reader; -1: none */
     struct log_range range;              /* length: what will be sent */
     struct aborted_transaction *aborted; /* for readers of committed records; from mem_alloc() */
     uint32_t aborted_count;
@@ -85,6 +86,7 @@ struct fetch {
     int64_t replica_epoch;
     bool committed_only;
     bool knows_zstd; /* the request's version is new enough */
+    bool may_follow; /* a consumer that may be served by a follower: likewise */
     bool may_wait;
 
     /* on the connection's shard */

@@ -12,12 +12,13 @@
  * after all, and the groups go out again, each of them for more than it has, so that no round is in
  * vain.
  *
- * Rules: F1 (when to answer), F2 (early wake-ups), F6, F8, F9 of the fetch semantics.
+ * Rules: F1 (when to answer), F2 (early wake-ups), F6, F8, F9, F10 of the fetch semantics.
  */
 #include "core/api/fetch_private.h"
 
 #include "core/log/aborted.h"
 #include "core/partition_replicas.h"
+#include "core/read_replica.h"
 #include "io/mem.h"
 
 /* ---- on the home shard ---- */
@@ -90,6 +91,7 @@ static bool park(struct fetch_group *group)
             .offset = part->upto,
             .committed_only = group->fetch->committed_only,
             .replica = group->fetch->replica >= 0,
+            .watermark = read_replicas_are_used(group->bs) ? part->high_watermark : INT64_MAX,
         };
         partition_watch_add(pt, &part->watch);
     }
@@ -189,7 +191,8 @@ static enum err part_check(const struct fetch_part *part, const struct partition
     bool unfenced = f->replica >= 0 && io_mutation(pt->bs->sh->io, "replica.unfenced_fetch");
     if (f->replica >= 0 && epoch < 0)
         return ERR_FENCED_LEADER_EPOCH; /* a follower follows somebody in particular */
-    enum err error = partition_check_leader(pt, unfenced ? -1 : epoch);
+    enum err error = f->may_follow ? partition_check_reader(pt, epoch)
+                                   : partition_check_leader(pt, unfenced ? -1 : epoch);
     if (error == ERR_NONE && f->replica >= 0)
         return partition_replicas_check(pt, f->replica, f->replica_epoch);
     if (error == ERR_NONE && !f->knows_zstd && pt->conf.compression_type == CONF_COMPRESSION_ZSTD)
@@ -204,6 +207,8 @@ static void part_look(struct fetch_part *part, const struct partition *pt)
     part->high_watermark = pt->high_watermark;
     part->last_stable_offset = partition_last_stable_offset(pt);
     if (io_mutation(pt->bs->sh->io, "fetch.high_watermark_early"))
+        part->high_watermark = part->last_stable_offset = pt->log->end_offset;
+    if (!pt->leading && io_mutation(pt->bs->sh->io, "fetch.follower_past_watermark"))
         part->high_watermark = part->last_stable_offset = pt->log->end_offset;
     part->log_start_offset = pt->log->start_offset;
     part->upto = f->replica >= 0     ? pt->log->durable_offset
@@ -223,6 +228,12 @@ static bool part_in_range(struct fetch_part *part, struct partition *pt)
     }
     if (diverges(pt, part))
         return false;
+    if (part->offset > pt->log->end_offset && !pt->leading) {
+        /* The leader may have it: a consumer that does not know who leads must not take this for
+         * the end of the log, and begin anew. */
+        part_fail(part, ERR_OFFSET_NOT_AVAILABLE);
+        return false;
+    }
     if (part->offset > pt->log->end_offset) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
         /* A follower without a record of its own, whose epoch would have told, in front of a leader
@@ -231,6 +242,31 @@ static bool part_in_range(struct fetch_part *part, struct partition *pt)
             part->log_start_offset = start;
         return false;
     }
+    return true;
+}
+
+/* A follower asks for what comes next, which says how far it is; what it is told of the high
+ * watermark its own readers see. */
+static void part_follows(struct fetch_part *part, struct partition *pt)
+{
+    const struct fetch *f = part->group->fetch;
+    partition_replicas_fetched(pt, f->replica, f->replica_epoch, part->offset);
+    part->high_watermark = pt->high_watermark; /* it may have gone on by that */
+    if (partition_replicas_tell(pt, f->replica) && read_replicas_are_used(part->group->bs))
+        part->group->urgent = true;
+}
+
+/* Is there a replica that is nearer to this consumer (F10)? It is told, and gets no records here.
+ */
+static bool part_is_nearer_elsewhere(struct fetch_part *part, const struct partition *pt)
+{
+    const struct fetch *f = part->group->fetch;
+    if (!f->may_follow || !pt->leading)
+        return false;
+    part->read_replica = read_replica_for(pt, f->request.rack_id, part->offset);
+    if (part->read_replica < 0)
+        return false;
+    part->group->urgent = true;
     return true;
 }
 
@@ -244,6 +280,7 @@ static void part_read(struct fetch_part *part)
     part->aborted = NULL;
     part->aborted_count = 0;
     part->diverging_epoch = -1;
+    part->read_replica = -1;
     struct partition *pt = partition_find(&group->bs->partitions, &part->key);
     if (!pt) {
         part_fail(part, partition_absence(group->bs, &part->key));
@@ -258,11 +295,9 @@ static void part_read(struct fetch_part *part)
     if (!part_in_range(part, pt))
         return;
     bool below = part->offset < pt->log->start_offset;
-    if (f->replica >= 0 && !below) {
-        partition_replicas_fetched(pt, f->replica, f->replica_epoch, part->offset);
-        part->high_watermark = pt->high_watermark; /* it may have gone on by that */
-    }
-    if (part->offset >= part->upto && !below)
+    if (f->replica >= 0 && !below)
+        part_follows(part, pt);
+    if (part_is_nearer_elsewhere(part, pt) || (part->offset >= part->upto && !below))
         return;
     part->find = (struct log_find){
         .offset = max_i64(part->offset, pt->log->start_offset),

@@ -110,6 +110,11 @@ enum {
     CONF_CLEANUP_DELETE = 1 << 1,
 };
 
+/* Of replica.selector.class: Kafka's own classes, by name. */
+#define CONF_LEADER_SELECTOR     "org.apache.kafka.common.replica.LeaderSelector"
+#define CONF_RACK_AWARE_SELECTOR "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+#define CONF_RACK_LEN_MAX        255U /* bytes of broker.rack */
+
 /* The C types of the kinds that may have a field. */
 #define CONF_C_BOOLEAN bool
 #define CONF_C_SHORT   int16_t

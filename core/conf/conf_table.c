@@ -29,8 +29,6 @@
 #define NO_TIERS            "there is no remote storage"
 #define OWN_CHECKPOINTS     "Checkpoints come by time and by the length of the journal."
 #define OWN_FETCHER         "Followers fetch with limits of their own."
-#define NO_FOLLOWER_READS   "Nobody reads from followers yet."
-#define NO_RACKS            "Racks are not looked at yet."
 #define ONE_LOG_DIR         "A broker whose last log directory has failed stops at once."
 #define METADATA_FIRST      "Metadata lies in the first directory that log.dirs ever named."
 #define NO_TIERED_STORAGE   "There is no remote storage."
@@ -64,6 +62,12 @@ static bool check_ip_limits(const char *text)
     while (conf_ip_limit_next(&text, &address, &limit))
         continue;
     return *text == '\0';
+}
+
+static bool check_rack(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && len <= CONF_RACK_LEN_MAX;
 }
 
 /* "0:1,1:1", or "*" for all. */

@@ -164,6 +164,7 @@ static void cluster_init(struct cluster *cl, struct world *world)
     cl->unclean = rng_one_in(&cl->rng, 5);
     bool names = rng_one_in(&cl->rng, 3);
     bool balances = rng_one_in(&cl->rng, 2);
+    cl->racks = rng_one_in(&cl->rng, 3);
     const char *lag_ms = rng_one_in(&cl->rng, 3) ? "60000" : "700";
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         cl->facts.partition[i].leader = -1;
@@ -188,6 +189,12 @@ static void cluster_init(struct cluster *cl, struct world *world)
         if (balances)
             node->settings[node->setting_count++] = (struct conf_assignment){
                 .name = "leader.imbalance.check.interval.seconds", .value = "1"};
+        if (cl->racks) {
+            node->settings[node->setting_count++] =
+                (struct conf_assignment){.name = "broker.rack", .value = CLUSTER_RACK(i)};
+            node->settings[node->setting_count++] = (struct conf_assignment){
+                .name = "replica.selector.class", .value = CONF_RACK_AWARE_SELECTOR};
+        }
         (void)snprintf(cl->advertised[i], sizeof(cl->advertised[i]), "PLAINTEXT://%s:%u", name,
                        NODE_PORT);
         if (names)

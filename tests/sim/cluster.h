@@ -58,6 +58,8 @@ void cluster_acked(struct cluster *cl, uint32_t partition, int64_t offset, uint6
 /* Everything was read back: is what was acknowledged there, once, and in order? */
 void cluster_conclude(struct cluster *cl);
 
+#define CLUSTER_RACK(number) ((number) % 2 == 0 ? "even" : "odd")
+
 struct cluster {
     struct world *world;
     struct rng rng;
@@ -72,6 +74,7 @@ struct cluster {
     bool unclean;       /* whoever is there leads, and records may be lost by that */
     bool moves;         /* partitions, to other brokers */
     bool insync_one;    /* min.insync.replicas is 1, not 2 */
+    bool racks;         /* brokers and consumers say where they are */
     bool dirs;          /* each broker has two log directories, of which one may fail */
     uint32_t away;      /* brokers that stay away */
     char advertised[CLUSTER_BROKERS_MAX][48];

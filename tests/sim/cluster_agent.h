@@ -33,6 +33,7 @@ struct agent {
 
     /* consumer */
     int64_t offset;
+    int32_t near; /* the replica that the leader has named; -1: none */
     bool shall_reckon;
     bool reckons; /* reads this partition back */
     int64_t upto;
@@ -52,7 +53,8 @@ struct agent_fetch {
     int64_t offset;
     int32_t leader_epoch; /* -1: does not say */
     int32_t wait_ms;
-    int32_t replica; /* -1: a consumer */
+    int32_t replica;  /* -1: a consumer */
+    const char *rack; /* of a consumer; NULL: does not say */
     int64_t replica_epoch;
 };
 void agent_fetch(struct agent *a, struct client *c, const struct agent_fetch *what,

@@ -104,6 +104,7 @@ void agent_fetch(struct agent *a, struct client *c, const struct agent_fetch *wh
     topic.partitions_count = 1;
     request.replica_state.replica_id = what->replica;
     request.replica_state.replica_epoch = what->replica_epoch;
+    request.rack_id = str_of(what->rack ? what->rack : "");
     request.max_wait_ms = what->wait_ms;
     request.min_bytes = 1;
     request.topics = &topic;
@@ -538,6 +539,7 @@ static void take_fetched(struct agent *a, const struct fetch_response_partition 
         cluster_wrong(&a->cl->facts,
                       "partition %u: offset %lld that was read up to is out of range", a->partition,
                       (long long)a->offset);
+    a->near = answer->error_code == ERR_NONE ? answer->preferred_read_replica : -1;
     if (answer->error_code != ERR_NONE || answer->records.kind != RECORDS_SPAN)
         return;
     while (batch_header_read(&header, &rest) && batch_size(&header) <= rest.len) {
@@ -566,11 +568,27 @@ static void on_fetched(struct client *c, struct client_call *call)
 
 static void fetch(struct agent *a, struct client *c)
 {
-    agent_fetch(
-        a, c,
-        &(struct agent_fetch){
-            .offset = a->offset, .leader_epoch = -1, .wait_ms = a->reckons ? 0 : 20, .replica = -1},
-        on_fetched);
+    const bool says = a->cl->racks && !a->reckons;
+    agent_fetch(a, c,
+                &(struct agent_fetch){.offset = a->offset,
+                                      .leader_epoch = -1,
+                                      .wait_ms = a->reckons ? 0 : 20,
+                                      .replica = -1,
+                                      .rack = says ? CLUSTER_RACK(a->number) : NULL},
+                on_fetched);
+}
+
+/* The leader; or a follower, because the leader has named it, or by mistake: what it serves is
+ * committed, too. */
+static int32_t served_by(struct agent *a)
+{
+    if (a->reckons)
+        return a->cl->facts.partition[a->partition].leader;
+    if (a->near >= 0)
+        return a->near;
+    if (rng_one_in(&a->rng, 8))
+        return 1 + (int32_t)rng_below(&a->rng, a->cl->count);
+    return a->cl->facts.partition[a->partition].leader;
 }
 
 static void on_end(struct client *c, struct client_call *call)
@@ -610,13 +628,15 @@ static void ask_end(struct agent *a, struct client *c)
 
 static void consumer_step(struct agent *a)
 {
-    struct client *c = agent_client(a, a->cl->facts.partition[a->partition].leader);
     if (a->shall_reckon) {
         a->shall_reckon = false;
         a->reckons = true;
         a->offset = 0;
         a->upto = -1;
     }
+    struct client *c = agent_client(a, served_by(a));
+    if (!c)
+        a->near = -1;
     if (!c || !a->cl->topic_made)
         agent_later(a, 5 * MS);
     else if (a->reckons && a->upto < 0)
@@ -662,6 +682,7 @@ static void agent_new(struct cluster *cl, struct shard *sh, enum agent_kind kind
     a->producer_id = -1;
     a->value = 1;
     a->upto = -1;
+    a->near = -1;
     a->timer = (struct timer){.fn = on_timer, .name = "cluster.client"};
     batch_builder_init(&a->builder);
     for (uint32_t i = 0; i < cl->count; i++) {

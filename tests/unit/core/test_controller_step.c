@@ -65,6 +65,69 @@ static void counts(void **state)
     world_free(w);
 }
 
+/* `racks`: a letter for each broker, from 1 on; '-': it does not say. */
+static struct world *world_in_racks(const char *racks)
+{
+    int32_t count = (int32_t)strlen(racks);
+    struct world *w = world_of("", count);
+    for (int32_t i = 0; i < count; i++) {
+        char sentence[128];
+        char rack[2] = {racks[i]};
+        const struct metadata_record up = {
+            .kind = METADATA_BROKER_UP,
+            .broker_up = {.id = i + 1,
+                          .epoch = 100 + i,
+                          .rack = racks[i] == '-' ? str_null() : str_of(rack),
+                          .version = str_null()}};
+        assert_true(image_edit_apply(w->step.edit, &up, sentence, sizeof(sentence)));
+    }
+    end_batch(w);
+    return w;
+}
+
+/* How many racks have a replica; a broker that does not say counts as one. No broker has two. */
+static uint32_t racks_of(const struct partition_image *partition, const char *racks)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < partition->replica_count; i++) {
+        bool again = false;
+        for (uint32_t j = 0; j < i; j++) {
+            char rack = racks[partition->replicas[i] - 1];
+            assert_int_not_equal(partition->replicas[i], partition->replicas[j]);
+            again |= rack != '-' && rack == racks[partition->replicas[j] - 1];
+        }
+        count += !again;
+    }
+    return count;
+}
+
+static void replicas_are_spread_over_racks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *racks;
+        int16_t replicas;
+        uint32_t expected;
+    } cases[] = {{"aaabbc", 3, 3}, {"aaabbc", 2, 2}, {"aaabbc", 5, 3}, {"abcabc", 3, 3},
+                 {"aabb", 2, 2},   {"aabb", 4, 2},   {"aaaa", 3, 1},   {"a-a-a", 3, 3},
+                 {"----", 3, 3},   {"aaaaab", 2, 2}, {"a", 1, 1}};
+    for (size_t i = 0; i < array_count(cases); i++) {
+        struct world *w = world_in_racks(cases[i].racks);
+        const uint32_t brokers = (uint32_t)strlen(cases[i].racks);
+        uint32_t leads[8] = {0};
+        assert_int_equal(create(w, "before", 1, 1), ERR_NONE); /* they begin somewhere else */
+        assert_int_equal(create(w, "t", (int32_t)(4 * brokers), cases[i].replicas), ERR_NONE);
+        const struct topic_image *topic = find(w, "t");
+        for (uint32_t p = 0; p < topic->partition_count; p++) {
+            assert_int_equal(racks_of(&topic->partitions[p], cases[i].racks), cases[i].expected);
+            leads[topic->partitions[p].leader - 1]++;
+        }
+        for (uint32_t b = 0; b < brokers; b++)
+            assert_int_equal(leads[b], 4);
+        world_free(w);
+    }
+}
+
 static void partitions_per_broker(void **state)
 {
     (void)state;
@@ -420,6 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(counts),
+        cmocka_unit_test(replicas_are_spread_over_racks),
         cmocka_unit_test(partitions_per_broker),
         cmocka_unit_test(assignments),
         cmocka_unit_test(settings_of_new_topics),
