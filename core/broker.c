@@ -203,7 +203,7 @@ static char *store_url_of(const struct broker *broker)
         snprintf(url, sizeof(url), "%s", given);
     else if (servers && servers[0] != 0)
         snprintf(url, sizeof(url), "zookeeper:%s%s", servers,
-                 strchr(servers, '/') ? "" : "/millrace");
+                 strchr(servers, '/') ? "" : STORE_ZOOKEEPER_ROOT);
     else
         snprintf(url, sizeof(url), "file:%s/metadata", log_dirs_first(broker->dirs)->path);
     return mem_strdup(url);

@@ -36,7 +36,8 @@
 
 #define STORE_REQUEST_BYTES_MAX 900000U
 #define STORE_PATH_MAX          255U
-#define STORE_OPS_MAX           1024U /* of one multi */
+#define STORE_OPS_MAX           1024U       /* of one multi */
+#define STORE_ZOOKEEPER_ROOT    "/millrace" /* in ZooKeeper, when no path is given */
 
 enum store_result {
     STORE_OK,
@@ -179,7 +180,7 @@ static inline void store_close(struct store *store, void (*done)(void *user), vo
     store->ops->close(store, done, user);
 }
 
-/* ---- a store of a node of its own, before it is opened the first time ---- */
+/* ---- a store of a node of its own, while no broker runs ---- */
 
 struct store_tree;
 struct log_error;
@@ -187,6 +188,10 @@ struct log_error;
 /* Makes DIR/store with this tree, durably. Blocks. */
 bool store_file_write(struct fs *fs, const char *directory, const uint8_t uuid[16], uint64_t nonce,
                       const struct store_tree *tree, struct log_error *error) warn_unused;
+
+/* What DIR/store holds, into an empty tree. Blocks. */
+bool store_file_read(struct fs *fs, const char *directory, const uint8_t uuid[16],
+                     struct store_tree *tree, struct log_error *error) warn_unused;
 
 /* ---- the bodies: for store.c ---- */
 

@@ -298,24 +298,30 @@ static void file_children(struct store *store, const char *path, bool watch,
 
 /* ---- opening ---- */
 
+/* Where the batches go, and how it is called. */
+struct reading {
+    struct store_tree *tree;
+    const char *directory;
+};
+
 static bool on_batch(void *argument, const uint8_t *payload, uint32_t length,
                      struct log_error *error)
 {
-    struct store_file *sf = argument;
+    const struct reading *reading = argument;
     struct bytes_in in = bytes_in_of(payload, length);
     uint8_t kind = take_u8(&in);
     bool good = false;
     if (kind == BATCH_REDO) {
-        good = store_tree_replay(&sf->tree, &in);
+        good = store_tree_replay(reading->tree, &in);
     } else if (kind == BATCH_NODES) {
         good = true;
         while (good && in.at < in.end)
-            good = store_tree_load(&sf->tree, &in);
+            good = store_tree_load(reading->tree, &in);
     }
     return good || log_refuse(error, LOG_ERROR_DAMAGED,
-                              "%s holds a batch of kind %u that does not fit what is before it; "
-                              "restore the directory %s from a copy",
-                              sf->path, kind, sf->directory);
+                              "%s/store holds a batch of kind %u that does not fit what is before "
+                              "it; restore the directory from a copy",
+                              reading->directory, kind);
 }
 
 static bool make_directory(struct fs *fs, const char *directory, struct log_error *error)
@@ -359,10 +365,24 @@ bool store_file_write(struct fs *fs, const char *directory, const uint8_t uuid[1
     return good;
 }
 
+bool store_file_read(struct fs *fs, const char *directory, const uint8_t uuid[16],
+                     struct store_tree *tree, struct log_error *error)
+{
+    struct record_file rf;
+    struct reading reading = {.tree = tree, .directory = directory};
+    char *path = file_path(directory);
+    bool good = record_file_open(&rf, fs, path, FILE_MAGIC, uuid, on_batch, &reading, error);
+    if (good)
+        record_file_close(&rf);
+    mem_free(path);
+    return good;
+}
+
 static void open_work(void *argument)
 {
     struct store_file *sf = argument;
     struct fs *fs = io_fs(sf->sh->io);
+    struct reading reading = {.tree = &sf->tree, .directory = sf->directory};
     if (!make_directory(fs, sf->directory, &sf->error))
         return;
     int found = fs_open(fs, sf->path, FS_READ);
@@ -373,7 +393,7 @@ static void open_work(void *argument)
                                          sf->nonce, NULL, 0, &sf->error);
     else
         sf->rf_open = record_file_open(&sf->rf, fs, sf->path, FILE_MAGIC, sf->options.directory,
-                                       on_batch, sf, &sf->error);
+                                       on_batch, &reading, &sf->error);
 }
 
 static void on_opened(struct io_op *op)

@@ -156,6 +156,7 @@ int cmd_config_explain(struct invocation *inv);
 int cmd_config_list(struct invocation *inv);
 int cmd_consume(struct invocation *inv);
 int cmd_debug_import_kafka(struct invocation *inv);
+int cmd_debug_move_to_zookeeper(struct invocation *inv);
 int cmd_debug_log_dump(struct invocation *inv);
 int cmd_debug_log_export(struct invocation *inv);
 int cmd_debug_log_repair(struct invocation *inv);

@@ -247,6 +247,12 @@ static const struct command_option import_kafka_options[] = {
     {0, "except", "TOPIC", NULL, "leave this topic out; may be given again", NULL},
 };
 
+static const struct command_option move_to_zookeeper_options[] = {
+    {0, "zookeeper", "HOST:PORT,.../PATH", NULL,
+     "the servers, and a path that nothing lies at yet (/millrace when none is given)", NULL},
+    {0, "run", NULL, NULL, "really do it", NULL},
+};
+
 static const struct command_option topic_export_options[] = {
     {0, "to", "DIR", NULL, "where the folders go; made when it is missing", NULL},
     {0, "segment-bytes", "N", "1073741824", "where a segment ends and the next one begins", NULL},
@@ -616,6 +622,25 @@ const struct command commands[] = {
         .operands_max = ANY_NUMBER,
         .listing = true,
         .run = cmd_debug_import_kafka,
+    },
+    {
+        .name = "debug move-to-zookeeper",
+        .summary =
+            "put the metadata of a stopped node into ZooKeeper, where it may become a cluster",
+        .operands = "DIR",
+        .about = "A node of its own keeps its metadata in its data directory, the brokers of a "
+                 "cluster in ZooKeeper. This takes the one to the other: cluster id, topics, "
+                 "settings, quotas, all as they are; records and committed offsets stay where they "
+                 "lie. Nothing is changed unless --run is given; interrupted, it is run again. "
+                 "Afterwards the node starts with --zookeeper only, and other brokers may join.",
+        .examples = "millrace debug move-to-zookeeper /var/lib/millrace --zookeeper "
+                    "127.0.0.1:2181/millrace\n"
+                    "millrace debug move-to-zookeeper /var/lib/millrace --zookeeper "
+                    "127.0.0.1:2181/millrace --run",
+        COUNT(move_to_zookeeper_options),
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = cmd_debug_move_to_zookeeper,
     },
     {
         .name = "debug log dump",

@@ -3,23 +3,18 @@
 
 #include "core/topic_name.h"
 #include "io/mem.h"
+#include "tools/millrace/import/zookeeper_link.h"
 
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define THREADED /* the library's calls that wait */
 #include <zookeeper/zookeeper.h>
 
-#define SESSION_MS     10000
-#define CONNECT_MS     10000
-#define DATA_BYTES_MAX (2U << 20) /* of one node; ZooKeeper allows 1 MiB */
-
 struct asking {
-    zhandle_t *zh;
-    const char *root; /* the path behind the servers, "" or "/kafka" */
+    struct zookeeper_link link;
     char *data;
     int len;
     char *sentence;
@@ -100,7 +95,7 @@ bool kafka_zookeeper_settings(struct kafka_topic *topic, const char *data, size_
 static void path_of(const struct asking *asking, char path[1024], const char *first,
                     const char *second)
 {
-    (void)snprintf(path, 1024, "%s%s%s%s", asking->root, first, second[0] ? "/" : "", second);
+    (void)snprintf(path, 1024, "%s%s%s%s", asking->link.root, first, second[0] ? "/" : "", second);
 }
 
 /* ZOK and its bytes in asking->data, or the library's answer. */
@@ -109,8 +104,8 @@ static int get(struct asking *asking, const char *first, const char *second)
     char path[1024];
     struct Stat stat;
     path_of(asking, path, first, second);
-    asking->len = (int)DATA_BYTES_MAX;
-    int rc = zoo_get(asking->zh, path, 0, asking->data, &asking->len, &stat);
+    asking->len = (int)ZOOKEEPER_DATA_BYTES_MAX;
+    int rc = zoo_get(asking->link.zh, path, 0, asking->data, &asking->len, &stat);
     asking->len = (int)max_i64(asking->len, 0);
     return rc;
 }
@@ -122,7 +117,7 @@ static int children(const struct asking *asking, const char *first, const char *
     char path[1024];
     path_of(asking, path, first, second);
     *names = (struct String_vector){0};
-    int rc = zoo_get_children(asking->zh, path, 0, names);
+    int rc = zoo_get_children(asking->link.zh, path, 0, names);
     return rc == ZNONODE ? ZOK : rc;
 }
 
@@ -214,48 +209,15 @@ static bool read_others(const struct asking *asking, struct kafka_cluster *clust
     return good;
 }
 
-/* ---- connecting ---- */
-
-static void on_line(const char *line)
-{
-    (void)line;
-}
-
-static bool is_connected(zhandle_t *zh)
-{
-    const struct timespec rest = {.tv_nsec = 10 * 1000 * 1000};
-    for (uint32_t waited_ms = 0; waited_ms < CONNECT_MS; waited_ms += 10) {
-        int state = zoo_state(zh);
-        if (state == ZOO_CONNECTED_STATE || state == ZOO_READONLY_STATE)
-            return true;
-        (void)nanosleep(&rest, NULL);
-    }
-    return false;
-}
-
 bool kafka_zookeeper_read(struct kafka_cluster *cluster, const char *servers,
                           const char *cluster_id, char *sentence, size_t sentence_size)
 {
-    struct asking asking = {.sentence = sentence, .sentence_size = sentence_size, .root = ""};
-    char *hosts = mem_strdup(servers);
-    char *slash = strchr(hosts, '/');
-    char root[512] = "";
-    if (slash) {
-        (void)snprintf(root, sizeof(root), "%s", strcmp(slash, "/") == 0 ? "" : slash);
-        asking.root = root;
-        *slash = '\0';
-    }
-    zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
-    asking.zh = zookeeper_init2(hosts, NULL, SESSION_MS, NULL, NULL, 0, on_line);
-    bool good = asking.zh && is_connected(asking.zh);
-    if (!good)
-        (void)refuse(&asking, "no answer within %d s; is it running?", CONNECT_MS / 1000);
-    asking.data = mem_alloc(DATA_BYTES_MAX);
+    struct asking asking = {.sentence = sentence, .sentence_size = sentence_size};
+    bool good = zookeeper_link_open(&asking.link, servers, sentence, sentence_size);
+    asking.data = mem_alloc(ZOOKEEPER_DATA_BYTES_MAX);
     good = good && read_cluster_id(&asking, cluster_id) && read_topics(&asking, cluster) &&
            read_producer_ids(&asking, cluster) && read_others(&asking, cluster);
-    if (asking.zh)
-        (void)zookeeper_close(asking.zh);
+    zookeeper_link_close(&asking.link);
     mem_free(asking.data);
-    mem_free(hosts);
     return good;
 }
