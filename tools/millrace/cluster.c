@@ -150,6 +150,14 @@ struct broker_link *cluster_controller(struct session *s)
     return cluster_broker(s, &metadata, metadata.controller_id);
 }
 
+int cluster_ask_controller(struct session *s, int16_t key, const void *request, void *response,
+                           struct arena *arena)
+{
+    struct broker_link *link = cluster_controller(s);
+    return link ? session_call(s, link, key, CLIENT_NEWEST, request, response, arena)
+                : EXIT_UNREACHABLE;
+}
+
 int topic_not_found(struct session *s, const char *name)
 {
     struct metadata_response all;

@@ -17,6 +17,9 @@ struct broker_link *cluster_broker(struct session *s, const struct metadata_resp
                                    int32_t node_id);
 /* Where changes of topics go: the controller, or, when none is known, the bootstrap broker. */
 struct broker_link *cluster_controller(struct session *s);
+/* Asks it; the answer's memory is the arena's. */
+int cluster_ask_controller(struct session *s, int16_t key, const void *request, void *response,
+                           struct arena *arena);
 
 /* Says that there is no such topic and which one could be meant. */
 int topic_not_found(struct session *s, const char *name);

@@ -64,14 +64,6 @@ static void report_add(struct report *report, struct str name, int16_t error, st
     listing_row(report->listing, row);
 }
 
-/* Changes go to the controller. */
-static int ask_controller(struct session *s, int16_t key, const void *request, void *response)
-{
-    struct broker_link *link = cluster_controller(s);
-    return link ? session_call(s, link, key, CLIENT_NEWEST, request, response, &s->arena)
-                : EXIT_UNREACHABLE;
-}
-
 /* Room for an item of the request per topic that was named. */
 static void *room_for_operands(struct session *s, size_t size, int32_t *count)
 {
@@ -163,7 +155,7 @@ static int create(struct session *s)
         request.topics[i].configs_count = config_count;
     }
     struct create_topics_response response;
-    int code = ask_controller(s, KEY_CREATE_TOPICS, &request, &response);
+    int code = cluster_ask_controller(s, KEY_CREATE_TOPICS, &request, &response, &s->arena);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -196,7 +188,7 @@ static int remove_topics(struct session *s)
         request.topics[i].name = str_of(inv->operands[i]);
     }
     struct delete_topics_response response;
-    int code = ask_controller(s, KEY_DELETE_TOPICS, &request, &response);
+    int code = cluster_ask_controller(s, KEY_DELETE_TOPICS, &request, &response, &s->arena);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -255,7 +247,7 @@ static int add_partitions(struct session *s)
             return code;
     }
     struct create_partitions_response response;
-    int code = ask_controller(s, KEY_CREATE_PARTITIONS, &request, &response);
+    int code = cluster_ask_controller(s, KEY_CREATE_PARTITIONS, &request, &response, &s->arena);
     if (code != EXIT_OK)
         return code;
     struct report report;
@@ -324,7 +316,8 @@ static int alter(struct session *s)
         request.resources[i].configs_count = count;
     }
     struct incremental_alter_configs_response response;
-    int code = ask_controller(s, KEY_INCREMENTAL_ALTER_CONFIGS, &request, &response);
+    int code =
+        cluster_ask_controller(s, KEY_INCREMENTAL_ALTER_CONFIGS, &request, &response, &s->arena);
     if (code != EXIT_OK)
         return code;
     struct report report;

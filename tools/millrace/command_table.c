@@ -214,6 +214,23 @@ static const struct command_option health_options[] = {
     {0, "exit-when-healthy", NULL, NULL, "look every second until it is healthy", NULL},
 };
 
+static const struct command_option partitions_options[] = {
+    {'a', "all", NULL, NULL, "those that are as they should be, too", NULL},
+};
+
+static const struct command_option reassign_options[] = {
+    {0, "to", "BROKER,...", NULL, "where the replicas shall be, the preferred leader first", NULL},
+    {0, "spread", NULL, NULL,
+     "with --to: the first broker leads partition 0, the second one partition 1, and so on", NULL},
+    {0, "cancel", NULL, NULL, "take back what is under way", NULL},
+    {0, "wait", NULL, NULL, "until they are there", NULL},
+};
+
+static const struct command_option leader_elect_options[] = {
+    {0, "unclean", NULL, NULL,
+     "where no replica that is in sync lives: any that does; what it does not have is lost", NULL},
+};
+
 static const struct command_option config_list_options[] = {
     {'a', "all", NULL, NULL, "Kafka's keys that have no effect too", NULL},
     {0, "scope", "SCOPE", NULL, "broker or topic", "broker|topic"},
@@ -303,6 +320,51 @@ const struct command commands[] = {
         .listing = true,
         .remote = true,
         .run = cmd_cluster_health,
+    },
+    {
+        .name = "cluster partitions",
+        .summary = "partitions that are not as they should be",
+        .operands = "[TOPIC...]",
+        .about = "Partitions without a leader, with replicas that are not in sync, that are being "
+                 "moved, or that another replica than the first one leads.",
+        .examples = "millrace cluster partitions\n"
+                    "millrace cluster partitions orders --all",
+        COUNT(partitions_options),
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_partitions,
+    },
+    {
+        .name = "cluster reassign",
+        .summary = "move partitions to other brokers",
+        .operands = "TOPIC[:PARTITIONS]...",
+        .about =
+            "Says on which brokers the replicas of partitions shall be; the first of them is the "
+            "preferred leader. New replicas catch up first, then the others go. Partitions are "
+            "served meanwhile.",
+        .examples = "millrace cluster reassign orders --to 1,2,3 --spread --wait\n"
+                    "millrace cluster reassign orders:0,3-5 --to 4,5\n"
+                    "millrace cluster reassign orders --cancel",
+        COUNT(reassign_options),
+        .operands_min = 1,
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_reassign,
+    },
+    {
+        .name = "cluster leader-elect",
+        .summary = "give partitions back to their preferred leaders",
+        .operands = "[TOPIC[:PARTITIONS]...]",
+        .about = "The preferred leader is the first replica. Without operands: of all partitions.",
+        .examples = "millrace cluster leader-elect\n"
+                    "millrace cluster leader-elect orders:0 --unclean",
+        COUNT(leader_elect_options),
+        .operands_max = ANY_NUMBER,
+        .listing = true,
+        .remote = true,
+        .run = cmd_cluster_leader_elect,
     },
     {
         .name = "cluster quota list",
