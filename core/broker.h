@@ -59,6 +59,7 @@ struct broker_shard {
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */
     struct replica_fetchers *fetchers;
+    struct replica_throttle throttle;
     struct partition_offline *offline;
     struct quotas *quotas;
     struct broker_lookups *lookups; /* names of other brokers */

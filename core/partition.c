@@ -323,6 +323,10 @@ static void partition_configure(struct partition *pt, const struct topic_image *
     struct broker_shard *bs = pt->bs;
     pt->conf = topic->conf;
     pt->internal = topic->internal;
+    for (int side = 0; side < REPLICA_SIDES; side++)
+        pt->throttled[side] = image->replica_count > 1 &&
+                              replica_throttle_names(topic, pt->key.partition, bs->broker->node_id,
+                                                     (enum replica_side)side);
     pt->coordinates =
         topic->internal && str_equal(str_of(topic->name), str_of(INTERNAL_TOPIC_OFFSETS));
     struct log_config config = log_config_of(topic, image, &bs->broker->conf->broker);

@@ -21,6 +21,7 @@
 
 #include "core/log/log.h"
 #include "core/metadata/image.h"
+#include "core/replica_throttle.h"
 #include "net/err.h"
 
 struct broker_shard;
@@ -80,7 +81,8 @@ struct partition {
     int32_t loss_epoch;                  /* in which the log was found to have lost; -1: none */
     struct topic_conf conf; /* copied from the image, so that appends look nowhere else */
     bool internal;
-    bool coordinates;    /* groups: it is of __consumer_offsets */
+    bool coordinates;              /* groups: it is of __consumer_offsets */
+    bool throttled[REPLICA_SIDES]; /* its topic names it (core/replica_throttle.h) */
     bool is_uncleanable; /* compaction has met damage, or a batch that it has no room for */
 
     /* private */

@@ -259,6 +259,23 @@ void partition_replicas_fetched(struct partition *pt, int32_t id, int64_t broker
         propose(pt->replicas, follower, NULL);
 }
 
+static bool is_throttled(const struct partition *pt, int32_t id)
+{
+    const struct partition_follower *follower = follower_of(pt, id);
+    return pt->throttled[REPLICA_LEADS] && follower && !follower->in_set;
+}
+
+bool partition_replicas_hold(const struct partition *pt, int32_t id)
+{
+    return is_throttled(pt, id) && replica_throttle_rest_ns(pt->bs, REPLICA_LEADS) > 0;
+}
+
+void partition_replicas_count(const struct partition *pt, int32_t id, uint64_t bytes)
+{
+    if (is_throttled(pt, id))
+        replica_throttle_use(pt->bs, REPLICA_LEADS, bytes);
+}
+
 bool partition_replicas_tell(struct partition *pt, int32_t id)
 {
     struct partition_follower *follower = follower_of(pt, id);

@@ -72,6 +72,11 @@ enum err partition_replicas_check(const struct partition *pt, int32_t id, int64_
 void partition_replicas_fetched(struct partition *pt, int32_t id, int64_t broker_epoch,
                                 int64_t offset);
 
+/* Must the follower wait, because it catches up and has had its share (core/replica_throttle.h)? */
+bool partition_replicas_hold(const struct partition *pt, int32_t id);
+/* What it gets, if that counts. */
+void partition_replicas_count(const struct partition *pt, int32_t id, uint64_t bytes);
+
 /* Does the follower not know the high watermark yet? From now on it counts as told. */
 bool partition_replicas_tell(struct partition *pt, int32_t id);
 

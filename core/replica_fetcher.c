@@ -221,9 +221,13 @@ static bool may_ask(const struct partition_follow *follow, uint64_t *next_ns)
 {
     if (follow->pt->writes > 0)
         return false; /* whose end wakes the fetcher */
-    if (follow->not_before_ns <= now_ns(follow->fetcher))
+    uint64_t at_ns = follow->not_before_ns;
+    if (follow->pt->throttled[REPLICA_FOLLOWS])
+        at_ns = max_u64(at_ns, now_ns(follow->fetcher) +
+                                   replica_throttle_rest_ns(follow->fetcher->bs, REPLICA_FOLLOWS));
+    if (at_ns <= now_ns(follow->fetcher))
         return true;
-    *next_ns = min_u64(*next_ns, follow->not_before_ns);
+    *next_ns = min_u64(*next_ns, at_ns);
     return false;
 }
 

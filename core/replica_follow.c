@@ -248,6 +248,9 @@ bool replica_part_take(struct replica_fetcher *f, struct fetched_part *part, uin
         return true;
     }
     follow->leader_watermark = part->high_watermark;
+    if (pt->throttled[REPLICA_FOLLOWS] && !part->counted)
+        replica_throttle_use(f->bs, REPLICA_FOLLOWS, part->records.len);
+    part->counted = true;
     while (part->records.len > 0 && append_one(pt, &part->records)) {
         part->offset = pt->log->end_offset;
         if (shard_should_yield(f->bs->sh, began_ns))

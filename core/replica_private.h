@@ -36,6 +36,7 @@ struct fetched_part {
     int32_t diverging_epoch; /* -1: none */
     int64_t diverging_end_offset;
     struct span records;
+    bool counted; /* against what this broker may fetch */
 };
 
 struct fetched;

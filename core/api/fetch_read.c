@@ -129,6 +129,17 @@ static void part_tell_aborted(struct fetch_part *part)
         part->aborted = log_aborted(pt->log, &part->range, part->offset, &part->aborted_count);
 }
 
+/* Of what a follower gets, no more than fits in its answer. */
+static void part_count(const struct fetch_part *part)
+{
+    const struct fetch_group *group = part->group;
+    const struct partition *pt = partition_find(&group->bs->partitions, &part->key);
+    if (group->fetch->replica < 0 || !pt || group->bytes >= group->fetch->bytes_max)
+        return;
+    partition_replicas_count(pt, group->fetch->replica,
+                             min_u64(part->range.length, group->fetch->bytes_max - group->bytes));
+}
+
 static void part_found(struct fetch_part *part)
 {
     const struct log_find *find = &part->find;
@@ -141,6 +152,7 @@ static void part_found(struct fetch_part *part)
         part->range = find->range;
         part->check.begun = false;
         part_tell_aborted(part);
+        part_count(part);
         part->group->bytes += find->range.length;
     } else if (find->verdict == LOG_OUT_OF_RANGE) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
@@ -298,6 +310,8 @@ static void part_read(struct fetch_part *part)
     if (f->replica >= 0 && !below)
         part_follows(part, pt);
     if (part_is_nearer_elsewhere(part, pt) || (part->offset >= part->upto && !below))
+        return;
+    if (f->replica >= 0 && partition_replicas_hold(pt, f->replica))
         return;
     part->find = (struct log_find){
         .offset = max_i64(part->offset, pt->log->start_offset),

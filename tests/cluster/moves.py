@@ -195,6 +195,39 @@ def moved(c):
     return f'{PARTITIONS} partitions by Kafka {", ".join(versions())}: {max(took):.2f} s at most; {len(values)} records by kcat'
 
 
+def moved_slowly(c):
+    """With --throttle a replica catches up no faster than that: ten seconds' worth at once, and then at the rate. Afterwards the
+    limits are gone."""
+    if not versions():
+        return 'skipped: no jars'
+    rate, count, size = 1_000_000, 40, 500_000
+    path, topic = list(versions().values())[-1], c.create(1, name='slowly', replicas=1)
+    leader = sets(c, 1, topic)[0][0]
+    with wire.Connection(c.address[leader], 30) as link:
+        for _ in range(count):
+            error, _ = wire.produce(link, topic, 0, wire.batch([b'x' * size]))
+            check(error == 0, f'produce: {error}')
+    took = {}
+    for other, throttle in zip([node for node in c.address if node != leader], ([], ['--throttle', str(rate)])):
+        file = os.path.join(c.folder, f'slowly-{other}.json')
+        with open(file, 'w') as out:
+            json.dump({'version': 1, 'partitions': [{'topic': topic, 'partition': 0, 'replicas': [leader, other]}]}, out)
+        began = time.monotonic()
+        words = tool(c, REASSIGN, '--reassignment-json-file', file, '--execute', *throttle, all_jars=path)
+        check('Successfully started' in words, words)
+        brokers.until('it is there', lambda o=other: sorted(sets(c, 1, topic)[0][2]) == sorted([leader, o]), 60)
+        took[bool(throttle)] = time.monotonic() - began
+        words = tool(c, REASSIGN, '--reassignment-json-file', file, '--verify', all_jars=path)
+        check('is completed' in words, words)
+    least = (count * size - 10 * rate) / rate
+    check(took[True] > 0.8 * least, f'{count * size} bytes at {rate} a second came within {took[True]:.1f} s')
+    check(took[False] < least / 2, f'without a limit it took {took[False]:.1f} s')
+    out = subprocess.run([c.program, 'topic', 'describe', topic, '--format', 'json', '-b', c.bootstrap(1)], stdout=subprocess.PIPE, timeout=30,
+                         check=True).stdout.decode()
+    check('throttled' not in out or '"leader.replication.throttled.replicas": ""' in out, f'limits are left: {out}')
+    return f'{count * size >> 20} MiB: {took[False]:.1f} s, and {took[True]:.1f} s at {rate >> 10} KiB/s'
+
+
 def move_taken_back(c):
     """A move to a broker that is away does not come to its end; it is listed, and taken back."""
     if not jars():
@@ -307,4 +340,4 @@ def strangers(c):
     check(sorted(sets(c, 1, topic)[0][2]) == sorted(ids), 'the set has changed')
 
 
-CASES = (strangers, stopped_in_turn, stopped_beside_a_frozen_controller, alone_at_first, moved, move_taken_back, unclean, back_by_itself)
+CASES = (strangers, stopped_in_turn, stopped_beside_a_frozen_controller, alone_at_first, moved, moved_slowly, move_taken_back, unclean, back_by_itself)
