@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/partition.h"
+#include "net/wire.h"
 
 /* Does the configuration send consumers to followers? Then these are told of the high watermark as
  * soon as it moves, which costs an answer more where little is written. */

@@ -5,6 +5,7 @@
  */
 #include "core/log/log_find.h"
 #include "core/log/log_private.h"
+#include "core/log/read_ahead.h"
 #include "core/record/batch.h"
 #include "io/crc.h"
 
@@ -23,6 +24,8 @@ static enum find_step find_read(struct log_body *lg, struct segment *segment, st
     if (!segment_ready(segment, 0))
         return STEP_WAIT;
     if (find->priv.block == NULL)
+        find->priv.block = tail_cold_block(ls, FIND_READ);
+    while (find->priv.block == NULL && read_ahead_shrink(ls))
         find->priv.block = tail_cold_block(ls, FIND_READ);
     if (find->priv.block == NULL)
         return STEP_WAIT;
@@ -65,6 +68,9 @@ enum find_step find_header(struct log_body *lg, struct segment *segment, struct 
     uint8_t bytes[BATCH_HEADER_SIZE];
     if (tail_holds(lg, segment, at, BATCH_HEADER_SIZE))
         tail_copy_out(lg, segment, at, bytes, BATCH_HEADER_SIZE);
+    else if (at + BATCH_HEADER_SIZE <= segment->written &&
+             read_ahead_copy(segment, at, bytes, BATCH_HEADER_SIZE))
+        ; /* a reader is expected here */
     else if (!find_pieces(lg, segment, find, at, bytes))
         return find_read(lg, segment, find, at);
     batch_header_of(header, bytes);

@@ -12,6 +12,7 @@
 #include "core/log/log_private.h"
 #include "core/log/log_swap.h"
 #include "core/log/promise.h"
+#include "core/log/read_ahead.h"
 #include "core/log/segment_index.h"
 
 #include <errno.h>
@@ -252,6 +253,8 @@ static void truncate_apply(struct log_body *lg, const struct log_change *change)
         segment->first_timestamp = -1;
     segment->written = (uint32_t)min_u64(segment->written, position);
     bypass_cut(segment, position);
+    if (!io_mutation(lg->ls->io, "read_ahead.outlives_a_cut"))
+        read_ahead_drop(segment);
     log_anchors_cut(&segment->anchors, position);
     mem_free(segment->damage);
     segment->damage = NULL;

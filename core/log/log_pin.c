@@ -8,6 +8,7 @@
 #include "core/log/log_change.h"
 #include "core/log/log_private.h"
 #include "core/log/log_read.h"
+#include "core/log/read_ahead.h"
 
 static void pin_check_begin(struct log_pin *pin, const struct segment *segment)
 {
@@ -89,6 +90,24 @@ static bool pin_tail(struct log_body *lg, struct segment *segment, struct log_pi
     return pin->length > 0;
 }
 
+/* Its one block has `got` bytes of the file from the pin's position on. */
+static enum log_verdict pin_from_file(struct log_pin *pin, struct segment *segment, uint32_t got)
+{
+    const struct tail_block *block = pin->priv.blocks[0];
+    pin->pieces = 1;
+    pin->length = (uint32_t)min_u64(got, pin->priv.length_max);
+    pin->iov[0] = (struct iovec){.iov_base = block->data + (pin->priv.position - block->position),
+                                 .iov_len = pin->length};
+    pin->priv.ls->counts.pins_cold++;
+    read_ahead_go(segment, pin->priv.position, pin->priv.position + pin->length);
+    if (pin_check(pin, segment)) {
+        pin_hold_back(pin);
+        return LOG_OK;
+    }
+    log_unpin(pin);
+    return LOG_CORRUPT;
+}
+
 static void pin_on_read(struct io_op *op)
 {
     struct log_pin *pin = container_of(op, struct log_pin, priv.op);
@@ -104,17 +123,8 @@ static void pin_on_read(struct io_op *op)
         tail_put(ls, block);
         pin->pieces = 0;
     } else {
-        pin->verdict = LOG_OK;
-        pin->length = (uint32_t)min_u64(got, pin->priv.length_max);
-        pin->iov[0] = (struct iovec){.iov_base = block->data + skip, .iov_len = pin->length};
-        ls->counts.pins_cold++;
         ls->counts.cold_bytes += (uint64_t)op->res;
-        if (!pin_check(pin, segment)) {
-            log_unpin(pin);
-            pin->verdict = LOG_CORRUPT;
-        } else {
-            pin_hold_back(pin);
-        }
+        pin->verdict = pin_from_file(pin, segment, got);
     }
     segment_unuse(segment);
     log_unuse(lg);
@@ -132,6 +142,8 @@ static bool pin_read(struct log_body *lg, struct segment *segment, struct log_pi
     if (!segment_ready(segment, 0))
         return false;
     struct tail_block *block = tail_cold_block(ls, bytes);
+    while (block == NULL && read_ahead_shrink(ls))
+        block = tail_cold_block(ls, bytes);
     if (block == NULL)
         return false;
     tail_missed(lg, segment, from, bytes);
@@ -178,6 +190,16 @@ static enum log_verdict pin_try(struct log_body *lg, struct log_pin *pin)
     /* From the file, up to where it was written. */
     if (pin->priv.length_max > segment->written - pin->priv.position)
         pin->priv.length_max = segment->written - pin->priv.position;
+    switch (read_ahead_take(segment, pin, &pin->priv.blocks[0])) {
+    case READ_HAS:
+        return pin_from_file(pin, segment,
+                             pin->priv.blocks[0]->position + pin->priv.blocks[0]->used -
+                                 pin->priv.position);
+    case READ_COMES:
+        return LOG_WAIT;
+    case READ_MISSES:
+        break;
+    }
     if (!pin_read(lg, segment, pin)) {
         pin->priv.waiting = true;
         TAILQ_INSERT_TAIL(&lg->ls->pins_waiting, pin, priv.link);
@@ -198,7 +220,7 @@ bool log_pin(struct log *log, const struct log_range *range, uint32_t skip, uint
     pin->priv.skip = skip;
     pin->priv.position = range->position + skip;
     pin->priv.length_max =
-        (uint32_t)min_u64(min_u64(length_max, LOG_PIN_BYTES_MAX - FS_BLOCK), range->length - skip);
+        (uint32_t)min_u64(min_u64(length_max, LOG_PIN_BYTES_MAX), range->length - skip);
     pin->priv.waiting = false;
     pin->pieces = 0;
     pin->length = 0;

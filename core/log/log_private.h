@@ -29,6 +29,7 @@
 #include "core/log/log_commit.h"
 #include "core/log/log_dir.h"
 #include "core/log/producer_state.h"
+#include "core/log/read_ahead.h"
 #include "core/log/tail.h"
 #include "core/log/writer.h"
 #include "io/mem.h"
@@ -205,6 +206,7 @@ struct log_shard {
     uint32_t slab_count;
     struct log_pins pins_waiting; /* for cold memory or a file */
     struct log_finds finds_waiting;
+    struct read_chunks read_chunks; /* least recently used first */
     bool reads_again; /* a file was opened, cold memory came back, or a walk goes on */
 
     /* writer */

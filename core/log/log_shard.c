@@ -280,6 +280,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     TAILQ_INIT(&ls->changing);
     TAILQ_INIT(&ls->sweeping);
     TAILQ_INIT(&ls->pins_waiting);
+    TAILQ_INIT(&ls->read_chunks);
     TAILQ_INIT(&ls->finds_waiting);
     TAILQ_INIT(&ls->writes_free);
     TAILQ_INIT(&ls->write_queue);

@@ -9,6 +9,7 @@
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
 #include "core/log/log_private.h"
+#include "core/log/read_ahead.h"
 #include "core/log/segment_index.h"
 #include "io/diag.h"
 
@@ -40,6 +41,7 @@ struct segment *segment_new(struct log_body *lg, int64_t base)
 static void segment_free(struct segment *segment)
 {
     bypass_cut(segment, 0);
+    read_ahead_drop(segment);
     segment_index_forget(segment);
     mem_free(segment->damage);
     mem_free(segment);
@@ -86,6 +88,7 @@ void segment_doom(struct segment *segment)
     struct log_body *lg = segment->lg;
     TAILQ_REMOVE(segment->replaced ? &lg->replaced : &lg->segments, segment, link);
     segment->doomed = true;
+    read_ahead_drop(segment);
     segment_reap(segment);
 }
 

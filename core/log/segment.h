@@ -89,6 +89,7 @@ struct segment {
     uint32_t index_interval;
 
     struct segment_damage *damage; /* NULL: none is known */
+    struct read_ahead *read_ahead; /* NULL: nobody has read it from its file */
 };
 
 TAILQ_HEAD(segments, segment);

@@ -33,7 +33,8 @@ struct agent {
 
     /* consumer */
     int64_t offset;
-    int32_t near; /* the replica that the leader has named; -1: none */
+    int32_t asked; /* the broker, last */
+    int32_t near;  /* the replica that the leader has named; -1: none */
     bool shall_reckon;
     bool reckons; /* reads this partition back */
     int64_t upto;

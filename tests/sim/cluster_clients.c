@@ -535,7 +535,8 @@ static void take_fetched(struct agent *a, const struct fetch_response_partition 
     else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE && start > a->offset &&
              start <= a->cl->facts.partition[a->partition].deleted)
         a->offset = start;
-    else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE)
+    else if (answer->error_code == ERR_OFFSET_OUT_OF_RANGE &&
+             a->asked == a->cl->facts.partition[a->partition].leader)
         cluster_wrong(&a->cl->facts,
                       "partition %u: offset %lld that was read up to is out of range", a->partition,
                       (long long)a->offset);
@@ -579,7 +580,7 @@ static void fetch(struct agent *a, struct client *c)
 }
 
 /* The leader; or a follower, because the leader has named it, or by mistake: what it serves is
- * committed, too. */
+ * committed, too. (Who believes to lead, and does not, may not know of what was read.) */
 static int32_t served_by(struct agent *a)
 {
     if (a->reckons)
@@ -634,7 +635,8 @@ static void consumer_step(struct agent *a)
         a->offset = 0;
         a->upto = -1;
     }
-    struct client *c = agent_client(a, served_by(a));
+    a->asked = served_by(a);
+    struct client *c = agent_client(a, a->asked);
     if (!c)
         a->near = -1;
     if (!c || !a->cl->topic_made)

@@ -172,14 +172,15 @@ static const struct {
     const char *mutation;
     uint64_t seed;
 } found_by[] = {
-    {"bypass.ack_before_write", 816},        {"bypass.evicted_too_early", 760},
-    {"bypass.shared_block_rewritten", 540},  {"controller.anyone_follows_who_resigns", 11},
-    {"journal.mark_in_open_group", 1349},    {"log.start_hides_new_end", 320},
-    {"recovery.swap_forgotten", 43},         {"replica.only_proposal_counts", 714},
-    {"replica.refusal_believed", 336},       {"replica.shrunk_before_confirmed", 206},
-    {"replica.truncates_to_watermark", 286}, {"segment.cut_without_copy", 121},
-    {"writer.unflushed_bytes", 284},         {"bypass.checkpoint_does_not_wait", 326},
-    {"writer.forgotten_by_index_job", 460},
+    {"bypass.ack_before_write", 816},         {"bypass.evicted_too_early", 760},
+    {"bypass.shared_block_rewritten", 540},   {"controller.anyone_follows_who_resigns", 11},
+    {"journal.mark_in_open_group", 1349},     {"log.start_hides_new_end", 320},
+    {"recovery.swap_forgotten", 190},         {"replica.only_proposal_counts", 16},
+    {"replica.refusal_believed", 336},        {"replica.shrunk_before_confirmed", 16},
+    {"replica.truncates_to_watermark", 286},  {"segment.cut_without_copy", 1129},
+    {"writer.unflushed_bytes", 284},          {"bypass.checkpoint_does_not_wait", 189},
+    {"writer.forgotten_by_index_job", 460},   {"controller.unclean_never", 126},
+    {"replica.joins_below_epoch_start", 207}, {"promise.mode_not_recorded", 147},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)
@@ -337,11 +338,15 @@ static unsigned mutation_rows_side_by_side(const struct run *run, const struct n
 }
 
 /* The plays hardly ever reach the first (not in 3,400 seeds) and the third, and have batches of too
- * many sizes for the second; tests/unit/sim/test_sim_log_changes.c and test_sim_log.c do. The last
- * two want a moment that tests/unit/sim/test_sim_modes.c makes. */
-static const char *const found_elsewhere[] = {
-    "recovery.dropped_bytes_again", "recovery.recycled_batch_replayed", "log.reset_with_old_files",
-    "promise.flush_ms_ignored", "promise.duplicate_answered_as_before"};
+ * many sizes for the second; tests/unit/sim/test_sim_log_changes.c and test_sim_log.c do. The next
+ * two want a moment that tests/unit/sim/test_sim_modes.c makes, the last one what
+ * tests/unit/sim/test_sim_read_ahead.c does. */
+static const char *const found_elsewhere[] = {"recovery.dropped_bytes_again",
+                                              "recovery.recycled_batch_replayed",
+                                              "log.reset_with_old_files",
+                                              "promise.flush_ms_ignored",
+                                              "promise.duplicate_answered_as_before",
+                                              "read_ahead.outlives_a_cut"};
 
 static bool is_found_elsewhere(const char *mutation)
 {

@@ -16,6 +16,7 @@
 #include "tools/millrace/import/kafka_text.h"
 #include "tools/millrace/import/zookeeper_link.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading a log from its file, one answer after another: what is read ahead is what the next answer
+ * needs, no more than once, and never what a truncation has taken back.
+ */
+#include "core/log/log_dir.h"
+#include "io/mem.h"
+#include "io/sim/sim.h"
+#include "tests/unit/log_batches.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define S       1000000000ULL
+#define BATCHES 600U
+#define SIZE    8000U
+#define CUT     300 /* the offset of the truncation */
+#define STOP    270 /* where the first reader stops: what it was to read next is in memory */
+#define ANSWER  100000U
+
+/* `tags` of the batches that are there, by offset. */
+struct reading {
+    struct log_dir_options options;
+    struct log_dir *dir;
+    struct shard *sh;
+    struct log_shard *ls;
+    struct log *lg;
+    struct timer timer;
+    void (*next)(struct reading *rd); /* when what is under way is done */
+    struct log_append appends[BATCHES];
+    struct piece pieces[BATCHES];
+    uint8_t *bytes;
+    uint64_t tags[BATCHES];
+    uint32_t asked;
+    uint32_t durable;
+    struct log_change change;
+    struct log_find find;
+    struct log_pin pin;
+    struct log_check check;
+    uint8_t *got;
+    uint32_t got_bytes;
+    int64_t offset;
+    int64_t upto;
+    uint64_t cold_before;
+    uint64_t cold; /* of the last reading */
+    uint32_t answers;
+    bool stale; /* a batch was not what was written last */
+    bool done;
+};
+
+/* ---- appending ---- */
+
+static void appended(struct log_append *append)
+{
+    struct reading *rd = append->user;
+    assert_int_equal(append->verdict, LOG_OK);
+    if (++rd->durable == rd->asked)
+        rd->next(rd);
+}
+
+static void append(struct reading *rd, uint32_t offset, uint64_t tag)
+{
+    uint8_t *bytes = rd->bytes + offset * SIZE;
+    rd->tags[offset] = tag;
+    test_batch(bytes, SIZE, tag, 1, -1, -1, -1);
+    rd->appends[offset] = (struct log_append){.batch = span_of(&rd->pieces[offset], bytes, SIZE),
+                                              .append_time_ms = -1,
+                                              .max_timestamp = LOG_KEEP,
+                                              .done = appended,
+                                              .user = rd};
+    enum log_verdict verdict = log_append(rd->lg, &rd->appends[offset]);
+    assert_true(verdict == LOG_OK || verdict == LOG_WAIT);
+}
+
+static void append_all(struct reading *rd, uint32_t from, uint64_t tag)
+{
+    rd->asked = BATCHES - from;
+    rd->durable = 0;
+    for (uint32_t i = from; i < BATCHES; i++)
+        append(rd, i, tag + i);
+}
+
+/* So that it is in the segment, and the tail has forgotten most of it. */
+static void later(struct reading *rd, void (*next)(struct reading *rd))
+{
+    rd->next = next;
+    timer_set(rd->sh, &rd->timer, io_now_ns(rd->sh->io) + 20 * S);
+}
+
+static void on_timer(struct shard *sh, struct timer *timer)
+{
+    (void)sh;
+    struct reading *rd = container_of(timer, struct reading, timer);
+    rd->next(rd);
+}
+
+/* ---- reading ---- */
+
+static uint64_t cold_bytes(const struct reading *rd)
+{
+    struct log_counts counts;
+    log_shard_counts(rd->ls, &counts);
+    return counts.cold_bytes;
+}
+
+static void look_for(struct reading *rd);
+
+static void batches_check(struct reading *rd)
+{
+    uint8_t *expected = mem_alloc(SIZE);
+    assert_true(rd->got_bytes >= SIZE);
+    for (uint32_t at = 0; at + SIZE <= rd->got_bytes; at += SIZE) {
+        test_batch(expected, SIZE, rd->tags[rd->offset], 1, -1, -1, -1);
+        rd->stale |= memcmp(expected + BATCH_HEADER_SIZE, rd->got + at + BATCH_HEADER_SIZE,
+                            SIZE - BATCH_HEADER_SIZE) != 0;
+        rd->offset++;
+    }
+    mem_free(expected);
+}
+
+static void read_on(struct reading *rd);
+
+static void pinned(struct log_pin *pin)
+{
+    struct reading *rd = container_of(pin, struct reading, pin);
+    assert_int_equal(pin->verdict, LOG_OK);
+    for (uint32_t i = 0; i < pin->pieces; i++) {
+        memcpy(rd->got + rd->got_bytes, pin->iov[i].iov_base, pin->iov[i].iov_len);
+        rd->got_bytes += (uint32_t)pin->iov[i].iov_len;
+    }
+    log_unpin(pin);
+    read_on(rd);
+}
+
+static void read_on(struct reading *rd)
+{
+    if (rd->got_bytes < rd->find.range.length) {
+        rd->pin = (struct log_pin){.done = pinned, .check = &rd->check};
+        if (log_pin(rd->lg, &rd->find.range, rd->got_bytes, 1U << 20, &rd->pin))
+            pinned(&rd->pin);
+        return;
+    }
+    batches_check(rd);
+    mem_free(rd->got);
+    rd->got = NULL;
+    look_for(rd);
+}
+
+static void found(struct log_find *find)
+{
+    struct reading *rd = container_of(find, struct reading, find);
+    assert_int_equal(find->verdict, LOG_OK);
+    assert_true(find->range.length > 0);
+    rd->answers++;
+    rd->got_bytes = 0;
+    rd->check.begun = false;
+    rd->got = mem_alloc(find->range.length);
+    read_on(rd);
+}
+
+static void look_for(struct reading *rd)
+{
+    if (rd->offset >= rd->upto || rd->stale) {
+        rd->cold = cold_bytes(rd) - rd->cold_before;
+        rd->next(rd);
+        return;
+    }
+    rd->find = (struct log_find){.offset = rd->offset,
+                                 .upto_offset = INT64_MAX,
+                                 .bytes_max = ANSWER,
+                                 .one_at_least = true,
+                                 .done = found};
+    if (log_find(rd->lg, &rd->find))
+        found(&rd->find);
+}
+
+static void read_from(struct reading *rd, int64_t offset, int64_t upto,
+                      void (*next)(struct reading *rd))
+{
+    rd->next = next;
+    rd->offset = offset;
+    rd->upto = upto;
+    rd->answers = 0;
+    rd->cold_before = cold_bytes(rd);
+    look_for(rd);
+}
+
+/* ---- the story ---- */
+
+static void at_end(struct reading *rd)
+{
+    rd->done = true;
+}
+
+static void read_what_is_new(struct reading *rd)
+{
+    read_from(rd, STOP, BATCHES, at_end);
+}
+
+static void written_again(struct reading *rd)
+{
+    later(rd, read_what_is_new);
+}
+
+static void truncated(struct log_change *change)
+{
+    struct reading *rd = container_of(change, struct reading, change);
+    assert_int_equal(change->verdict, LOG_OK);
+    rd->next = written_again;
+    append_all(rd, CUT, 1000000);
+}
+
+static void truncate(struct reading *rd)
+{
+    /* Nothing was read twice, but for the block at the end of an answer or two and headers. */
+    printf("%u answers, %llu KiB for %u KiB\n", rd->answers, (unsigned long long)rd->cold >> 10,
+           STOP * SIZE >> 10);
+    assert_true(rd->answers > STOP * SIZE / ANSWER / 2);
+    assert_true(rd->cold < STOP * SIZE + (3U << 20) / 2);
+    rd->change = (struct log_change){.done = truncated};
+    log_truncate(rd->lg, &rd->change, CUT);
+}
+
+static void read_what_is_old(struct reading *rd)
+{
+    read_from(rd, 0, STOP, truncate);
+}
+
+static void written(struct reading *rd)
+{
+    later(rd, read_what_is_old);
+}
+
+static void *prepare(struct fs *fs, void *argument, bool *failed)
+{
+    struct reading *rd = argument;
+    struct log_error error;
+    rd->options.fs = fs;
+    rd->dir = log_dir_open(&rd->options, &error);
+    *failed = rd->dir == NULL || !log_dir_recover(rd->dir, &error);
+    return rd;
+}
+
+static void start(struct shard *sh, void *prepared)
+{
+    struct reading *rd = prepared;
+    const struct log_id id = {.topic_id = "topic-id-0000001", .partition = 3};
+    rd->sh = sh;
+    rd->ls = log_shard_start(rd->dir, sh);
+    rd->lg = log_new(rd->ls, &id, "orders", &log_config_default, 0);
+    rd->timer = (struct timer){.fn = on_timer, .name = "script"};
+    rd->next = written;
+    append_all(rd, 0, 1);
+}
+
+static bool is_done(void *argument)
+{
+    return ((const struct reading *)argument)->done;
+}
+
+static bool is_stale(const char *mutation)
+{
+    struct world_options options;
+    struct reading *rd = calloc(1, sizeof(*rd));
+    rd->bytes = calloc(BATCHES, SIZE);
+    rd->options = (struct log_dir_options){.path = "/data/log",
+                                           .may_format = true,
+                                           .node_id = 1,
+                                           .pid = 1,
+                                           .shards = 1,
+                                           .new_uuid = "a directory's id",
+                                           .tail_bytes = 1U << 20,
+                                           .cold_bytes = 4U << 20,
+                                           .open_files_max = 4,
+                                           .journal_bytes = 16U << 20};
+    world_options_calm(&options, 1);
+    options.mutation = mutation;
+    struct world *world = world_new(&options);
+    struct machine *machine = world_machine(world, "node");
+    (void)!fs_mkdir(machine_fs(machine), "/data");
+    const struct program program = {
+        .name = "log", .shards = 1, .prepare = prepare, .start = start, .argument = rd};
+    assert_non_null(machine_start(machine, &program));
+    (void)world_run_until(world, is_done, rd, world_now_ns(world) + 200 * S);
+    assert_true(rd->done);
+    bool stale = rd->stale;
+    machine_crash(machine, CRASH_KILL);
+    world_free(world);
+    free(rd->bytes);
+    free(rd);
+    return stale;
+}
+
+static void what_was_cut_is_not_read(void **state)
+{
+    (void)state;
+    assert_false(is_stale(NULL));
+}
+
+static void and_would_be_noticed(void **state)
+{
+    (void)state;
+    assert_true(is_stale("read_ahead.outlives_a_cut"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_cut_is_not_read),
+        cmocka_unit_test(and_would_be_noticed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
