@@ -79,8 +79,8 @@ struct io_socket_options {
 };
 
 /* Blocking, at start; a socket number or -errno. The first listener of an address leaves `shared`
- * false and gets -EADDRINUSE when anybody listens there for 2 seconds; further shards of this broker may join it
- * with `shared`. */
+ * false and gets -EADDRINUSE when anybody listens there for 2 seconds; further shards of this
+ * broker may join it with `shared`. */
 int io_listen(struct io *io, const struct io_address *address,
               const struct io_socket_options *options);
 /* The port a listener got when it asked for port 0. */

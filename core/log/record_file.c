@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #define RECORD_FILE_VERSION 2U
-#define RECORD_FILE_READER  1U /* the oldest that may read it */
+#define RECORD_FILE_READER  1U          /* the oldest that may read it */
 #define RECORD_BATCH_MAGIC  0x42434552U /* "RECB" */
 #define RECORD_BATCH_HEADER 32U
 

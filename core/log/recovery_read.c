@@ -238,10 +238,11 @@ static bool recovery_walk(struct recovery *rc, struct journal_file *jf, int32_t 
 
 bool recovery_refuse_no_start(struct recovery *rc, const char *witness, struct log_error *error)
 {
-    return log_refuse(error, LOG_ERROR_DAMAGED,
-                      "%s/" CHECKPOINT_START " is missing, and %s is there: logs would be taken for "
-                      "deleted ones; restore the file from a copy, or begin with an empty directory",
-                      rc->dir->path, witness);
+    return log_refuse(
+        error, LOG_ERROR_DAMAGED,
+        "%s/" CHECKPOINT_START " is missing, and %s is there: logs would be taken for "
+        "deleted ones; restore the file from a copy, or begin with an empty directory",
+        rc->dir->path, witness);
 }
 
 /* A checkpoint file is younger than its journal, and goes before it; D/checkpoint-start is older

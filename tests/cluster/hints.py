@@ -19,7 +19,8 @@ PAUSE_S = 0.005  # after a broker that is not there, or does not know
 
 def ask(link, name, version, tree):
     api = frames.APIS[name]
-    reader = link.call(api.key, version, b'\0' + frames.encode(api.request, version, tree))
+    tags = b'\0' if frames.flexible_at(api.request, version) else b''  # of the header
+    reader = link.call(api.key, version, tags + frames.encode(api.request, version, tree))
     return api.answer(version, reader.data)[1]
 
 

@@ -129,7 +129,7 @@ static bool put(struct moving *mv, const struct store_node *node)
                                    path, zerror(rc));
     rc = get(mv, path, &len);
     bool same = rc == ZOK && (uint32_t)len == node->len &&
-                (len == 0 || memcmp(mv->found, node->data, node->len) == 0);
+                (len == 0 || (node->data && memcmp(mv->found, node->data, node->len) == 0));
     return same ||
            refuse(mv,
                   "%s is there already, with something else in it; name a path that nothing "
