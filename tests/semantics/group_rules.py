@@ -303,6 +303,21 @@ def g12_a_static_leader_need_not_assign(b):
     same((answer['leader'], answer['members']), (other.id, []), 'version 8')
 
 
+def g13_a_group_that_is_full(b):
+    """group.max.size, on these brokers 4: the fifth is told so, and the others go on."""
+    group = new_group(b)
+    members = [Member(b, group, instance=f'm{i}') for i in range(5)]
+    same(members[0].join()['error_code'], 0)
+    for member in members[1:4]:
+        member.send_join()
+    b.until('four are there', lambda: len(described(b, group)['members']) == 4)
+    same(members[0].join()['error_code'], 0)
+    same([member.joined()['error_code'] for member in members[1:4]], [0, 0, 0])
+    same(members[4].join()['error_code'], 81)
+    same(members[0].sync((members[0], b'all')), (0, b'all'))
+    same([member.beat() for member in members[:4]], [0, 0, 0, 0])
+
+
 def g15_describing_and_deleting(b):
     """Groups that are not there are Dead, or not found from version 6 on; only empty ones are deleted."""
     same([(described(b, 'nobody', version)['error_code'], described(b, 'nobody', version)['group_state']) for version in (5, 6)],
