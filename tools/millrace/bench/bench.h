@@ -70,6 +70,7 @@ struct bench_options {
     struct assertion assertions[BENCH_ASSERTS_MAX];
     uint32_t assertion_count;
     int64_t broker_pid; /* whose processor time and memory are told; 0: nobody's */
+    bool kafka_style;
 };
 
 struct bench;
@@ -242,6 +243,7 @@ int bench_lanes_offsets(struct bench *b);
 int bench_conns_open(struct bench *b);
 /* Those that were lost since are opened again. */
 void bench_conns_begin(struct bench *b);
+/* What is in flight has failed then. They may be opened again. */
 void bench_conns_close(struct bench *b);
 /* May it send? It is connected now and, when idempotent, has its producer id. */
 bool conn_ready(const struct bench_conn *c);
@@ -270,6 +272,8 @@ bool stamp_read(struct bench_stamp *stamp, const uint8_t *value, int32_t len);
 
 /* The schedule of an open loop; EXIT_OK, or said. */
 int bench_schedule_begin(struct bench *b);
+/* Forgets the run before, which has nothing in flight any more; its connections stay. */
+void bench_run_forget(struct bench *b);
 /* Signals, files, timers of this process. */
 void bench_prepare(void);
 /* The connection that carries a lane when b->pinned. */
@@ -308,7 +312,11 @@ int bench_broker_facts(struct bench *b);
 
 /* ---- bench_result.c: what came of it ---- */
 
+/* The whole run: what --out keeps. */
+json_t *bench_json(const struct bench *b, const struct verdict *verdict);
 /* Prints, and writes the files that are asked for; the exit code. */
 int bench_report(struct bench *b, int code);
+/* Makes room for other lines where there is a live one. */
+void bench_live_clear(const struct bench *b);
 /* What is told of the second that was closed last: a live line, or as it is asked for. */
 void bench_say_second(struct bench *b);

@@ -3,6 +3,7 @@
 
 #include "tools/millrace/bench/bench_schedule.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,4 +71,15 @@ bool assertion_holds(const struct assertion *assertion, const struct measure *m,
         *value = (double)histogram_quantile_ns(all[i], assertion->quantile);
     }
     return *value < assertion->limit;
+}
+
+const char *assertion_text(const struct assertion *assertion, double value,
+                           char text[ASSERTION_TEXT_SIZE])
+{
+    if (assertion->latency[0])
+        (void)snprintf(text, ASSERTION_TEXT_SIZE, "%s: it was %.3f ms", assertion->text,
+                       value / 1e6);
+    else
+        (void)snprintf(text, ASSERTION_TEXT_SIZE, "%s: it was %.0f/s", assertion->text, value);
+    return text;
 }

@@ -20,3 +20,7 @@ struct assertion {
 const char *assertion_parse(struct assertion *assertion, const char *text) warn_unused;
 /* Does it hold? *value: what was measured. A latency that was not measured does not hold. */
 bool assertion_holds(const struct assertion *assertion, const struct measure *m, double *value);
+/* "p99<5ms: it was 7.250 ms"; returns text. */
+#define ASSERTION_TEXT_SIZE 160U
+const char *assertion_text(const struct assertion *assertion, double value,
+                           char text[ASSERTION_TEXT_SIZE]);

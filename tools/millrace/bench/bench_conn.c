@@ -222,6 +222,8 @@ void bench_conns_begin(struct bench *b)
 void bench_conns_close(struct bench *b)
 {
     const bool never = false;
+    if (!b->conns)
+        return;
     b->closing = true;
     for (uint32_t i = 0; i < b->conn_count; i++) {
         timer_cancel(b->s->sh, &b->conns[i].again);
@@ -242,4 +244,8 @@ void bench_conns_close(struct bench *b)
         mem_free(c->sequences);
     }
     mem_free(b->conns);
+    b->conns = NULL;
+    for (uint32_t i = 0; i < b->broker_count; i++)
+        b->brokers[i].conn_count = 0;
+    b->closing = false;
 }

@@ -106,6 +106,13 @@ void measure_fini(struct measure *m)
     mem_free(m->seconds);
 }
 
+void measure_reset(struct measure *m)
+{
+    const bool e2e = m->e2e != NULL;
+    measure_fini(m);
+    measure_init(m, e2e);
+}
+
 static void second_begin(struct measure *m, uint64_t now_ns)
 {
     m->now = (struct bench_second){0};

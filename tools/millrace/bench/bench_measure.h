@@ -53,6 +53,7 @@ struct acked {
 
 void measure_init(struct measure *m, bool e2e);
 void measure_fini(struct measure *m);
+void measure_reset(struct measure *m); /* as it was after measure_init() */
 void measure_begin(struct measure *m, uint64_t now_ns);
 void measure_end(struct measure *m, uint64_t now_ns);
 void measure_acked(struct measure *m, const struct acked *acked);
@@ -68,6 +69,12 @@ void measure_read(struct measure *m, uint64_t now_ns, uint64_t records, uint64_t
 /* Closes the second when it is over: true, and it is the last of seconds[]. */
 bool measure_tick(struct measure *m, uint64_t now_ns, uint64_t in_flight);
 double measure_seconds(const struct measure *m);
+
+/* For people. */
+static inline double ms(uint64_t ns)
+{
+    return (double)ns / 1e6;
+}
 
 /* Processor time that a process has used, and what it holds resident: 0 when it is not there. */
 double process_cpu_s(int64_t pid);

@@ -93,8 +93,8 @@ static bool read_send(struct bench_options *o, const struct session *s)
     return read_duration(s, "linger", &o->linger_ns);
 }
 
-/* How much, how fast. */
-static bool read_load(struct bench_options *o, const struct session *s)
+/* How fast, and how much. */
+static bool read_extent(struct bench_options *o, const struct session *s)
 {
     const struct invocation *inv = s->inv;
     const char *rate = option_text(inv, "rate");
@@ -102,27 +102,38 @@ static bool read_load(struct bench_options *o, const struct session *s)
         (void)usage_error(inv, "--rate %s: records per second are wanted, as 5000 or 20k", rate);
         return false;
     }
-    o->arrival = option_text(inv, "arrival");
     if (o->rate <= 0 && strcmp(o->arrival, "constant") != 0) {
         (void)usage_error(inv, "--arrival %s needs --rate", o->arrival);
         return false;
     }
+    if (has(s, "records")) {
+        o->duration_ns = 0;
+        o->warm_ns = 0;
+    }
+    o->kafka_style = strcmp(option_text(inv, "style"), "kafka-perf") == 0;
+    return option_number(inv, "records", 0, INT64_MAX, &o->records_max) &&
+           read_size(s, "bytes", 0, INT64_MAX, &o->bytes_max);
+}
+
+/* What is sent where, and for how long. */
+static bool read_load(struct bench_options *o, const struct session *s)
+{
+    const struct invocation *inv = s->inv;
     o->in_flight = o->rate > 0 ? OPEN_IN_FLIGHT : CLOSED_IN_FLIGHT;
     o->batch_bytes = KAFKA_BATCH_BYTES;
-    if (!has(s, "records")) {
-        o->duration_ns = DURATION_NS;
-        o->warm_ns = WARM_NS;
-    }
     return option_number(inv, "connections", 1, CONNECTIONS_MAX, &o->connections) &&
            option_number(inv, "in-flight", 1, 65536, &o->in_flight) &&
            option_number(inv, "batch", 1, BENCH_RECORDS_MAX, &o->batch_records) &&
-           option_number(inv, "records", 0, INT64_MAX, &o->records_max) &&
-           read_size(s, "bytes", 0, INT64_MAX, &o->bytes_max) &&
            option_number(inv, "compressible", 0, 100, &o->compressible) &&
            read_size(s, "record-size", 1, RECORD_BYTES_MAX, &o->record_bytes) &&
            read_size(s, "batch-bytes", 1, RECORD_BYTES_MAX, &o->batch_bytes) &&
            read_duration(s, "duration", &o->duration_ns) &&
-           read_duration(s, "warmup", &o->warm_ns) && read_duration(s, "drain", &o->drain_ns);
+           read_duration(s, "warmup", &o->warm_ns) && read_duration(s, "drain", &o->drain_ns) &&
+           option_number(inv, "topics", 1, 10000, &o->topics) &&
+           option_number(inv, "partitions", 1, 100000, &o->partitions) &&
+           option_number(inv, "replication-factor", 1, INT16_MAX, &o->replication) &&
+           option_number(inv, "seed", 0, INT64_MAX, &o->seed) &&
+           option_number(inv, "broker-pid", 0, INT32_MAX, &o->broker_pid);
 }
 
 /* e2e and verify read while they write. */
@@ -145,15 +156,16 @@ static bool read_back(struct bench_options *o, const struct session *s)
     return option_number(s->inv, "readers", 1, CONNECTIONS_MAX, &o->readers);
 }
 
-static bool read_assertions(struct bench_options *o, const struct session *s)
+/* name: the option that says them. */
+static bool read_assertions(struct bench_options *o, const struct session *s, const char *name)
 {
     const char *text;
-    for (uint32_t cursor = 0; (text = option_next(s->inv, "assert", &cursor));) {
+    for (uint32_t cursor = 0; (text = option_next(s->inv, name, &cursor));) {
         const char *wrong = o->assertion_count == BENCH_ASSERTS_MAX
                                 ? "there are too many of them"
                                 : assertion_parse(&o->assertions[o->assertion_count++], text);
         if (wrong) {
-            (void)usage_error(s->inv, "--assert '%s': %s", text, wrong);
+            (void)usage_error(s->inv, "--%s '%s': %s", name, text, wrong);
             return false;
         }
     }
@@ -179,20 +191,22 @@ static int refuse_nonsense(const struct bench_options *o, const struct session *
     return EXIT_OK;
 }
 
-int bench_options_read(struct bench_options *o, struct session *s, const char *kind)
+static void options_begin(struct bench_options *o, const struct session *s, const char *kind)
 {
     const struct invocation *inv = s->inv;
-    *o = (struct bench_options){.kind = kind, .replication = -1};
+    *o = (struct bench_options){
+        .kind = kind, .replication = -1, .duration_ns = DURATION_NS, .warm_ns = WARM_NS};
     o->topic = inv->operand_count > 0 ? inv->operands[0] : "bench";
+    o->arrival = option_text(inv, "arrival");
     o->create = !option_on(inv, "no-create");
     o->stamped = strcmp(kind, "produce") != 0;
-    bool good = read_send(o, s) && read_load(o, s) && read_keys(o, s) &&
-                option_number(inv, "topics", 1, 10000, &o->topics) &&
-                option_number(inv, "partitions", 1, 100000, &o->partitions) &&
-                option_number(inv, "replication-factor", 1, INT16_MAX, &o->replication) &&
-                option_number(inv, "seed", 0, INT64_MAX, &o->seed) &&
-                option_number(inv, "broker-pid", 0, INT32_MAX, &o->broker_pid) &&
-                read_assertions(o, s) && (!o->stamped || read_back(o, s));
+}
+
+int bench_options_read(struct bench_options *o, struct session *s, const char *kind)
+{
+    options_begin(o, s, kind);
+    bool good = read_extent(o, s) && read_send(o, s) && read_load(o, s) && read_keys(o, s) &&
+                read_assertions(o, s, "assert") && (!o->stamped || read_back(o, s));
     return good ? refuse_nonsense(o, s) : EXIT_USAGE;
 }
 

@@ -409,6 +409,14 @@ int bench_schedule_begin(struct bench *b)
     return EXIT_OK;
 }
 
+void bench_run_forget(struct bench *b)
+{
+    must(b->in_flight == 0 && !b->filling_first);
+    measure_reset(&b->measure);
+    b->next = (struct bench_next){0};
+    b->handed = 0;
+}
+
 static void begin(struct bench *b)
 {
     b->epoch_ns = clock_ns(b);
@@ -466,6 +474,11 @@ static bool has_backlog(const struct bench *b)
 /* What was due and could not even be sent is no less late for that. */
 static void backlog_fail(struct bench *b)
 {
+    for (struct bench_slot *slot; (slot = b->filling_first);) {
+        filling_remove(b, slot);
+        measure_failed(&b->measure, slot->due_ns, MEASURE_UNSENT, slot->records);
+        slot_give(slot);
+    }
     for (; has_backlog(b); next_due(b)) {
         const uint32_t count = batch_count(b);
         b->handed += count;

@@ -196,7 +196,7 @@ static json_t *json_of_assertions(const struct bench *b)
     return all;
 }
 
-static json_t *json_of_run(const struct bench *b, const struct verdict *verdict)
+json_t *bench_json(const struct bench *b, const struct verdict *verdict)
 {
     char text[VERDICT_TEXT_SIZE];
     char started[32];
@@ -243,11 +243,6 @@ static json_t *json_of_run(const struct bench *b, const struct verdict *verdict)
 }
 
 /* ---- text ---- */
-
-static double ms(uint64_t ns)
-{
-    return (double)ns / 1e6;
-}
 
 static void print_row(const char *name, const struct histogram *h, const char *meaning)
 {
@@ -355,17 +350,14 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
 /* Says those that do not hold; how many. */
 static uint32_t say_assertions(const struct bench *b)
 {
+    char text[ASSERTION_TEXT_SIZE];
     uint32_t bad = 0;
     for (uint32_t i = 0; i < b->o.assertion_count; i++) {
-        const struct assertion *assertion = &b->o.assertions[i];
         double value;
-        if (assertion_holds(assertion, &b->measure, &value))
+        if (assertion_holds(&b->o.assertions[i], &b->measure, &value))
             continue;
         bad++;
-        if (assertion->latency[0])
-            complain(b->s->inv, "%s: it was %.3f ms", assertion->text, value / 1e6);
-        else
-            complain(b->s->inv, "%s: it was %.0f/s", assertion->text, value);
+        complain(b->s->inv, "%s", assertion_text(&b->o.assertions[i], value, text));
     }
     return bad;
 }
@@ -376,7 +368,7 @@ static uint32_t say_assertions(const struct bench *b)
 
 static bool is_kafka_style(const struct bench *b)
 {
-    return b->measure.sent > 0 && strcmp(option_text(b->s->inv, "style"), "kafka-perf") == 0;
+    return b->measure.sent > 0 && b->o.kafka_style;
 }
 
 static double kafka_mb(const struct bench *b, double records)
@@ -456,6 +448,15 @@ void bench_say_second(struct bench *b)
     (void)fflush(stderr);
 }
 
+void bench_live_clear(const struct bench *b)
+{
+    const struct invocation *inv = b->s->inv;
+    if (inv->quiet || format_of(inv) == FORMAT_NDJSON || isatty(STDERR_FILENO) != 1)
+        return;
+    fputs("\r\033[K", stderr);
+    (void)fflush(stderr);
+}
+
 /* ---- files ---- */
 
 static int write_hgrm(const struct bench *b, const char *prefix, const char *name,
@@ -499,12 +500,9 @@ int bench_report(struct bench *b, int code)
 {
     const struct invocation *inv = b->s->inv;
     const struct verdict verdict = verdict_of(b->measure.seconds, b->measure.second_count);
-    if (!inv->quiet && format_of(inv) != FORMAT_NDJSON && isatty(STDERR_FILENO) == 1) {
-        fputs("\r\033[K", stderr);
-        (void)fflush(stderr);
-    }
+    bench_live_clear(b);
     char text[VERDICT_TEXT_SIZE];
-    json_t *run = json_of_run(b, &verdict);
+    json_t *run = bench_json(b, &verdict);
     int written = write_files(b, run);
     if (format_of(inv) == FORMAT_JSON || format_of(inv) == FORMAT_NDJSON) {
         (void)json_object_set_new(run, "type", json_string("result"));
