@@ -3,7 +3,7 @@
 #
 # `millrace bench`: what is sent, what is told of it, and what exit codes mean.
 
-for command in produce consume e2e verify ping report compare; do
+for command in produce sweep consume e2e verify ping report compare; do
     run bench $command --help
     check "bench $command --help" 0 out "usage: millrace bench $command" out 'examples:'
 done
@@ -118,6 +118,91 @@ run bench compare "$work/run.json" "$work/slow.json" --max-regress 5%
 check 'bench compare: a regression' 11 out 'response p50 ms +.*worse' err 'worse by more than 5%'
 run bench compare "$work/slow.json" "$work/run.json" --max-regress 5% --format json
 check 'bench compare: an improvement' 0 json '[i["verdict"] for i in j["items"] if i["figure"] == "response p50 ms"] == ["better"]'
+
+# One rate after the other. Where the machine does other things a rate may be INVALID, and is then measured again.
+bench sweep "$t-bench" --rate 200..400:+100 -d 1s -w 200ms -s 100 -c 2 --slo 'p99<1h' --slo 'rate>1' --all --format json -q \
+    --out "$work/sweep.json"
+invalid='any(r["outcome"] == "invalid" for r in j["rates"])'
+# The knee by its definition, from what came last of each rate.
+agrees='(lambda last: (lambda missed: j["knee"]["missed_rate"] == missed and j["knee"]["rate"] == max([rate for rate, what in
+    last.items() if what == "held" and (missed is None or rate < missed)], default=None))(min([rate for rate, what in
+    last.items() if what == "missed"], default=None)))({r["rate"]: r["outcome"] for r in j["rates"]})'
+check 'bench sweep: all rates hold' 0 json '{r["rate"] for r in j["rates"]} == {200, 300, 400} and j["knee"]["complete"]' json "$agrees" \
+    json "$invalid or [r['outcome'] for r in j['rates']] == ['held'] * 3 and j['knee']['rate'] == 400" \
+    json "$invalid or j['knee']['bound'] == 'at_least' and j['knee']['missed_rate'] is None" \
+    json 'all(abs(r["due_per_s"] - r["rate"]) <= 1 and r["response_max_ns"] >= r["response_p50_ns"] > 0 for r in j["rates"])'
+cp "$work/sweep.json" "$work/out"
+check 'bench sweep --out: each run counts for itself' 0 json 'len(j) >= 3 and len({run["id"] for run in j}) == len(j)' \
+    json 'all(run["schema"] == "millrace-bench" and run["kind"] == "produce" for run in j)' \
+    json 'all(abs(run["result"]["sent_in_all"] - 1.2 * run["options"]["rate"]) <= 1 for run in j)' \
+    json 'all(run["result"]["sent_in_all"] == run["result"]["acknowledged_in_all"] for run in j)' \
+    json 'all(run["sweep"]["rate"] == run["options"]["rate"] and len(run["assertions"]) == 2 for run in j)'
+run bench sweep "$t-bench" --rate 300,500 -d 500ms -w 100ms -s 100 --slo 'p50<1us'
+check 'bench sweep: no rate holds' 11 out '^ +300 .*p50<1us: it was [0-9.]+ ms' out '!^ +500 ' out '^knee +none' out '^broker '
+rows=$(grep -c '^ *300 ' <<<"$out")
+run bench sweep "$t-bench" --rate 300,500 -d 500ms -w 100ms -s 100 --slo 'p50<1us' --format awk -q
+check 'bench sweep: what does not hold is measured twice' 11 out '^rate	300	[0-9]+	[0-9.]+	' out '^knee	-	none$'
+out="$rows $(grep -c '^rate	300	' <<<"$out")"
+check 'bench sweep: and no more often' 11 out '^2 2$'
+run bench sweep "$t-bench"
+check 'bench sweep: which rates?' 2 err '10k..1M:x1.3'
+run bench sweep "$t-bench" --rate 10k..1k:x2
+check 'bench sweep: rates that are none' 2 err 'higher than the first'
+run bench sweep "$t-bench" --rate 1k,2k --arrival ramp:5k
+check 'bench sweep: an arrival that has rates of its own' 2 err 'are those of --rate'
+run bench sweep "$t-bench" --rate 1k,2k --slo 'p99=5ms'
+check 'bench sweep: a claim that is none' 2 err "--slo 'p99=5ms'"
+run bench report "$work/sweep.json" "$work/run.json" -o "$work/sweep.html"
+out=$(grep -o '"schema":"millrace-bench"' "$work/sweep.html" | wc -l)
+check 'bench report: a sweep, and another run' 0 err 'sweep.html' out '^[4-7]$'
+if command -v chromium >/dev/null; then
+    timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$work/chromium" --dump-dom \
+        "file://$work/sweep.html" >"$work/out" 2>"$work/err"
+    code=$? out=$(cat "$work/out") err=''
+    check 'bench report: a browser draws the sweep' 0 out 'Latency over the rate' out 'This rate of the sweep: '
+fi
+run bench compare "$work/run.json" "$work/sweep.json"
+check 'bench compare: a sweep is not one result' 1 err 'sweep.json has the results of a whole sweep'
+echo '[]' >"$work/none.json"
+run bench report "$work/none.json"
+check 'bench report: an array that is none' 1 err 'no result of millrace bench'
+"$millrace" bench sweep "$t-bench" --rate 100..900:+100 --all -d 1s -w 0s -s 100 --format json -q --out "$work/sweep.json" \
+    >"$work/out" 2>"$work/err" &
+generator=$!
+sleep 2.5
+kill -TERM $generator
+wait $generator
+code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check 'bench sweep: interrupted' 130 json '1 <= len(j["rates"]) <= 3 and j["knee"]["complete"] is False'
+run bench report "$work/sweep.json"
+check 'bench sweep: what was measured until then is kept' 0 err 'sweep.html'
+# Its broker stands still for a second of the higher rate, and again when that is measured once more.
+if [ -n "$broker_pid" ]; then
+    : >"$work/rows"
+    "$millrace" bench sweep "$t-bench" --rate 300,600 -d 2s -w 200ms -s 100 --slo 'max<600ms' --refine 1 --format ndjson -q \
+        >"$work/rows" 2>"$work/err" &
+    generator=$!
+    for rows in 1 2; do
+        while kill -0 $generator 2>/dev/null && [ "$(grep -c '"type":"rate"' "$work/rows")" -lt $rows ]; do sleep 0.1; done
+        sleep 0.6
+        kill -STOP "$broker_pid"
+        sleep 1
+        kill -CONT "$broker_pid"
+    done
+    wait $generator
+    code=$? err=$(cat "$work/err")
+    [ "$code" != 11 ] || code=0
+    python3 -c 'import json, sys; rows = [json.loads(line) for line in open(sys.argv[1])]
+print(json.dumps({"rates": [r for r in rows if r["type"] == "rate"], "knee": rows[-1]}))' "$work/rows" >"$work/out"
+    out=$(cat "$work/out")
+    check 'bench sweep: a knee' 0 json "$agrees" json 'j["rates"] and j["knee"]["type"] == "knee"' \
+        json 'all(r["outcome"] == ("invalid" if not r["valid"] else "held" if r["follows"] and r["response_max_ns"] < 600e6 else "missed")
+            for r in j["rates"])' json 'all(("max<600ms: it was" in r["why"]) == (r["response_max_ns"] >= 600e6) for r in j["rates"])' \
+        json "$invalid or [r['rate'] for r in j['rates']] == [300, 600, 600, 450]" \
+        json "$invalid or [r['outcome'] for r in j['rates']] == ['held', 'missed', 'missed', 'held']" \
+        json "$invalid or j['knee']['rate'] == 450 and j['knee']['missed_rate'] == 600 and j['knee']['bound'] == 'exact'"
+fi
+
 # A generator that is stopped for more than a second of three is what limits the load.
 "$millrace" bench produce "$t-bench" -r 1000 -d 3s -w 0s --format json -q >"$work/out" 2>"$work/err" &
 generator=$!
@@ -177,6 +262,10 @@ for acks in 0 1; do
         json 'j["result"]["acknowledged_in_all"] > 0 and j["result"]["reconnects"] >= 4' \
         json 'j["result"]["errors"] == {"NO_ANSWER": 128} and j["result"]["failed"] == 128 * 16'
 done
+killed sweep k --rate 200..2000:+200 --all -d 1s -w 0s --drain 100ms -q
+check 'bench sweep: its broker is killed' 3 err 'acknowledged nothing' err '!panic' \
+    json 'len(j["rates"]) >= 2 and j["rates"][-1]["outcome"] != "held" and j["rates"][-1]["failed"] > 0' \
+    json 'j["knee"]["complete"] is False'
 killed produce k -c 4 -r 5000 --linger 5ms --batch-bytes 2000 --in-flight 32 -d 3s -w 0s --drain 100ms -q
 check 'bench produce --linger: its broker is killed' 4 err '!panic' \
     json 'j["result"]["errors"]["NO_ANSWER"] > 0 and j["result"]["errors"]["NEVER_SENT"] > 0' \

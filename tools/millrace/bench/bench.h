@@ -224,6 +224,8 @@ void bench_free(struct bench *b);
 /* Reads what the invocation says; EXIT_OK, or said. */
 int bench_options_read(struct bench_options *o, struct session *s, const char *kind);
 int bench_read_options(struct bench_options *o, struct session *s);
+/* `bench sweep`: the same, with the rates that it tries. */
+int bench_sweep_read(struct bench_options *o, struct session *s, struct rates *rates);
 /* --duration and --warmup, 10 and 1 seconds unless they are given. */
 int bench_times_read(struct bench_options *o, const struct session *s);
 

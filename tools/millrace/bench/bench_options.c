@@ -210,6 +210,26 @@ int bench_options_read(struct bench_options *o, struct session *s, const char *k
     return good ? refuse_nonsense(o, s) : EXIT_USAGE;
 }
 
+int bench_sweep_read(struct bench_options *o, struct session *s, struct rates *rates)
+{
+    const char *text = option_text(s->inv, "rate");
+    if (!text)
+        return usage_error(s->inv, "--rate is wanted: which rates? as 10k..1M:x1.3");
+    const char *wrong = rates_parse(rates, text);
+    if (wrong)
+        return usage_error(s->inv, "--rate %s: %s", text, wrong);
+    options_begin(o, s, "produce");
+    o->rate = rates->rates[0];
+    if (strncmp(o->arrival, "step:", 5) == 0 || strncmp(o->arrival, "ramp:", 5) == 0)
+        return usage_error(s->inv, "--arrival %s: the rates of a sweep are those of --rate",
+                           o->arrival);
+    bool good =
+        read_send(o, s) && read_load(o, s) && read_keys(o, s) && read_assertions(o, s, "slo");
+    if (good && o->duration_ns == 0)
+        return usage_error(s->inv, "--duration: each rate is measured for some time");
+    return good ? refuse_nonsense(o, s) : EXIT_USAGE;
+}
+
 int bench_times_read(struct bench_options *o, const struct session *s)
 {
     o->duration_ns = DURATION_NS;

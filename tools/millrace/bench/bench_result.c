@@ -423,6 +423,8 @@ void bench_say_second(struct bench *b)
     if (format_of(inv) == FORMAT_NDJSON) {
         json_t *object = json_of_second(second, m->second_count, m->e2e != NULL);
         (void)json_object_set_new(object, "type", json_string("second"));
+        (void)json_object_set_new(object, "rate",
+                                  b->o.rate > 0 ? json_real(b->o.rate) : json_null());
         print_object(inv, object);
         (void)fflush(stdout);
         return;

@@ -62,6 +62,58 @@ bool rate_parse(const char *text, size_t len, double *rate)
     return number_parse(text, len, suffixes, array_count(suffixes), rate) && *rate > 0;
 }
 
+static const char *rates_add(struct rates *rates, double rate)
+{
+    if (rates->count == RATES_MAX)
+        return "these are more than 256 rates";
+    if (rates->count > 0 && rate <= rates->rates[rates->count - 1])
+        return "each rate has to be higher than the one before";
+    rates->rates[rates->count++] = rate;
+    return NULL;
+}
+
+/* text: behind FROM..; at is FROM. */
+static const char *rates_range(struct rates *rates, double at, const char *text)
+{
+    static const char *const wanted = "FROM..TO:xFACTOR or FROM..TO:+STEP is wanted, as "
+                                      "10k..1M:x1.3";
+    double to;
+    double step;
+    const size_t len = strcspn(text, ":");
+    if (!rate_parse(text, len, &to) || text[len] != ':')
+        return wanted;
+    const char *by = text + len + 1;
+    rates->by_factor = *by == 'x';
+    if ((*by != 'x' && *by != '+') || !rate_parse(by + 1, strlen(by + 1), &step))
+        return wanted;
+    if (rates->by_factor && step < 1.01)
+        return "a factor of at least 1.01 is wanted";
+    if (to <= at)
+        return "the second rate has to be higher than the first";
+    const char *wrong = NULL;
+    for (; !wrong && rate_rounded(at) < to; at = rates->by_factor ? at * step : at + step)
+        wrong = rates_add(rates, rate_rounded(at));
+    return wrong ? wrong : rates_add(rates, to);
+}
+
+const char *rates_parse(struct rates *rates, const char *text)
+{
+    double rate;
+    const char *dots = strstr(text, "..");
+    *rates = (struct rates){0};
+    if (dots && rate_parse(text, (size_t)(dots - text), &rate))
+        return rates_range(rates, rate, dots + 2);
+    const char *wrong = NULL;
+    for (const char *at = text; !wrong && (at == text || at[-1] == ',');) {
+        const size_t len = strcspn(at, ",");
+        if (!rate_parse(at, len, &rate))
+            return "rates are wanted: 10k..1M:x1.3, 10k..100k:+5k or 10k,20k,50k";
+        wrong = rates_add(rates, rate);
+        at += len + (at[len] == ',');
+    }
+    return wrong;
+}
+
 bool duration_parse(const char *text, size_t len, uint64_t *ns)
 {
     static const struct suffix suffixes[] = {

@@ -16,6 +16,8 @@
 
 #include "io/base.h"
 
+#include <math.h>
+
 #define SCHEDULE_STEPS_MAX 32U
 
 struct schedule_part {
@@ -42,6 +44,23 @@ uint64_t schedule_next_ns(struct schedule *schedule);
 
 /* "10k", "2.5M": a rate. False when it is none. */
 bool rate_parse(const char *text, size_t len, double *rate);
+/* Rates that are tried one after the other, as people write them: FROM..TO:xFACTOR, FROM..TO:+STEP
+ * (FROM and TO are among them), or RATE,RATE,... Each is higher than the one before. */
+#define RATES_MAX 256U
+struct rates {
+    double rates[RATES_MAX];
+    uint32_t count;
+    bool
+        by_factor; /* what is between two of them is their geometric mean, not the arithmetic one */
+};
+/* NULL, or what is wrong with it. */
+const char *rates_parse(struct rates *rates, const char *text) warn_unused;
+/* What is computed becomes whole records, where that is exact enough. */
+static inline double rate_rounded(double rate)
+{
+    return rate < 100 ? rate : round(rate);
+}
+
 /* "500ms", "30s", "5m", "1h", seconds without a unit. False when it is none. */
 bool duration_parse(const char *text, size_t len, uint64_t *ns);
 /* "1k", "16KiB", "1MiB", "1000": bytes; k and K are 1,024. False when it is none. */

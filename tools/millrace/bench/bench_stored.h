@@ -13,3 +13,6 @@
 
 /* The object in the file, or NULL, said. ndjson: its last line. */
 json_t *stored_read(const struct invocation *inv, const char *path);
+/* Appends the object to `results`, or all of the array that `bench sweep` has written; false, and
+ * said. */
+bool stored_read_all(const struct invocation *inv, const char *path, json_t *results);

@@ -68,12 +68,10 @@ int cmd_bench_report(struct invocation *inv)
 {
     json_t *results = json_array();
     for (uint32_t i = 0; i < inv->operand_count; i++) {
-        json_t *result = stored_read(inv, inv->operands[i]);
-        if (!result) {
+        if (!stored_read_all(inv, inv->operands[i], results)) {
             json_decref(results);
             return EXIT_FAILED;
         }
-        (void)json_array_append_new(results, result);
     }
     const char *out = option_text(inv, "out");
     char *name = out ? mem_strdup(out) : page_name(inv->operands[0]);

@@ -37,6 +37,29 @@ static const struct command_option bench_load_options[] = {
      NULL},
 };
 
+static const struct command_option bench_sweep_options[] = {
+    {'r', "rate", "RATES", NULL,
+     "the rates, one after the other: FROM..TO:xFACTOR, FROM..TO:+STEP, or RATE,RATE,...; FROM and "
+     "TO are among them",
+     NULL},
+    {0, "slo", "CLAIM", NULL,
+     "what has to hold: 'p99<10ms', 'p99.9<50ms', 'max<1s', 'service.p99<5ms'; may be repeated "
+     "(default: only that the broker follows)",
+     NULL},
+    {0, "refine", "N", "3",
+     "halve the gap between the last rate that held and the first that did not so many times",
+     NULL},
+    {0, "all", NULL, NULL, "go on to the last rate, whatever does not hold", NULL},
+    {0, "arrival", "SHAPE", "constant",
+     "how records fall due: constant, poisson or burst:ON/OFF (burst:100ms/900ms)", NULL},
+    {'d', "duration", "TIME", NULL, "the measured time of each rate, 30s or 5m (default: 10s)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before each (default: 1s)", NULL},
+#include "tools/millrace/bench/command_bench_load.def"
+    {'o', "out", "FILE", NULL,
+     "write the whole result of every run there, as a JSON array, for `bench report`", NULL},
+};
+
 static const struct command_option bench_back_options[] = {
     {0, "readers", "N", "1", "connections that read, the partitions divided among them", NULL},
     {0, "disturb", "TIME:COMMAND", NULL,

@@ -137,6 +137,55 @@ static void numbers(void **state)
     assert_false(size_parse("1x", &bytes));
 }
 
+static void rates_are(const char *text, const double *wanted, uint32_t count)
+{
+    struct rates rates;
+    const char *wrong = rates_parse(&rates, text);
+    if (wrong)
+        fail_msg("%s: %s", text, wrong);
+    assert_int_equal(rates.count, count);
+    for (uint32_t i = 0; i < count; i++)
+        assert_float_equal(rates.rates[i], wanted[i], 1e-9);
+}
+#define RATES_ARE(text, ...)                                                                       \
+    rates_are((text), (const double[]){__VA_ARGS__},                                               \
+              sizeof((const double[]){__VA_ARGS__}) / sizeof(double))
+
+static void ranges(void **state)
+{
+    (void)state;
+    RATES_ARE("1k..8k:x2", 1000, 2000, 4000, 8000);
+    RATES_ARE("1k..9k:x2", 1000, 2000, 4000, 8000, 9000); /* the last one is what was asked for */
+    RATES_ARE("10k..20k:x1.3", 10000, 13000, 16900, 20000);
+    RATES_ARE("1000..2k/s:+500", 1000, 1500, 2000);
+    RATES_ARE("0.5..2:x2", 0.5, 1, 2);
+    RATES_ARE("100..200:+60", 100, 160, 200);
+    RATES_ARE("5k,7k,0.01M", 5000, 7000, 10000);
+    RATES_ARE("20k", 20000);
+    struct rates rates;
+    assert_null(rates_parse(&rates, "1k..1M:x1.1"));
+    assert_true(rates.by_factor && rates.rates[rates.count - 1] >= 1e6);
+    assert_null(rates_parse(&rates, "1k..2k:+100"));
+    assert_true(!rates.by_factor && rates.count == 11);
+    for (uint32_t i = 1; i < rates.count; i++)
+        assert_true(rates.rates[i] > rates.rates[i - 1]);
+}
+
+static void what_is_no_range(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",           "x",           ",",           "1k,",           "1k,,2k",     "2k,1k",
+        "1k,1k",      "1k..",        "..2k:x2",     "1k..2k",        "1k..2k:",    "1k..2k:x",
+        "1k..2k:2",   "1k..2k:x1",   "1k..2k:x0.5", "1k..2k:x1.001", "1k..2k:+0",  "1k..2k:+-5",
+        "2k..1k:x2",  "2k..2k:x2",   "1k..2k:x2:3", "0..2k:x2",      "1..1000:+1", "1k..2k,3k:x2",
+        "1k..2k:x2x", "1k...2k..:x2"};
+    struct rates rates;
+    for (size_t i = 0; i < array_count(bad); i++)
+        if (!rates_parse(&rates, bad[i]))
+            fail_msg("'%s' is taken for rates", bad[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +197,8 @@ int main(void)
         cmocka_unit_test(same_seed_same_arrivals),
         cmocka_unit_test(what_is_no_shape),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(what_is_no_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
