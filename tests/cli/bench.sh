@@ -3,7 +3,7 @@
 #
 # `millrace bench`: what is sent, what is told of it, and what exit codes mean.
 
-for command in produce sweep consume e2e verify ping report compare; do
+for command in produce sweep consume e2e verify ping disk report compare; do
     run bench $command --help
     check "bench $command --help" 0 out "usage: millrace bench $command" out 'examples:'
 done
@@ -235,6 +235,32 @@ if [ -n "$broker_pid" ]; then
     bench produce "$t-bench" -r 500 -d 1s -w 0s -q # it is awake again
     check 'bench produce: after the stall' 0 out '^records +500 in'
 fi
+
+# The disk alone.
+mkdir "$work/disk"
+run bench disk "$work/disk" --size 16M --seconds 0.05 --format json -q
+check 'bench disk' 0 json 'len(j["items"]) == 18 and all(i["count"] > 0 and i["max_ns"] >= i["p50_ns"] > 0 for i in j["items"])' \
+    json '{(i["block_bytes"] >> 10, i["in_flight"]) for i in j["items"][:16]} == {(k, n) for k in (4, 16, 128, 1024) for n in (1, 4)}' \
+    json 'all(abs(i["mb_per_s"] - i["count"] * i["block_bytes"] / i["seconds"] / 1e6) < 0.06 for i in j["items"])' \
+    json '[(i["what"], i["block_bytes"] >> 10, i["in_flight"]) for i in j["items"][16:]] == [("read in order", 1024, 4), ("read at random", 64, 16)]'
+out=$(ls "$work/disk")
+check 'bench disk: its file is removed' 0 out '^$'
+run bench disk "$work/disk" --size 16M --seconds 0.02
+check 'bench disk: text' 0 out '^WHAT +BLOCK +IN FLIGHT +IOPS' out '^durable write, written space +16.0 KiB +1 ' err 'fresh space: 4.0 KiB'
+run bench disk "$work/disk" --size "$(($(df --output=avail -B1M "$work" | tail -n 1) * 3 / 4 + 16))M"
+check 'bench disk: no space' 1 err 'of free space, and twice --size \([0-9.]+ .iB\) is wanted'
+run bench disk "$work/nowhere"
+check 'bench disk: no such directory' 1 err 'cannot use .*nowhere'
+run bench disk "$work/disk" --size 1M
+check 'bench disk: a size that is none' 2 err 'from 16M'
+"$millrace" bench disk "$work/disk" --size 16M --seconds 10 >"$work/out" 2>"$work/err" &
+generator=$!
+sleep 1
+there=$(ls "$work/disk")
+kill -INT $generator
+wait $generator
+code=$? out="$there, then: $(ls "$work/disk")" err=$(cat "$work/err")
+check 'bench disk: interrupted, its file is removed' 130 out '^millrace-bench-disk.[0-9]+, then: $'
 
 # A broker dies under the load, and comes not back: what was in flight has failed, and that is told.
 killed() { # BENCH...: its broker is killed after a second

@@ -142,6 +142,7 @@ void help_command(FILE *to, const struct command *command);
 
 int cmd_bench_compare(struct invocation *inv);
 int cmd_bench_consume(struct invocation *inv);
+int cmd_bench_disk(struct invocation *inv);
 int cmd_bench_e2e(struct invocation *inv);
 int cmd_bench_ping(struct invocation *inv);
 int cmd_bench_produce(struct invocation *inv);

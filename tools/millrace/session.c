@@ -287,6 +287,17 @@ int session_run(struct invocation *inv, int (*work)(struct session *s))
     return session_run_pool(inv, RECEIVE_POOL_BYTES, work);
 }
 
+static int session_work(struct session *s, uint64_t pool_bytes, int (*work)(struct session *s))
+{
+    arena_init(&s->arena, ARENA_MAX);
+    int code = session_open(s, pool_bytes);
+    if (code == EXIT_OK)
+        code = work(s);
+    session_close(s);
+    arena_fini(&s->arena);
+    return code;
+}
+
 int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s))
 {
     struct session s = {.inv = inv};
@@ -294,13 +305,13 @@ int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(st
     int code = settings_read(&s.settings, inv, &listed);
     if (code != EXIT_OK || listed)
         return code;
-    arena_init(&s.arena, ARENA_MAX);
-    code = session_open(&s, pool_bytes);
-    if (code == EXIT_OK)
-        code = work(&s);
-    session_close(&s);
-    arena_fini(&s.arena);
-    return code;
+    return session_work(&s, pool_bytes, work);
+}
+
+int session_run_alone(struct invocation *inv, int (*work)(struct session *s))
+{
+    struct session s = {.inv = inv};
+    return session_work(&s, RECEIVE_POOL_BYTES, work);
 }
 
 /* ---- one request, one answer ---- */

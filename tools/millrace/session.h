@@ -46,6 +46,9 @@ int session_run(struct invocation *inv, int (*work)(struct session *s));
 /* The same with a pool of so many bytes to receive into, for clients that hold blocks. */
 int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s));
 
+/* The same without a broker: the shard is there, and its door. */
+int session_run_alone(struct invocation *inv, int (*work)(struct session *s));
+
 /* Ends all connections; afterwards no call is in flight. */
 void session_hang_up(struct session *s);
 

@@ -102,6 +102,14 @@ static const struct command_option bench_ping_options[] = {
     {0, "hgrm", "PREFIX", NULL, "write the times to PREFIX.service.hgrm", NULL},
 };
 
+static const struct command_option bench_disk_options[] = {
+    {0, "seconds", "N", "1", "how long each line is measured", NULL},
+    {0, "size", "SIZE", "1G",
+     "of the file that is written and read; twice as much has to be free, and it is removed at the "
+     "end",
+     NULL},
+};
+
 static const struct command_option bench_report_options[] = {
     {'o', "out", "FILE", NULL, "where the page goes (default: RESULT.html)", NULL},
 };
