@@ -264,6 +264,7 @@ check 'bench disk: interrupted, its file is removed' 130 out '^millrace-bench-di
 
 # A broker dies under the load, and comes not back: what was in flight has failed, and that is told.
 killed() { # BENCH...: its broker is killed after a second
+    : >"$work/victim" # or the last one's words could be read before this one begins to speak
     "$millrace" start --data-dir "$work/killed" --listen 127.0.0.1:0 --admin-listen off --memory 256M --cores 1 \
         >"$work/victim" 2>&1 &
     local victim=$! generator
