@@ -141,6 +141,15 @@ static bool recovery_read_checkpoint(struct recovery *rc, const char *name, uint
     struct record_file rf;
     bool good = record_file_open(&rf, rc->dir->fs, path, CHECKPOINT_MAGIC, rc->dir->uuid,
                                  recovery_on_batch, rc, rc->error);
+    /* This one was renamed when it was whole, and nobody appends to it: no crash tears it. (Version
+     * 1 of the file does not say how many batches it was born with.) */
+    if (good && rf.torn_tail && strcmp(name, CHECKPOINT_START) == 0) {
+        good = log_refuse(rc->error, LOG_ERROR_DAMAGED,
+                          "%s is damaged at offset %llu: a batch does not match its checksum; "
+                          "restore the file from a copy, or take this node out of service",
+                          path, (unsigned long long)rf.position);
+        record_file_close(&rf);
+    }
     if (good) {
         *seq = rf.next_seq - 1;
         record_file_close(&rf);

@@ -3,6 +3,7 @@
  * The log on a real directory: stop and start, kill -9, and what it costs. The measurement runs
  * when LOG_BENCH is set (seconds per row); the promise itself is tested under the simulated world.
  */
+#include "core/log/format.h"
 #include "core/log/log_dir.h"
 #include "io/mem.h"
 #include "io/threads.h"
@@ -466,6 +467,43 @@ static void a_missing_checkpoint_removes_nothing(void **state)
     remove_root();
 }
 
+/* As it was before a record file said how many batches it was born with. */
+static void make_version_1(const char *path)
+{
+    uint8_t block[4096];
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fread(block, 1, sizeof(block), file), sizeof(block));
+    block[12] = 1;
+    memset(block + 48, 0, 8);
+    format_end(block);
+    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
+    assert_int_equal(fwrite(block, 1, sizeof(block), file), sizeof(block));
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_flipped_bit_in_an_older_one_removes_nothing(void **state)
+{
+    (void)state;
+    struct node node;
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/checkpoint-start", root);
+    node_open(&node, 5);
+    run_loops(&node, 3001, 10);
+    node_close(&node);
+    node_open(&node, 5); /* this start writes down the five */
+    node_close(&node);
+    make_version_1(path);
+    assert_true(flip(path, 4096 + 40, 3));
+    assert_refused("checkpoint-start is damaged at offset 4096");
+    assert_true(flip(path, 4096 + 40, 3));
+    node_open(&node, 5);
+    for (uint32_t i = 0; i < 5; i++)
+        check_partition(&node, i, 3001);
+    node_close(&node);
+    remove_root();
+}
+
 static uint64_t sum(const volatile uint64_t *counts, uint32_t count)
 {
     uint64_t all = 0;
@@ -602,6 +640,7 @@ int main(void)
         cmocka_unit_test(stop_and_start),
         cmocka_unit_test(a_flipped_bit_removes_nothing),
         cmocka_unit_test(a_missing_checkpoint_removes_nothing),
+        cmocka_unit_test(a_flipped_bit_in_an_older_one_removes_nothing),
         cmocka_unit_test(measurement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
