@@ -74,6 +74,14 @@ bool read_ahead_shrink(struct log_shard *ls)
     return shrink(ls, NULL);
 }
 
+void read_ahead_idle(struct log_shard *ls)
+{
+    if (TAILQ_EMPTY(&ls->pins_waiting) && TAILQ_EMPTY(&ls->finds_waiting))
+        return;
+    ls->reads_again = true;
+    log_shard_kick(ls);
+}
+
 /* ---- reading ---- */
 
 /* Those who wait look again: at the chunk, or at the file. */
@@ -100,6 +108,7 @@ static void on_read(struct io_op *op)
         TAILQ_REMOVE(&waiting, pin, priv.link);
         pin_again(pin);
     }
+    read_ahead_idle(lg->ls);
     segment_unuse(segment);
     log_unuse(lg);
 }

@@ -49,3 +49,5 @@ bool read_ahead_copy(const struct segment *segment, uint32_t at, void *to, uint3
 void read_ahead_drop(struct segment *segment);
 /* Gives the memory of a chunk back; false: there is none to be given. */
 bool read_ahead_shrink(struct log_shard *ls);
+/* A chunk was read, or a pin of it is back: whoever waits for memory may have it. */
+void read_ahead_idle(struct log_shard *ls);

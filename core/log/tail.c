@@ -131,6 +131,8 @@ void tail_put(struct log_shard *ls, struct tail_block *block)
     must(block->refs > 0);
     if (--block->refs == 0)
         tail_release(ls, block);
+    else if (block->cold)
+        read_ahead_idle(ls);
     else
         tail_settle(block);
 }

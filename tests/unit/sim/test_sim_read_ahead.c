@@ -21,6 +21,7 @@
 #define CUT     300 /* the offset of the truncation */
 #define STOP    270 /* where the first reader stops: what it was to read next is in memory */
 #define ANSWER  100000U
+#define HOLDERS 4U
 
 /* `tags` of the batches that are there, by offset. */
 struct reading {
@@ -49,6 +50,11 @@ struct reading {
     uint64_t cold; /* of the last reading */
     uint32_t answers;
     bool stale; /* a batch was not what was written last */
+    bool holds;
+    struct log_range places[HOLDERS];
+    struct log_pin holders[HOLDERS];
+    uint32_t found;
+    uint32_t held;
     bool done;
 };
 
@@ -108,6 +114,7 @@ static uint64_t cold_bytes(const struct reading *rd)
 }
 
 static void look_for(struct reading *rd);
+static void look_for_place(struct reading *rd);
 
 static void batches_check(struct reading *rd)
 {
@@ -232,7 +239,66 @@ static void read_what_is_old(struct reading *rd)
 
 static void written(struct reading *rd)
 {
-    later(rd, read_what_is_old);
+    later(rd, rd->holds ? look_for_place : read_what_is_old);
+}
+
+/* ---- memory ----
+ *
+ * Of four blocks the first holder's pin has one, what was read ahead for it another, the next two
+ * holders the rest. The last one waits, and nobody gives anything back: it gets what was read ahead
+ * as soon as that is no longer being read. */
+
+static void held(struct log_pin *pin)
+{
+    struct reading *rd = pin->user;
+    assert_int_equal(pin->verdict, LOG_OK);
+    rd->held++;
+}
+
+static void hold(struct reading *rd, uint32_t number, void (*done)(struct log_pin *pin))
+{
+    struct log_pin *pin = &rd->holders[number];
+    *pin = (struct log_pin){.done = done, .user = rd};
+    assert_false(log_pin(rd->lg, &rd->places[number], 0, 1U << 20, pin));
+}
+
+static void first_held(struct log_pin *pin)
+{
+    struct reading *rd = pin->user;
+    held(pin);
+    for (uint32_t i = 1; i < HOLDERS; i++)
+        hold(rd, i, held);
+}
+
+static void all_held(struct reading *rd)
+{
+    for (uint32_t i = 0; i < HOLDERS; i++)
+        log_unpin(&rd->holders[i]);
+    at_end(rd);
+}
+
+static void place_found(struct log_find *find)
+{
+    struct reading *rd = container_of(find, struct reading, find);
+    assert_int_equal(find->verdict, LOG_OK);
+    rd->places[rd->found++] = find->range;
+    look_for_place(rd);
+}
+
+static void look_for_place(struct reading *rd)
+{
+    if (rd->found == HOLDERS) {
+        later(rd, all_held);
+        hold(rd, 0, first_held);
+        return;
+    }
+    rd->find = (struct log_find){.offset = 100 * rd->found,
+                                 .upto_offset = INT64_MAX,
+                                 .bytes_max = ANSWER,
+                                 .one_at_least = true,
+                                 .done = place_found};
+    if (log_find(rd->lg, &rd->find))
+        place_found(&rd->find);
 }
 
 static void *prepare(struct fs *fs, void *argument, bool *failed)
@@ -262,10 +328,12 @@ static bool is_done(void *argument)
     return ((const struct reading *)argument)->done;
 }
 
-static bool is_stale(const char *mutation)
+/* To be freed. */
+static struct reading *play(bool holds, uint64_t cold_bytes, const char *mutation)
 {
     struct world_options options;
     struct reading *rd = calloc(1, sizeof(*rd));
+    rd->holds = holds;
     rd->bytes = calloc(BATCHES, SIZE);
     rd->options = (struct log_dir_options){.path = "/data/log",
                                            .may_format = true,
@@ -274,7 +342,7 @@ static bool is_stale(const char *mutation)
                                            .shards = 1,
                                            .new_uuid = "a directory's id",
                                            .tail_bytes = 1U << 20,
-                                           .cold_bytes = 4U << 20,
+                                           .cold_bytes = cold_bytes,
                                            .open_files_max = 4,
                                            .journal_bytes = 16U << 20};
     world_options_calm(&options, 1);
@@ -287,10 +355,16 @@ static bool is_stale(const char *mutation)
     assert_non_null(machine_start(machine, &program));
     (void)world_run_until(world, is_done, rd, world_now_ns(world) + 200 * S);
     assert_true(rd->done);
-    bool stale = rd->stale;
     machine_crash(machine, CRASH_KILL);
     world_free(world);
     free(rd->bytes);
+    return rd;
+}
+
+static bool is_stale(const char *mutation)
+{
+    struct reading *rd = play(false, 4U << 20, mutation);
+    bool stale = rd->stale;
     free(rd);
     return stale;
 }
@@ -307,11 +381,20 @@ static void and_would_be_noticed(void **state)
     assert_true(is_stale("read_ahead.outlives_a_cut"));
 }
 
+static void who_waits_for_memory_gets_what_was_read_ahead(void **state)
+{
+    (void)state;
+    struct reading *rd = play(true, 1U << 20, NULL);
+    assert_int_equal(rd->held, HOLDERS);
+    free(rd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_cut_is_not_read),
         cmocka_unit_test(and_would_be_noticed),
+        cmocka_unit_test(who_waits_for_memory_gets_what_was_read_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
