@@ -23,6 +23,7 @@
 #define WAIT_CUTTING_MS    20 /* while there are truncations: their partitions are not asked for */
 #define ANSWER_PATIENCE_NS 10000000000ULL
 #define RECONNECT_NS       20000000ULL /* after a loss */
+#define THROTTLE_LOOK_NS   1000000000ULL
 
 struct fetched_bytes {
     struct piece piece;
@@ -216,15 +217,24 @@ static void part_ask(struct partition_follow *follow, struct fetch_request_parti
     out->partition_max_bytes = PART_BYTES_MAX;
 }
 
+/* How long it is held up (core/replica_throttle.h): one that catches up, as far as is known. The
+ * rate may be another one soon. */
+static uint64_t rest_ns(const struct partition_follow *follow)
+{
+    const struct partition *pt = follow->pt;
+    const bool catches_up =
+        follow->leader_watermark < 0 || follow->leader_watermark > pt->log->end_offset;
+    if (!catches_up || !pt->throttled[REPLICA_FOLLOWS])
+        return 0;
+    return min_u64(replica_throttle_rest_ns(pt->bs, REPLICA_FOLLOWS), THROTTLE_LOOK_NS);
+}
+
 /* Nothing is on its way into its log (a truncation may be), and it does not back off: *next_ns. */
 static bool may_ask(const struct partition_follow *follow, uint64_t *next_ns)
 {
     if (follow->pt->writes > 0)
         return false; /* whose end wakes the fetcher */
-    uint64_t at_ns = follow->not_before_ns;
-    if (follow->pt->throttled[REPLICA_FOLLOWS])
-        at_ns = max_u64(at_ns, now_ns(follow->fetcher) +
-                                   replica_throttle_rest_ns(follow->fetcher->bs, REPLICA_FOLLOWS));
+    uint64_t at_ns = max_u64(follow->not_before_ns, now_ns(follow->fetcher) + rest_ns(follow));
     if (at_ns <= now_ns(follow->fetcher))
         return true;
     *next_ns = min_u64(*next_ns, at_ns);
@@ -363,7 +373,8 @@ void replica_follow(struct partition *pt)
         return;
     struct replica_fetcher *f = fetcher_of(all, pt->leader);
     pt->follow = mem_zalloc(sizeof(*pt->follow));
-    *pt->follow = (struct partition_follow){.pt = pt, .fetcher = f, .asked_offset = -1};
+    *pt->follow = (struct partition_follow){
+        .pt = pt, .fetcher = f, .asked_offset = -1, .leader_watermark = -1};
     TAILQ_INSERT_TAIL(&f->follows, pt->follow, link);
     /* A Fetch that waits for the others does not hold up the new one: its connection is made
      * anew. */

@@ -21,7 +21,7 @@ struct partition_follow {
     TAILQ_ENTRY(partition_follow) link; /* in the order in which the leader is asked */
     uint64_t not_before_ns;             /* backing off */
     int64_t asked_offset;               /* in the Fetch under way; -1: it is not in it */
-    int64_t leader_watermark;
+    int64_t leader_watermark;           /* -1: not heard yet */
 };
 
 TAILQ_HEAD(follow_list, partition_follow);

@@ -4,7 +4,7 @@
  * leader.replication.throttled.replicas and follower.replication.throttled.replicas name, no more a
  * second than the broker's leader.replication.throttled.rate and
  * follower.replication.throttled.rate allow, as `kafka-reassign-partitions --throttle` sets them.
- * What is in sync is never held up by its leader. home: each shard has its share of the rate.
+ * What is in sync is held up by neither. home: each shard has its share of the rate.
  */
 #pragma once
 

@@ -229,6 +229,45 @@ def moved_slowly(c):
     return f'{count * size >> 20} MiB: {took[False]:.1f} s, and {took[True]:.1f} s at {rate >> 10} KiB/s'
 
 
+def limit(c, kind, name, key, value):
+    answer = hints.ask_once(c.address[c.controller(next(iter(c.running)))], 'incremental_alter_configs', 1, {'validate_only': False, 'resources': [
+        {'resource_type': kind, 'resource_name': name, 'configs': [{'name': key, 'config_operation': 0, 'value': value}]}]})
+    check(answer['responses'][0]['error_code'] == 0, f'{key}: {answer}')
+
+
+def held_up(c):
+    """A limit of one byte a second: a follower in sync goes on, one that catches up waits, and goes on when the limit does."""
+    topic_type, broker_type, rate, size = 2, 4, 'follower.replication.throttled.rate', 500_000
+    topic = c.create(1, replicas=2, configs={'min.insync.replicas': 1})
+    leader, ids, _ = sets(c, 1, topic)[0]
+    follower = next(node for node in ids if node != leader)
+    brokers.until('it is in sync', lambda: len(sets(c, leader, topic)[0][2]) == 2)
+    limit(c, topic_type, topic, 'follower.replication.throttled.replicas', '*')
+
+    def write(count):
+        began = time.monotonic()
+        with wire.Connection(c.address[leader], 30) as link:
+            for _ in range(count):
+                error, _ = wire.produce(link, topic, 0, wire.batch([b'x' * size]))
+                check(error == 0, f'produce: {error}')
+        return time.monotonic() - began
+    write(4)
+    limit(c, broker_type, str(follower), rate, '1')
+    took = write(4)
+    check(len(sets(c, leader, topic)[0][2]) == 2, 'a follower that is in sync is held up')
+    brokers.kill(c.running.pop(follower))
+    brokers.until('it is missed', lambda: sets(c, leader, topic)[0][2] == [leader])
+    write(60)
+    c.start(follower)
+    c.all_see(sorted(c.address))
+    time.sleep(3)
+    check(sets(c, leader, topic)[0][2] == [leader], 'a follower that catches up is not held up')
+    limit(c, broker_type, str(follower), rate, '1000000000')
+    began = time.monotonic()
+    brokers.until('it has caught up', lambda: len(sets(c, leader, topic)[0][2]) == 2, 20)
+    return f'4 records took {took:.2f} s; caught up {time.monotonic() - began:.1f} s after the limit went'
+
+
 def move_taken_back(c):
     """A move to a broker that is away does not come to its end; it is listed, and taken back."""
     if not jars():
@@ -341,4 +380,4 @@ def strangers(c):
     check(sorted(sets(c, 1, topic)[0][2]) == sorted(ids), 'the set has changed')
 
 
-CASES = (strangers, stopped_in_turn, stopped_beside_a_frozen_controller, alone_at_first, moved, moved_slowly, move_taken_back, unclean, back_by_itself)
+CASES = (strangers, stopped_in_turn, stopped_beside_a_frozen_controller, alone_at_first, moved, moved_slowly, held_up, move_taken_back, unclean, back_by_itself)
