@@ -3,6 +3,7 @@
 ZooKeeper (`millrace debug move-to-zookeeper`), a second broker joins, and a partition gets a replica there.
 """
 import os
+import shutil
 import subprocess
 
 import broker as brokers
@@ -76,6 +77,7 @@ def becomes_a_cluster(c):
         first.move(place, '--run', words='moved: ')
         first.move(place, '--run', good=False)  # there is nothing any more
         first.refuses('its metadata store is empty')
+        moved_twice(first, place)
         first.start(place)
         check(values_of(first, 'kept') == values, 'not all records are there')
         check('7200000' in first.millrace('topic', 'describe', 'kept', '--format', 'json'), 'a setting is gone')
@@ -93,6 +95,22 @@ def becomes_a_cluster(c):
     finally:
         for node in filter(None, (first, second)):
             brokers.kill(node.broker)
+
+
+def moved_twice(node, place):
+    """Killed before the store got its other name, the command is given again; but not when the node has gone on with that store."""
+    data, node.data = node.data, node.data + '-again'
+    shutil.copytree(data, node.data)
+    moved, store = (os.path.join(node.data, 'metadata', name) for name in ('store.moved', 'store'))
+    os.rename(moved, store)
+    node.move(place, '--run', words='moved: ')
+    os.rename(moved, store)
+    node.start()
+    node.millrace('topic', 'create', 'made-later')
+    node.stop()
+    node.move(place, '--run', words='has gone on since', good=False)
+    check(os.path.exists(store), 'a store that is newer than what was moved was put aside')
+    node.data = data
 
 
 def live(node):

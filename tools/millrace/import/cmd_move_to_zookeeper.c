@@ -116,10 +116,16 @@ static int create(struct moving *mv, const char *path, const char *data, uint32_
     return rc;
 }
 
+static bool is_there(struct moving *mv, const char *path, const struct store_node *node)
+{
+    int len = 0;
+    return get(mv, path, &len) == ZOK && (uint32_t)len == node->len &&
+           (len == 0 || (node->data && memcmp(mv->found, node->data, node->len) == 0));
+}
+
 static bool put(struct moving *mv, const struct store_node *node)
 {
     char path[1024];
-    int len = 0;
     path_in(mv, path, node->path);
     int rc = create(mv, path, node->data ? node->data : "", node->len);
     if (rc != ZNODEEXISTS)
@@ -127,10 +133,7 @@ static bool put(struct moving *mv, const struct store_node *node)
                                    "cannot make %s in ZooKeeper: %s; give the command again "
                                    "when it answers",
                                    path, zerror(rc));
-    rc = get(mv, path, &len);
-    bool same = rc == ZOK && (uint32_t)len == node->len &&
-                (len == 0 || (node->data && memcmp(mv->found, node->data, node->len) == 0));
-    return same ||
+    return is_there(mv, path, node) ||
            refuse(mv,
                   "%s is there already, with something else in it; name a path that nothing "
                   "lies at",
@@ -192,6 +195,24 @@ static bool put_all(struct moving *mv)
     return good && put(mv, store_tree_find(&mv->tree, FORMAT_PATH));
 }
 
+/* All was moved by an earlier run that could not rename the store. Since then a broker may have
+ * gone on with either of them: the one that is put aside must not be the newer one. */
+static bool check_all(struct moving *mv)
+{
+    const struct store_node *node = NULL;
+    char path[1024];
+    while ((node = store_tree_next(&mv->tree, node)) != NULL) {
+        path_in(mv, path, node->path);
+        if (node->stat.owner == 0 && strcmp(node->path, "/") != 0 && !is_there(mv, path, node))
+            return refuse(mv,
+                          "this cluster is at %s already, but a broker has gone on since, there or "
+                          "with %s/store: %s is another; move the store away if it was there, else "
+                          "name a path that nothing lies at",
+                          mv->link.root, mv->metadata, path);
+    }
+    return true;
+}
+
 /* From here on a start without ZooKeeper finds an empty store, and says so. */
 static bool retire(struct moving *mv)
 {
@@ -229,7 +250,7 @@ static bool move(struct moving *mv, bool run)
              place == PLACE_FREE ? "" : ", where they have begun to lie");
         return true;
     }
-    if (place != PLACE_MOVED && !put_all(mv))
+    if (place == PLACE_MOVED ? !check_all(mv) : !put_all(mv))
         return false;
     if (!retire(mv))
         return false;
