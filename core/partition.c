@@ -102,15 +102,24 @@ static int64_t visible_to(const struct partition *pt, const struct partition_wat
     return watch->committed_only ? partition_last_stable_offset(pt) : pt->high_watermark;
 }
 
+static bool sees_more(const struct partition *pt, const struct partition_watch *watch)
+{
+    return visible_to(pt, watch) > watch->offset ||
+           (watch->replica && pt->high_watermark > watch->watermark);
+}
+
+bool partition_watch_is_late(const struct partition_watch *watch)
+{
+    return sees_more(watch->pt, watch);
+}
+
 void partition_wake(struct partition *pt, bool all)
 {
     struct partition_watch *watch;
     struct partition_watch *next;
     for (watch = TAILQ_FIRST(&pt->watches); watch; watch = next) {
         next = TAILQ_NEXT(watch, link);
-        if (all || visible_to(pt, watch) > watch->offset ||
-            (watch->replica && pt->high_watermark > watch->watermark) ||
-            watch->offset < pt->log->start_offset)
+        if (all || sees_more(pt, watch) || watch->offset < pt->log->start_offset)
             wake(watch);
     }
 }

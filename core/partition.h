@@ -119,6 +119,8 @@ bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epo
 void partition_start_moved(struct partition *pt);
 
 void partition_watch_add(struct partition *pt, struct partition_watch *watch);
+/* Has what it waits for come before it was added? Then nothing may wake it. */
+bool partition_watch_is_late(const struct partition_watch *watch);
 void partition_watch_remove(struct partition_watch *watch); /* also when it is not watching */
 
 static inline int64_t partition_last_stable_offset(const struct partition *pt)

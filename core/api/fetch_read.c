@@ -75,6 +75,19 @@ static void part_fail(struct fetch_part *part, enum err error)
     part->group->urgent = true;
 }
 
+/* A group of many parts is read in several turns, and finding may take a while: a part that was
+ * looked at first may have gone on before it was watched. */
+static void park_late(struct fetch_group *group)
+{
+    for (uint32_t i = 0; i < group->part_count; i++) {
+        struct fetch_part *part = group->parts[i];
+        if (!partition_watch_is_late(&part->watch))
+            continue;
+        on_wake(&part->watch);
+        return;
+    }
+}
+
 /* False: a partition went while the others were looked for, and that must be told. */
 static bool park(struct fetch_group *group)
 {
@@ -96,6 +109,7 @@ static bool park(struct fetch_group *group)
         partition_watch_add(pt, &part->watch);
     }
     group->parked = true;
+    park_late(group);
     return true;
 }
 
