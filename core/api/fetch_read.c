@@ -154,6 +154,15 @@ static void part_count(const struct fetch_part *part)
                              min_u64(part->range.length, group->fetch->bytes_max - group->bytes));
 }
 
+/* What a reader of a log that does not serve now is told: of a follower that is being cut, that
+ * others may. */
+static enum err closed_error(const struct fetch_part *part)
+{
+    const struct partition *pt = partition_find(&part->group->bs->partitions, &part->key);
+    return pt && !pt->leading && !pt->closing ? ERR_NOT_LEADER_OR_FOLLOWER
+                                              : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
 static void part_found(struct fetch_part *part)
 {
     const struct log_find *find = &part->find;
@@ -173,7 +182,7 @@ static void part_found(struct fetch_part *part)
     } else {
         part_fail(part, find->verdict == LOG_OFFLINE   ? ERR_KAFKA_STORAGE_ERROR
                         : find->verdict == LOG_CORRUPT ? ERR_CORRUPT_MESSAGE
-                                                       : ERR_UNKNOWN_TOPIC_OR_PARTITION);
+                                                       : closed_error(part));
     }
 }
 
