@@ -394,6 +394,7 @@ static void log_shard_stop_clean(struct log_shard *ls)
             checkpoint_want(ls);
         return;
     }
+    log_sweep_run(ls);
     if (log_shard_in_flight(ls) || log_shard_cut(ls) || log_shard_in_flight(ls))
         return;
     if (!ls->journal.sb.clean) {

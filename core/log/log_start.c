@@ -4,7 +4,8 @@
  *
  * Appends go on, so this waits for nothing: segments below the start are no part of the log from
  * the moment its record is durable, and their files go when their time has come and nobody uses
- * them. A crash before that leaves them to the next start.
+ * them. A stop waits for no time: its files are not cut to their data, and a clean directory has
+ * none of that kind. A crash leaves them to the next start.
  */
 #include "core/log/log_change.h"
 #include "core/log/log_private.h"
@@ -27,7 +28,7 @@ static uint64_t log_sweep_list(struct log_body *lg, struct segments *list, uint6
 {
     struct segment *segment;
     while ((segment = TAILQ_FIRST(list)) != NULL && (segment->below || segment->replaced)) {
-        if (segment->gone_ns > now_ns && !lg->ls->full)
+        if (segment->gone_ns > now_ns && !lg->ls->full && !lg->ls->stopping)
             return segment->gone_ns;
         if (segment->io > 0 || segment->job != NULL || segment->swapping || lg->state != LOG_LIVE)
             return now_ns + SWEEP_AGAIN_NS;

@@ -262,6 +262,44 @@ static void c6_records_are_deleted_up_to_an_offset(void **state)
     desk_end(&desk);
 }
 
+static uint32_t segment_files(struct desk *desk, const char *directory)
+{
+    struct fs_list list = {0};
+    uint32_t count = 0;
+    assert_int_equal(fs_list(machine_fs(desk->node.machine), directory, &list), 0);
+    for (uint32_t i = 0; i < list.count; i++)
+        count += strstr(list.names[i], ".log") != NULL;
+    fs_list_free(&list);
+    return count;
+}
+
+/* Files below the start are not cut to their data, as they are about to go: Kafka's tools would
+ * complain of what lies behind it. */
+static void c6_a_stop_leaves_no_file_of_what_is_deleted(void **state)
+{
+    (void)state;
+    struct desk desk;
+    int64_t low;
+    begin(&desk, 40);
+    TOPIC(&desk, "orders", BROKER_TIME, SET("file.delete.delay.ms", "3600000"));
+    for (unsigned i = 0; i < 3; i++)
+        (void)produce(&desk, "orders", 100, 0);
+    desk_pass(&desk, 10000); /* it is in its file */
+    assert_int_equal(segment_files(&desk, "/data/orders-0"), 1);
+    assert_int_equal(delete_records(&desk, "orders", -1, &low), ERR_NONE);
+    assert_int_equal(low, 3);
+    desk_pass(&desk, 10000);
+    assert_int_equal(segment_files(&desk, "/data/orders-0"), 1); /* for an hour */
+    desk_broker_stop(&desk);
+    assert_int_equal(segment_files(&desk, "/data/orders-0"), 0);
+    desk_broker_start(&desk, 2);
+    assert_int_equal(offset_at(&desk, "orders", EARLIEST), 3);
+    assert_int_equal(offset_at(&desk, "orders", LATEST), 3);
+    (void)produce(&desk, "orders", 100, 0);
+    assert_int_equal(offset_at(&desk, "orders", LATEST), 4);
+    desk_end(&desk);
+}
+
 static void c6_what_is_refused(void **state)
 {
     (void)state;
@@ -314,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_jumps_deletes_nothing_for_an_hour),
         cmocka_unit_test(d4_the_oldest_segments_go_while_enough_is_left),
         cmocka_unit_test(c6_records_are_deleted_up_to_an_offset),
+        cmocka_unit_test(c6_a_stop_leaves_no_file_of_what_is_deleted),
         cmocka_unit_test(c6_what_is_refused),
         cmocka_unit_test(f2_a_waiting_fetch_learns_of_a_new_start),
     };
