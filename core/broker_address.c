@@ -11,8 +11,12 @@
 #include <assert.h>
 #include <string.h>
 
-#define KEPT_NS            30000000000ULL /* as long as Java keeps a name */
-#define AGAIN_NS           1000000000ULL  /* after a lookup that found nothing */
+#define KEPT_NS 30000000000ULL /* as long as Java keeps a name */
+/* After a lookup that found nothing, then twice that, and so on: a broker that stops has 3 s to
+ * find the controller, and a name server that is down is asked once a second by each who needs a
+ * name. */
+#define AGAIN_NS           50000000ULL
+#define AGAIN_NS_MAX       1000000000ULL
 #define CONNECT_TIMEOUT_NS 3000000000ULL
 
 /* What a broker's host was looked up as. */
@@ -23,6 +27,7 @@ struct broker_lookup {
     struct io_lookup lookup;
     bool busy;
     uint64_t next_ns; /* not to be looked up before */
+    uint64_t again_ns;
     char host[ADDRESS_HOST_LEN_MAX + 1];
     struct io_address addresses[IO_LOOKUP_ADDRESSES];
     uint32_t count;
@@ -81,7 +86,8 @@ static void on_found(struct io_op *op)
     bool found = lookup->lookup.count > 0;
     lookup->busy = false;
     all->busy--;
-    lookup->next_ns = io_now_ns(sh->io) + (found ? KEPT_NS : AGAIN_NS);
+    lookup->again_ns = found ? 0 : min_u64(max_u64(AGAIN_NS, 2 * lookup->again_ns), AGAIN_NS_MAX);
+    lookup->next_ns = io_now_ns(sh->io) + (found ? KEPT_NS : lookup->again_ns);
     if (found && strcmp(lookup->host, lookup->lookup.host) == 0) {
         memcpy(lookup->addresses, lookup->lookup.addresses, sizeof(lookup->addresses));
         lookup->count = lookup->lookup.count;
@@ -126,6 +132,7 @@ static bool name_address(struct broker_lookups *all, int32_t id, const struct ad
         memcpy(lookup->host, name->host, sizeof(lookup->host));
         lookup->count = 0;
         lookup->next_ns = 0;
+        lookup->again_ns = 0;
     }
     look_up(lookup);
     if (lookup->count == 0)
