@@ -16,6 +16,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define OPENS_MAX 64U /* other jobs of the shard wait meanwhile */
+
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
                               struct segment *segment, void (*done)(struct file_job *job))
 {
@@ -76,12 +78,34 @@ static int64_t job_create(struct file_job *job, const char *path)
     if (result < 0)
         return result;
     job->file = (int)result;
-    return job->recycled ? 0 : fs_sync_dir(job->fs, job->directory);
+    return 0;
+}
+
+/* 1: there was none, and its name is not durable yet. */
+static int64_t job_open_file(struct file_job *job)
+{
+    bool created = false;
+    char *path = file_job_path(job, ".log");
+    int64_t result = fs_open(job->fs, path, FS_WRITE | FS_DIRECT);
+    if (result == -ENOENT) {
+        result = job_create(job, path);
+        created = !job->recycled;
+    } else if (result >= 0) {
+        job->file = (int)result;
+    }
+    mem_free(path);
+    if (result >= 0)
+        result = fs_size(job->fs, job->file);
+    if (result < 0)
+        return result;
+    job->allocated = (uint64_t)result;
+    return created;
 }
 
 /* What is in the pool goes before anybody is told that there is no space. */
-static int64_t job_allocate(struct file_job *job, uint64_t from)
+static int64_t job_allocate(struct file_job *job)
 {
+    uint64_t from = round_down(job->allocated, FS_BLOCK);
     int64_t result;
     do
         result = fs_allocate(job->fs, job->file, from, job->length - from);
@@ -89,40 +113,41 @@ static int64_t job_allocate(struct file_job *job, uint64_t from)
     return result;
 }
 
+/* Names first, then space, and only then the flushes: the first one saves what the others are
+ * for, too. A directory that is ours is flushed whatever comes after: the next job would not know.
+ */
 static int64_t job_open(struct file_job *job)
 {
+    const bool known = job->file >= 0;
+    int64_t claimed = 1;
+    int64_t created = 0;
     int64_t result = 0;
-    if (job->file < 0) {
+    if (!known) {
         job->verb = "make";
-        result = log_directory_claim(job->fs, job->root, job->directory, job->identity);
-        if (result < 0)
-            return result;
+        claimed = log_directory_claim(job->fs, job->directory, job->identity);
+        if (claimed < 0)
+            return claimed;
         job->verb = "open";
-        char *path = file_job_path(job, ".log");
-        result = fs_open(job->fs, path, FS_WRITE | FS_DIRECT);
-        if (result == -ENOENT) {
-            result = job_create(job, path);
-        } else if (result >= 0) {
-            job->file = (int)result;
-        }
-        mem_free(path);
-        if (result >= 0)
-            result = fs_size(job->fs, job->file);
-        if (result < 0)
-            return result;
-        job->allocated = (uint64_t)result;
+        result = created = job_open_file(job);
     }
-    job->verb = "extend";
-    if (job->length > job->allocated) {
-        uint64_t from = round_down(job->allocated, FS_BLOCK);
-        result = job_allocate(job, from);
-        /* The new length is saved here, so that no durable write within it has to. */
-        if (result >= 0)
-            result = fs_sync(job->fs, job->file);
-        if (result >= 0)
-            job->allocated = job->length;
+    const bool longer = result >= 0 && job->length > job->allocated;
+    if (longer) {
+        job->verb = "extend";
+        result = job_allocate(job);
     }
-    return result;
+    if (claimed == 0) {
+        int64_t flushed = log_directory_flush(job->fs, job->root, job->directory);
+        result = min_i64(result, flushed);
+    } else if (created == 1) {
+        int64_t flushed = fs_sync_dir(job->fs, job->directory);
+        result = min_i64(result, flushed);
+    }
+    /* The new length is saved here, so that no durable write within it has to. */
+    if (longer && result >= 0)
+        result = fs_sync(job->fs, job->file);
+    if (longer && result >= 0)
+        job->allocated = job->length;
+    return min_i64(result, 0);
 }
 
 static int64_t job_seal(struct file_job *job)
@@ -260,13 +285,18 @@ static void file_jobs_work(void *argument)
     (void)fs_each(all->jobs[0]->fs, all->count, file_jobs_one, all);
 }
 
+static void opens_start(struct log_shard *ls);
+
 static void file_jobs_on_work(struct io_op *op)
 {
     struct file_jobs *all = container_of(op, struct file_jobs, op);
     struct log_shard *ls = all->jobs[0]->ls;
+    const bool opens = all->jobs[0]->kind == JOB_OPEN;
     for (uint32_t i = 0; i < all->count; i++)
         file_job_end(all->jobs[i]);
     mem_free(all);
+    if (opens)
+        opens_start(ls);
     log_shard_progress(ls);
 }
 
@@ -279,4 +309,28 @@ void file_jobs_start(struct file_job *const jobs[], uint32_t count)
     all->op.done = file_jobs_on_work;
     jobs[0]->ls->jobs += count;
     io_work(jobs[0]->ls->io, &all->op, file_jobs_work, all);
+}
+
+/* ---- opens ---- */
+
+static void opens_start(struct log_shard *ls)
+{
+    struct file_job *jobs[OPENS_MAX];
+    uint32_t count = 0;
+    while (count < OPENS_MAX && !TAILQ_EMPTY(&ls->opens)) {
+        struct file_job *job = TAILQ_FIRST(&ls->opens);
+        TAILQ_REMOVE(&ls->opens, job, link);
+        jobs[count++] = job;
+    }
+    ls->opening = count > 0;
+    if (count > 0)
+        file_jobs_start(jobs, count);
+}
+
+void file_job_open(struct file_job *job)
+{
+    struct log_shard *ls = job->ls;
+    TAILQ_INSERT_TAIL(&ls->opens, job, link);
+    if (!ls->opening)
+        opens_start(ls);
 }

@@ -25,6 +25,7 @@ enum file_job_kind {
 /* Work for the helper thread: it touches nothing but this. */
 struct file_job {
     struct io_op op;
+    TAILQ_ENTRY(file_job) link; /* in opens, while others of its kind run */
     struct log_shard *ls;
     enum file_job_kind kind;
     struct log_body *lg;                /* not touched by the helper */
@@ -63,6 +64,9 @@ void file_job_start(struct file_job *job);
  * Each ends as if it had been started alone. */
 #define FILE_JOBS_MAX 512U
 void file_jobs_start(struct file_job *const jobs[], uint32_t count);
+/* Those that come while others are under way go together after them: an open waits for several
+ * flushes, and many beside each other hardly longer. */
+void file_job_open(struct file_job *job);
 char *file_job_path(const struct file_job *job, const char *suffix);
 /* The job may put files there: nobody reads them. */
 void file_job_may_recycle(struct file_job *job);

@@ -86,8 +86,7 @@ bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid
     return good;
 }
 
-int64_t log_directory_claim(struct fs *fs, const char *root, const char *directory,
-                            const uint8_t identity[FS_BLOCK])
+int64_t log_directory_claim(struct fs *fs, const char *directory, const uint8_t identity[FS_BLOCK])
 {
     int64_t result = fs_mkdir(fs, directory);
     if (result >= 0)
@@ -99,14 +98,27 @@ int64_t log_directory_claim(struct fs *fs, const char *root, const char *directo
     if (result >= 0) {
         int file = (int)result;
         result = fs_write(fs, file, identity, FS_BLOCK, 0);
-        if (result >= 0 && root != NULL)
-            result = fs_sync(fs, file);
         fs_close(fs, file);
     }
     mem_free(path);
-    if (result >= 0 && root != NULL)
+    return min_i64(result, 0);
+}
+
+int64_t log_directory_flush(struct fs *fs, const char *root, const char *directory)
+{
+    if (fs_mutation(fs, "log_directory.not_durable"))
+        return 0;
+    char *path = path_in(directory, "log.id");
+    int64_t result = fs_open(fs, path, FS_WRITE);
+    if (result >= 0) {
+        int file = (int)result;
+        result = fs_sync(fs, file);
+        fs_close(fs, file);
+    }
+    mem_free(path);
+    if (result >= 0)
         result = fs_sync_dir(fs, directory);
-    if (result >= 0 && root != NULL)
+    if (result >= 0)
         result = fs_sync_dir(fs, root);
     return min_i64(result, 0);
 }

@@ -16,10 +16,11 @@ void log_identity_encode(uint8_t block[FS_BLOCK], const uint8_t directory[16],
 
 /* Whose directory is it: 1 this identity's, 0 nobody's, -EBUSY another log's. */
 int64_t log_directory_owner(struct fs *fs, const char *directory, const uint8_t identity[FS_BLOCK]);
-/* Makes the directory and its log.id: 1 it was ours, 0 it is now, -EBUSY: another log's. They are
- * durable; root NULL: the caller makes them so. */
-int64_t log_directory_claim(struct fs *fs, const char *root, const char *directory,
-                            const uint8_t identity[FS_BLOCK]);
+/* Makes the directory and its log.id: 1 it was ours, 0 it is now, and not yet durable; -EBUSY:
+ * another log's. */
+int64_t log_directory_claim(struct fs *fs, const char *directory, const uint8_t identity[FS_BLOCK]);
+/* What was claimed is durable, and so are the names in it. */
+int64_t log_directory_flush(struct fs *fs, const char *root, const char *directory);
 /* Whose it says it is; false: it has no readable log.id. */
 bool log_directory_read(struct fs *fs, const char *directory, const uint8_t uuid[16],
                         struct log_id *id, uint32_t *incarnation);

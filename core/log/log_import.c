@@ -14,7 +14,9 @@ char *log_import_folder(struct log_dir *dir, const struct log_import *log, struc
     char *folder = mem_alloc(size);
     log_directory_path(folder, size, dir->path, log->topic, log->id.partition);
     log_identity_encode(identity, dir->uuid, &log->id, INCARNATION);
-    int64_t result = log_directory_claim(dir->fs, dir->path, folder, identity);
+    int64_t result = log_directory_claim(dir->fs, folder, identity);
+    if (result == 0)
+        result = log_directory_flush(dir->fs, dir->path, folder);
     mem_pages_free(identity, FS_BLOCK);
     bool good = result >= 0 || log_refuse_io(error, "make", folder, result);
     if (good && log->aborted->count > 0)

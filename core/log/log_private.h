@@ -221,6 +221,8 @@ struct log_shard {
     struct segments files;
     uint32_t file_count;
     uint32_t jobs;
+    TAILQ_HEAD(, file_job) opens; /* to be started when those under way have ended */
+    bool opening;
 
     /* bypass */
     struct bypass_piece pieces[BYPASS_PIECES];

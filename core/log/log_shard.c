@@ -277,6 +277,7 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     STAILQ_INIT(&ls->stand_ins);
     STAILQ_INIT(&ls->waiting);
     TAILQ_INIT(&ls->moved);
+    TAILQ_INIT(&ls->opens);
     TAILQ_INIT(&ls->changing);
     TAILQ_INIT(&ls->sweeping);
     TAILQ_INIT(&ls->pins_waiting);

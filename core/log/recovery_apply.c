@@ -78,7 +78,7 @@ static bool apply_claim(struct recovery_apply *ap)
     int64_t result = 0;
     log_identity_encode(identity, dir->uuid, &log->id, log->incarnation);
     if (log->record_count > 0)
-        result = log_directory_claim(ap->fs, NULL, log->directory, identity);
+        result = log_directory_claim(ap->fs, log->directory, identity);
     if (result >= 0 && !dir->was_clean)
         result = segment_cut_undo(ap->fs, log->directory, identity);
     if (result == -EBUSY)

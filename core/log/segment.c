@@ -278,7 +278,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
             job->length = max_u64(round_up(lg->config.segment_bytes, FS_BLOCK), length);
         job->pool_most = segment_recycled_most(segment, job->length);
     }
-    file_job_start(job);
+    file_job_open(job);
     return false;
 }
 

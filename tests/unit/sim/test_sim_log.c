@@ -362,6 +362,7 @@ static void mistakes_are_found(void **state)
         {"checkpoint.wrong_end", 1},
         {"recovery.recycled_batch_replayed", 20},
         {"recycle.place_not_durable", 48},
+        {"log_directory.not_durable", 1},
     };
     bool all = getenv("SIM_LOG_MISTAKE_SEEDS") != NULL;
     uint64_t seeds = number_of("SIM_LOG_MISTAKE_SEEDS", MISTAKE_SEEDS);
