@@ -44,7 +44,7 @@ struct plan_files {
     bool short_of;        /* more would be used if there were more */
 };
 
-#define PLAN_SEGMENTS_MAX    4096U
+#define PLAN_SEGMENTS_MAX    16384U
 #define PLAN_SEGMENTS_MIN    32U
 #define PLAN_CONNECTIONS_MIN 32U
 

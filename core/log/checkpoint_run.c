@@ -12,7 +12,16 @@
 #include "core/log/log_change.h"
 #include "core/log/log_private.h"
 
+#define CHECKPOINT_LOG_BYTES (64ULL << 10)
+
 /* ---- when, and what it says ---- */
+
+/* A checkpoint costs a write and a flush for each log that it finds dirty, however little that has:
+ * with thousands of them the journal becomes so long that each has something worth a write. */
+static uint64_t journal_wanted(const struct log_shard *ls)
+{
+    return max_u64(JOURNAL_MAX, 2 * CHECKPOINT_LOG_BYTES * ls->checkpoint_logs);
+}
 
 void checkpoint_want(struct log_shard *ls)
 {
@@ -27,7 +36,7 @@ void checkpoint_want(struct log_shard *ls)
         return;
     ls->has_time = io_now_ns(ls->io) - ls->checkpoint_began_ns >= CHECKPOINT_AFTER_NS;
     if (journal_half_full(&ls->journal))
-        journal_grow(&ls->journal);
+        journal_grow(&ls->journal, journal_wanted(ls));
     ls->step = CHECKPOINT_MARKED;
     ls->checkpoint_again = false;
     ls->checkpoint_began_ns = io_now_ns(ls->io);
@@ -228,7 +237,9 @@ static void checkpoint_take_logs(struct log_shard *ls)
 {
     struct log_body *lg;
     TAILQ_CONCAT(&ls->checkpointing, &ls->dirty, dirty_link);
+    ls->checkpoint_logs = 0;
     TAILQ_FOREACH (lg, &ls->checkpointing, dirty_link) {
+        ls->checkpoint_logs++;
         lg->listed = true;
         lg->dirty = false;
         lg->dirty_again = false;

@@ -3,6 +3,8 @@
 
 #include "io/mem.h"
 
+#include <errno.h>
+
 /* A record waits for the group in front of it, so groups are no longer than the disk takes in a
  * millisecond; many small commits are as good to it as few large ones from 128 KiB on. */
 static void journal_set_group_max(struct journal *journal)
@@ -456,10 +458,25 @@ void journal_release(struct journal *journal, uint64_t checkpoint_seq, bool clea
  * fills the disk's queue in front of them.
  */
 
+static int64_t journal_grow_room(const struct journal *journal)
+{
+    struct fs_space space;
+    if (journal->grow_to <= JOURNAL_MAX)
+        return 0;
+    int result = fs_space(journal->fs, journal->path, &space);
+    return result < 0                                                   ? result
+           : journal->grow_to <= space.total_bytes / JOURNAL_DISK_SHARE ? 0
+                                                                        : -ENOSPC;
+}
+
 static void journal_grow_work(void *argument)
 {
     struct journal *journal = argument;
-    uint64_t bytes = min_u64(JOURNAL_GROW_PIECE, journal->grow_to - journal->grown);
+    journal->grow_result = journal_grow_room(journal);
+    if (journal->grow_result < 0)
+        return;
+    uint64_t piece = journal->grow_to > JOURNAL_MAX ? JOURNAL_GROW_LARGE : JOURNAL_GROW_PIECE;
+    uint64_t bytes = min_u64(piece, journal->grow_to - journal->grown);
     uint8_t *zeros = mem_pages(bytes);
     journal->grow_result = fs_write(journal->fs, journal->file, zeros, bytes, journal->grown);
     mem_pages_free(zeros, bytes);
@@ -490,13 +507,15 @@ static void journal_on_grow(struct io_op *op)
     journal_write_superblock(journal);
 }
 
-void journal_grow(struct journal *journal)
+void journal_grow(struct journal *journal, uint64_t wanted)
 {
-    if (journal->growing || journal->failed || journal->sb_next.length >= journal->length_max)
+    uint64_t length = journal->sb_next.length;
+    uint64_t most = min_u64(wanted, journal->length_max);
+    if (journal->growing || journal->failed || length >= most)
         return;
     journal->growing = true;
-    journal->grown = journal->sb_next.length;
-    journal->grow_to = min_u64(journal->sb_next.length + JOURNAL_STEP, journal->length_max);
+    journal->grown = length;
+    journal->grow_to = min_u64(length + max_u64(JOURNAL_STEP, round_down(length, FS_BLOCK)), most);
     journal->grow_op.done = journal_on_grow;
     io_work(journal->io, &journal->grow_op, journal_grow_work, journal);
 }

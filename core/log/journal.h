@@ -33,8 +33,12 @@
 #define JOURNAL_START       (1U << 20) /* written before the first start is ready: it grows soon */
 #define JOURNAL_GROUP_PACED (128U << 10) /* the pace makes no group shorter */
 #define JOURNAL_GROW_PIECE  (128U << 10)
-#define JOURNAL_STEP        (8U << 20)
-#define JOURNAL_MAX         (64U << 20)
+#define JOURNAL_GROW_LARGE                                                                         \
+    (1U << 20) /* of what is long: jobs of thousands of logs are in between */
+#define JOURNAL_STEP       (8U << 20)
+#define JOURNAL_MAX        (64ULL << 20)
+#define JOURNAL_MANY_MAX   (1ULL << 30) /* of a shard with thousands of logs */
+#define JOURNAL_DISK_SHARE 64U          /* beyond JOURNAL_MAX it takes no larger part of the disk */
 #define JOURNAL_PLAIN_MAX                                                                          \
     (4U << 20) /* written plainly and not flushed, at the most: then it is                         \
                 */
@@ -170,4 +174,4 @@ static inline bool journal_half_full(const struct journal *journal)
 
 /* Nothing collected, nothing in flight. */
 bool journal_idle(const struct journal *journal);
-void journal_grow(struct journal *journal);
+void journal_grow(struct journal *journal, uint64_t wanted);

@@ -238,6 +238,7 @@ struct log_shard {
     uint64_t checkpoint_number;
     uint64_t released_number; /* of the last one that has released the journal */
     uint64_t checkpoint_began_ns;
+    uint32_t checkpoint_logs; /* that it found, or the last one did */
     uint64_t mark_seq;
     struct log_bodies checkpointing; /* still to write (by dirty_link) */
     struct log_bodies to_sync;       /* written, not synced */

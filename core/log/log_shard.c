@@ -255,7 +255,8 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->sh = sh;
     ls->io = sh->io;
     ls->fs = io_fs(sh->io);
-    uint64_t journal_max = min_u64(JOURNAL_MAX, round_down(options->tail_bytes / 2, JOURNAL_STEP));
+    uint64_t journal_max =
+        min_u64(JOURNAL_MANY_MAX, round_down(options->tail_bytes / 2, JOURNAL_STEP));
     journal_start(&ls->journal, ls->io, ls->fs, part->journal_path, part->journal_file, dir->uuid,
                   &part->sb, max_u64(journal_max, part->sb.length));
     ls->journal.on_written = log_shard_on_written;

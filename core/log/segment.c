@@ -271,7 +271,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
     if (segment->job != NULL || segment->swapping || lg->directory_waits || lg->ls->offline)
         return false;
     struct file_job *job = file_job_new(lg->ls, JOB_OPEN, lg, segment, segment_on_open);
-    if (length > 0) {
+    if (length > segment->allocated) {
         lg->step = lg->step == 0 ? SEGMENT_STEP_MIN : min_u64(lg->step * 2, SEGMENT_STEP_MAX);
         job->length = round_up(length, lg->step);
         if (job->length > lg->config.segment_bytes)

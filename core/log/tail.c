@@ -24,6 +24,7 @@
 #define TAIL_FILLED_FAST 50000000ULL
 #define TAIL_FILLED_SLOW 5000000000ULL
 #define TAIL_TARGET      (32ULL << 20) /* to begin with */
+#define ENDS_GROW        (16ULL << 10) /* a page, and what is appended to it */
 
 void tail_init(struct log_shard *ls)
 {
@@ -249,6 +250,8 @@ static bool tail_load(struct log_body *lg, struct segment *segment, uint32_t fro
 {
     if (lg->loading || !segment_ready(segment, 0))
         return true;
+    /* The target is too small for the ends of all logs that are written to. */
+    lg->ls->tail_target = min_u64(lg->ls->tail_target + ENDS_GROW, lg->ls->pool.size);
     struct tail_block *block = tail_block_new(lg->ls, 0);
     if (block == NULL)
         return false;

@@ -3,8 +3,10 @@
  * The log on a real directory: stop and start, kill -9, and what it costs. The measurement runs
  * when LOG_BENCH is set (seconds per row); the promise itself is tested under the simulated world.
  */
+#include "core/log/checkpoint_run.h"
 #include "core/log/format.h"
 #include "core/log/log_dir.h"
+#include "core/log/segment.h"
 #include "io/mem.h"
 #include "io/threads.h"
 #include "tests/unit/log_batches.h"
@@ -17,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -362,6 +365,42 @@ static void stop_and_start(void **state)
     remove_root();
 }
 
+static void ask_checkpoint(struct node *node)
+{
+    checkpoint_want(node->ls);
+}
+
+static uint64_t checkpoints_of(const struct node *node)
+{
+    struct log_counts counts = {0};
+    log_shard_counts(node->ls, &counts);
+    return counts.checkpoints;
+}
+
+/* More logs than files that may be open: each checkpoint closes and opens some of them again. */
+static void a_file_that_is_opened_again_does_not_grow(void **state)
+{
+    (void)state;
+    struct node node;
+    node_open(&node, 280);
+    for (uint64_t round = 1; round <= 6; round++) {
+        run_loops(&node, 3001, 1);
+        uint64_t before = checkpoints_of(&node);
+        in_turn(&node, ask_checkpoint);
+        while (checkpoints_of(&node) == before)
+            turn(&node);
+    }
+    for (uint32_t i = 0; i < 280; i++) {
+        char path[128];
+        struct stat seen;
+        (void)snprintf(path, sizeof(path), "%s/orders-%u/%020d.log", root, i, 0);
+        assert_int_equal(stat(path, &seen), 0);
+        assert_in_range(seen.st_size, 6 * 3001, SEGMENT_STEP_MIN);
+    }
+    node_close(&node);
+    remove_root();
+}
+
 /* Turns over one bit; false: the file ends before it. */
 static bool flip(const char *path, long at, int bit)
 {
@@ -638,6 +677,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed),
         cmocka_unit_test(stop_and_start),
+        cmocka_unit_test(a_file_that_is_opened_again_does_not_grow),
         cmocka_unit_test(a_flipped_bit_removes_nothing),
         cmocka_unit_test(a_missing_checkpoint_removes_nothing),
         cmocka_unit_test(a_flipped_bit_in_an_older_one_removes_nothing),
