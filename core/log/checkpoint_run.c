@@ -9,6 +9,7 @@
  */
 #include "core/log/checkpoint_run.h"
 
+#include "core/log/disk_room.h"
 #include "core/log/log_change.h"
 #include "core/log/log_private.h"
 
@@ -362,6 +363,7 @@ void checkpoint_on_release(struct log_shard *ls)
     ls->counts.checkpoints++;
     ls->counts.checkpoint_ns_last = io_now_ns(ls->io) - ls->checkpoint_began_ns;
     checkpoint_compact(ls);
+    disk_room_written(ls);
     if (!TAILQ_EMPTY(&ls->dirty) && !timer_is_set(&ls->checkpoint_timer) && !ls->stopping)
         timer_set(ls->sh, &ls->checkpoint_timer, io_now_ns(ls->io) + CHECKPOINT_AFTER_NS);
     if (ls->checkpoint_again || ls->journal.starved)

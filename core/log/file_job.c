@@ -31,6 +31,7 @@ struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, str
     job->file = -1;
     job->root = mem_strdup(ls->dir->path);
     job->pool = log_dir_pool(ls->dir);
+    job->reserve = ls->dir->options.reserve_bytes;
     if (lg != NULL) {
         size_t size = strlen(job->root) + LOG_TOPIC_MAX + 16;
         job->directory = mem_alloc(size);
@@ -102,11 +103,24 @@ static int64_t job_open_file(struct file_job *job)
     return created;
 }
 
+/* Near the end of the disk a log gets what it needs now: the rest of a step would be taken from
+ * what others have been promised. */
+static void job_be_modest(struct file_job *job, uint64_t from)
+{
+    uint64_t free_bytes;
+    if (job->reserve == 0 || job->least >= job->length ||
+        recycle_space(&job->pool, job->reserve, &free_bytes) < 0)
+        return;
+    if (free_bytes < 2 * job->reserve + (job->length - from))
+        job->length = job->least;
+}
+
 /* What is in the pool goes before anybody is told that there is no space. */
 static int64_t job_allocate(struct file_job *job)
 {
     uint64_t from = round_down(job->allocated, FS_BLOCK);
     int64_t result;
+    job_be_modest(job, from);
     do
         result = fs_allocate(job->fs, job->file, from, job->length - from);
     while (result == -ENOSPC && recycle_shrink(&job->pool));

@@ -37,6 +37,8 @@ struct file_job {
     char *directory;
     int64_t base;
     uint64_t length;
+    uint64_t least;   /* what of it is needed now */
+    uint64_t reserve; /* free space that steps beyond that do not touch */
     int file;
     struct recycle_pool pool;
     uint64_t pool_tag;          /* of files that may go to the pool; 0: none may */

@@ -3,8 +3,6 @@
 
 #include "io/mem.h"
 
-#include <errno.h>
-
 /* A record waits for the group in front of it, so groups are no longer than the disk takes in a
  * millisecond; many small commits are as good to it as few large ones from 128 KiB on. */
 static void journal_set_group_max(struct journal *journal)
@@ -458,22 +456,25 @@ void journal_release(struct journal *journal, uint64_t checkpoint_seq, bool clea
  * fills the disk's queue in front of them.
  */
 
-static int64_t journal_grow_room(const struct journal *journal)
+/* A journal is worth no more than a part of the disk, and nothing when that is nearly full. */
+static bool journal_grow_may(const struct journal *journal)
 {
     struct fs_space space;
-    if (journal->grow_to <= JOURNAL_MAX)
-        return 0;
-    int result = fs_space(journal->fs, journal->path, &space);
-    return result < 0                                                   ? result
-           : journal->grow_to <= space.total_bytes / JOURNAL_DISK_SHARE ? 0
-                                                                        : -ENOSPC;
+    if (fs_space(journal->fs, journal->path, &space) < 0)
+        return true; /* the write will say why */
+    uint64_t more = journal->grow_to - journal->sb_next.length;
+    bool large = journal->grow_to > JOURNAL_MAX;
+    return (!large || journal->grow_to <= space.total_bytes / JOURNAL_DISK_SHARE) &&
+           space.free_bytes >= more + space.total_bytes / JOURNAL_DISK_FREE;
 }
 
 static void journal_grow_work(void *argument)
 {
     struct journal *journal = argument;
-    journal->grow_result = journal_grow_room(journal);
-    if (journal->grow_result < 0)
+    journal->grow_result = 0;
+    if (journal->grown == journal->sb_next.length && !journal_grow_may(journal))
+        journal->grow_to = journal->grown;
+    if (journal->grow_to == journal->grown)
         return;
     uint64_t piece = journal->grow_to > JOURNAL_MAX ? JOURNAL_GROW_LARGE : JOURNAL_GROW_PIECE;
     uint64_t bytes = min_u64(piece, journal->grow_to - journal->grown);
@@ -501,6 +502,10 @@ static void journal_on_grow(struct io_op *op)
     if (journal->grow_result < 0) {
         /* No space, most likely: the journal works as it is. */
         journal->length_max = journal->sb_next.length;
+        return;
+    }
+    if (journal->grow_to == journal->sb_next.length) {
+        journal->on_release(journal);
         return;
     }
     journal->sb_next.length = journal->grow_to;

@@ -39,6 +39,7 @@
 #define JOURNAL_MAX        (64ULL << 20)
 #define JOURNAL_MANY_MAX   (1ULL << 30) /* of a shard with thousands of logs */
 #define JOURNAL_DISK_SHARE 64U          /* beyond JOURNAL_MAX it takes no larger part of the disk */
+#define JOURNAL_DISK_FREE  20U          /* nor does it grow into the last part of it */
 #define JOURNAL_PLAIN_MAX                                                                          \
     (4U << 20) /* written plainly and not flushed, at the most: then it is                         \
                 */

@@ -5,6 +5,7 @@
  * on: no memory, the tail not in memory, a failed directory.
  */
 #include "core/log/log_private.h"
+#include "core/log/disk_room.h"
 #include "core/log/promise.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"
@@ -198,6 +199,7 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
     ls->counts.appends++;
     ls->counts.appended_bytes += len;
     ls->counts.copied_bytes += len;
+    disk_room_spend(ls, len);
     op = promise_take(lg, op);
     bool large = bypass_take(lg, op);
     if (!large)
@@ -259,8 +261,9 @@ static enum log_verdict append_try(struct log_body *lg, struct log_append *op, b
         if (verdict != LOG_OK || op->duplicate)
             return verdict;
     }
-    if (ls->full)
-        return LOG_FULL;
+    enum log_verdict room = disk_room_verdict(ls);
+    if (room != LOG_OK)
+        return room;
     if (op->replica) {
         if (header.base_offset < lg->log.end_offset)
             return LOG_OUT_OF_ORDER_OFFSET;

@@ -258,7 +258,9 @@ struct log_shard {
     struct timer write_timer;
     struct timer space_timer;
     struct timer directory_timer;
-    bool full; /* free space is below the reserve */
+    bool full;           /* free space is below the reserve */
+    uint64_t room;       /* bytes that may be accepted (core/log/disk_room.h) */
+    uint64_t room_given; /* by the disk's last answer */
     bool space_asked;
     bool pressure;       /* appends wait for memory */
     uint32_t truncating; /* logs in that state */

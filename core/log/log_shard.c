@@ -6,6 +6,7 @@
  * Failure is final and of the whole directory: the shard that sees it tells the others by mail (one
  * mail per pair, kept ready, so that telling cannot fail).
  */
+#include "core/log/disk_room.h"
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
 #include "core/log/log_dir_private.h"
@@ -18,8 +19,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define SPACE_CHECK_NS 1000000000ULL
-#define STOP_STALL_NS  10000000000ULL
+#define STOP_STALL_NS 10000000000ULL
 
 /* ---- the end of the turn ---- */
 
@@ -110,45 +110,6 @@ static void log_shard_on_write_timer(struct shard *sh, struct timer *timer)
 {
     (void)sh;
     log_shard_kick(container_of(timer, struct log_shard, write_timer));
-}
-
-/* ---- free space ---- */
-
-static void log_shard_on_space(struct file_job *job)
-{
-    struct log_shard *ls = job->ls;
-    bool was_full = ls->full;
-    ls->space_asked = false;
-    ls->full = job->result >= 0 && job->length < ls->dir->options.reserve_bytes;
-    if (ls->full && !was_full)
-        diag_warn(ls->sh, "log.disk_full",
-                  "dir=%s free_bytes=%llu reserve_bytes=%llu produce=refused", ls->dir->path,
-                  (unsigned long long)job->length,
-                  (unsigned long long)ls->dir->options.reserve_bytes);
-    if (ls->full)
-        log_on_sweep_timer(ls->sh, &ls->sweep_timer); /* what lies below a start goes at once */
-    if (was_full && !ls->full) {
-        diag_info(ls->sh, "log.disk_has_room", "dir=%s free_bytes=%llu produce=accepted",
-                  ls->dir->path, (unsigned long long)job->length);
-        /* Writes that found no space try again. */
-        struct log_body *lg;
-        TAILQ_FOREACH (lg, &ls->logs, all_link)
-            writer_want(lg);
-    }
-}
-
-static void log_shard_on_space_timer(struct shard *sh, struct timer *timer)
-{
-    struct log_shard *ls = container_of(timer, struct log_shard, space_timer);
-    if (ls->stopping || ls->offline)
-        return;
-    if (!ls->space_asked) {
-        ls->space_asked = true;
-        struct file_job *job = file_job_new(ls, JOB_SPACE, NULL, NULL, log_shard_on_space);
-        job->length = ls->dir->options.reserve_bytes;
-        file_job_start(job);
-    }
-    timer_set(sh, timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
 }
 
 /* ---- failure ---- */
@@ -308,13 +269,11 @@ struct log_shard *log_shard_start(struct log_dir *dir, struct shard *sh)
     ls->checkpoint_timer =
         (struct timer){.fn = log_shard_on_checkpoint_timer, .name = "log.checkpoint"};
     ls->write_timer = (struct timer){.fn = log_shard_on_write_timer, .name = "log.write"};
-    ls->space_timer = (struct timer){.fn = log_shard_on_space_timer, .name = "log.space"};
     ls->sweep_timer = (struct timer){.fn = log_on_sweep_timer, .name = "log.sweep"};
     ls->directory_timer = (struct timer){.fn = log_on_directory_timer, .name = "log.directory"};
     ls->flush_timer = (struct timer){.fn = promise_on_flush_timer, .name = "log.flush"};
     ls->stall_timer = (struct timer){.fn = log_shard_on_stall_timer, .name = "log.stall"};
-    if (options->reserve_bytes > 0)
-        timer_set(sh, &ls->space_timer, io_now_ns(ls->io) + SPACE_CHECK_NS);
+    disk_room_start(ls);
     return ls;
 }
 
@@ -370,7 +329,7 @@ static void log_shard_stopped(struct log_shard *ls)
 {
     ls->stopped = true;
     timer_cancel(ls->sh, &ls->checkpoint_timer);
-    timer_cancel(ls->sh, &ls->space_timer);
+    disk_room_stop(ls);
     timer_cancel(ls->sh, &ls->write_timer);
     timer_cancel(ls->sh, &ls->sweep_timer);
     timer_cancel(ls->sh, &ls->directory_timer);

@@ -276,6 +276,7 @@ bool segment_ready(struct segment *segment, uint64_t length)
         job->length = round_up(length, lg->step);
         if (job->length > lg->config.segment_bytes)
             job->length = max_u64(round_up(lg->config.segment_bytes, FS_BLOCK), length);
+        job->least = round_up(length, FS_BLOCK);
         job->pool_most = segment_recycled_most(segment, job->length);
     }
     file_job_open(job);
