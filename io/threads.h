@@ -27,6 +27,7 @@ uint32_t machine_shards(const struct machine *machine);
 /* May shards spin before they sleep? Only where that takes no core from anybody: not under a quota,
  * and not unless a core is left over for everything else. */
 bool io_spin_allowed(const struct machine *machine, uint32_t shards);
+#define IO_SPIN_NS 30000U /* how long, where they may */
 
 /* Raises the limit of open descriptors to its hard limit; what it is now. */
 uint64_t threads_raise_nofile(void);

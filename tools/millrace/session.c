@@ -9,11 +9,10 @@
 #include <signal.h>
 #include <string.h>
 
-#define ARENA_MAX          (1U << 30)
-#define RECEIVE_POOL_BYTES (2U << 20)
-#define ANSWER_BYTES_MAX   (1U << 30)
-#define ADDRESSES_MAX      8U
-#define STOP_LOOK_NS       (250 * NS_PER_MS) /* a signal that comes before the sleep is seen then */
+#define ARENA_MAX        (1U << 30)
+#define ANSWER_BYTES_MAX (1U << 30)
+#define ADDRESSES_MAX    8U
+#define STOP_LOOK_NS     (250 * NS_PER_MS) /* a signal that comes before the sleep is seen then */
 
 uint64_t session_now_ns(const struct session *s)
 {
@@ -284,7 +283,7 @@ static void session_close(struct session *s)
 
 int session_run(struct invocation *inv, int (*work)(struct session *s))
 {
-    return session_run_pool(inv, RECEIVE_POOL_BYTES, work);
+    return session_run_pool(inv, SESSION_POOL_BYTES, work);
 }
 
 static int session_work(struct session *s, uint64_t pool_bytes, int (*work)(struct session *s))
@@ -308,10 +307,11 @@ int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(st
     return session_work(&s, pool_bytes, work);
 }
 
-int session_run_alone(struct invocation *inv, int (*work)(struct session *s))
+int session_run_alone(struct invocation *inv, uint64_t pool_bytes, void *user,
+                      int (*work)(struct session *s))
 {
-    struct session s = {.inv = inv};
-    return session_work(&s, RECEIVE_POOL_BYTES, work);
+    struct session s = {.inv = inv, .user = user};
+    return session_work(&s, pool_bytes, work);
 }
 
 /* ---- one request, one answer ---- */

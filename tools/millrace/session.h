@@ -12,7 +12,8 @@
 
 #include <signal.h>
 
-#define LINKS_MAX 256U
+#define LINKS_MAX          256U
+#define SESSION_POOL_BYTES (2U << 20) /* to receive into, where nothing else is said */
 
 /* A connection to one broker. */
 struct broker_link {
@@ -27,6 +28,7 @@ struct broker_link {
 
 struct session {
     struct invocation *inv;
+    void *user; /* the command's own, where it runs alone */
     struct settings settings;
     struct shard *sh;
     struct shard_group *group;
@@ -46,8 +48,9 @@ int session_run(struct invocation *inv, int (*work)(struct session *s));
 /* The same with a pool of so many bytes to receive into, for clients that hold blocks. */
 int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s));
 
-/* The same without a broker: the shard is there, and its door. */
-int session_run_alone(struct invocation *inv, int (*work)(struct session *s));
+/* The same without a broker: the shard is there, and its door. user: becomes s->user. */
+int session_run_alone(struct invocation *inv, uint64_t pool_bytes, void *user,
+                      int (*work)(struct session *s));
 
 /* Ends all connections; afterwards no call is in flight. */
 void session_hang_up(struct session *s);

@@ -25,6 +25,15 @@ double dice_unit(uint64_t *state)
     return ((double)(dice_next(state) >> 11) + 0.5) / 9007199254740992.0;
 }
 
+void dice_fill(uint64_t *state, uint8_t *bytes, size_t len)
+{
+    must(len % sizeof(uint64_t) == 0);
+    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
+        const uint64_t random = dice_next(state);
+        memcpy(bytes + at, &random, sizeof(random));
+    }
+}
+
 /* ---- numbers with units ---- */
 
 struct suffix {

@@ -69,3 +69,5 @@ bool size_parse(const char *text, int64_t *bytes);
 /* xorshift64*: dice for load, the same for the same seed. */
 uint64_t dice_next(uint64_t *state);
 double dice_unit(uint64_t *state); /* in (0, 1) */
+/* Bytes that nobody finds easy; len is a multiple of 8. */
+void dice_fill(uint64_t *state, uint8_t *bytes, size_t len);

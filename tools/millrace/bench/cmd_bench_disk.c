@@ -321,10 +321,7 @@ static int disk_run(struct session *s)
         for (uint32_t i = 0; i < SLOTS_MAX; i++) {
             d->slots[i].disk = d;
             d->slots[i].bytes = mem_pages(MIB);
-            for (uint32_t at = 0; at < MIB; at += sizeof(uint64_t)) {
-                const uint64_t random = dice_next(&d->dice); /* no drive finds it easy */
-                memcpy(d->slots[i].bytes + at, &random, sizeof(random));
-            }
+            dice_fill(&d->dice, d->slots[i].bytes, MIB);
         }
         code = with_file(d);
         for (uint32_t i = 0; i < SLOTS_MAX; i++)
@@ -337,5 +334,5 @@ static int disk_run(struct session *s)
 
 int cmd_bench_disk(struct invocation *inv)
 {
-    return session_run_alone(inv, disk_run);
+    return session_run_alone(inv, SESSION_POOL_BYTES, NULL, disk_run);
 }

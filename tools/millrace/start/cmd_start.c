@@ -29,7 +29,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPIN_NS     30000U
 #define PROGRESS_NS 1000000000U
 
 static uint64_t now_ns(void)
@@ -189,7 +188,7 @@ static void shard_main(uint32_t index, void *argument)
     const struct io_options options = {
         .shard = index,
         .receive_pool_bytes = st->plan.receive_bytes,
-        .spin_ns = io_spin_allowed(&st->machine, st->shard_count) ? SPIN_NS : 0,
+        .spin_ns = io_spin_allowed(&st->machine, st->shard_count) ? IO_SPIN_NS : 0,
     };
     struct io *io = io_open(&options, sentence, sizeof(sentence));
     must(io); /* the probe opened one like it */
