@@ -3,7 +3,7 @@
 #
 # `millrace bench`: what is sent, what is told of it, and what exit codes mean.
 
-for command in produce sweep consume e2e verify ping disk report compare; do
+for command in produce sweep consume e2e verify ping disk net report compare; do
     run bench $command --help
     check "bench $command --help" 0 out "usage: millrace bench $command" out 'examples:'
 done
@@ -261,6 +261,119 @@ kill -INT $generator
 wait $generator
 code=$? out="$there, then: $(ls "$work/disk")" err=$(cat "$work/err")
 check 'bench disk: interrupted, its file is removed' 130 out '^millrace-bench-disk.[0-9]+, then: $'
+
+# The network alone: with a server of its own, which goes when it goes, however it goes.
+run bench net --seconds 0.05 --format json -q
+lines='[("round trip", 64, 1, 1), ("round trip", 64, 1, 16), *(("to the server", k << 10, c, 4) for k in (16, 128, 1024) for c in (1, 4)),
+    ("from the server", 1 << 20, 1, 4), ("from the server", 1 << 20, 4, 4)]'
+check 'bench net' 0 json "[(i['what'], i['message_bytes'], i['connections'], i['in_flight']) for i in j['items']] == $lines" err '^$' \
+    json 'all(i["count"] > 0 and i["max_ns"] >= i["p99_ns"] * 0.99 and i["p99_ns"] >= i["p50_ns"] > 0 and i["seconds"] >= 0.05 for i in j["items"])' \
+    json 'all(abs(i["mb_per_s"] - i["count"] * i["message_bytes"] / i["seconds"] / 1e6) < 0.06 for i in j["items"])' \
+    json 'all(abs(i["per_s"] - i["count"] / i["seconds"]) <= 1 for i in j["items"])' \
+    json 'all(i["count"] / 2 * i["p50_ns"] <= 1.01 * i["connections"] * i["in_flight"] * (i["seconds"] * 1e9 + i["max_ns"]) for i in j["items"])'
+run bench net --seconds 0.02
+check 'bench net: text' 0 out '^WHAT +MESSAGE +CONNECTIONS +IN FLIGHT +PER SECOND +MB/S +P50 MS' out '^to the server +1.0 MiB +4 +4 +[0-9]+ ' \
+    out '^from the server +1.0 MiB +1 +4 ' out '!SERVER' err '^round trip: 64 B, 1 connection, 16 in flight$'
+run bench net --seconds 0.02 --format awk -q
+rows=$(grep -c '^[a-z ]*	[0-9]*	[14]	[0-9]*	[0-9]*	[0-9.]*	[0-9.]*	[0-9.]*	[0-9.]*	127.0.0.1:[0-9]*$' <<<"$out")
+run bench net --seconds 0.02 --format wide
+out="$rows $out"
+check 'bench net: wide and awk' 0 out '^10 WHAT' out 'SERVER$' out ' 127.0.0.1:[0-9]+$'
+gone() { # PID: waits until it is
+    for _ in $(seq 50); do
+        [ -d "/proc/$1" ] || return 0
+        sleep 0.1
+    done
+    return 1
+}
+measuring() { # [HOST:PORT]: a run in $generator that has begun
+    : >"$work/err" # or the last one's words could be read
+    "$millrace" bench net "$@" --seconds 10 >"$work/out" 2>"$work/err" &
+    generator=$!
+    for _ in $(seq 50); do
+        grep -q '^round trip' "$work/err" && break
+        sleep 0.1
+    done
+}
+for signal in INT TERM KILL; do
+    measuring
+    server=$(ps -o pid= --ppid $generator | tr -d ' ')
+    kill -$signal $generator
+    wait $generator 2>/dev/null
+    code=$? err=$(cat "$work/err") out='the server is still there'
+    [ -n "$server" ] && gone "$server" && out='both are gone'
+    case $signal in KILL) want=137 ;; *) want=130 ;; esac
+    check "bench net: SIG$signal ends it and its server" $want out 'both are gone' err '!error|panic'
+done
+
+# A server for another machine, and whatever may be sent to it.
+serve() { # leaves its process in $server, its port in $port
+    : >"$work/server"
+    "$millrace" bench net --serve 127.0.0.1:0 >"$work/served" 2>"$work/server" &
+    server=$! port=''
+    for _ in $(seq 50); do
+        port=$(sed -n 's/^serving on 127.0.0.1:\([0-9]*\) with .*/\1/p' "$work/server")
+        [ -z "$port" ] || return
+        sleep 0.1
+    done
+}
+serve
+run bench net "localhost:$port" --seconds 0.05 --format ndjson -q
+out="$(wc -l <<<"$out") $out"
+check 'bench net --serve' 0 out "^10 .*\"server\": ?\"localhost:$port\""
+timeout 60 python3 tests/cli/bench_net.py garbage "$port" >"$work/out" 2>"$work/err"
+code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check 'bench net --serve: garbage closes its connection' 0 out '^http: (closed|reset)' out '^another version: ' out '!open|crowd' err '^$'
+run bench net --serve "127.0.0.1:$port"
+check 'bench net --serve: somebody is there' 1 err "cannot listen on 127.0.0.1:$port: Address already in use"
+run bench net "127.0.0.1:$port" --seconds 0.05 --format json -q
+check 'bench net --serve: after the garbage' 0 json 'len(j["items"]) == 10 and all(i["count"] > 0 for i in j["items"])'
+measuring "127.0.0.1:$port"
+kill -TERM $server
+wait $server
+code=$? out=$(cat "$work/served") err=$(cat "$work/server")
+check 'bench net --serve: stopped under load' 0 out '^$' err '^[0-9]+ connections, .* in, .* out; [0-9]+ of them closed' err '!error|panic'
+wait $generator
+code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check 'bench net: the server stops' 3 err "127.0.0.1:$port has gone away" err '!panic'
+serve
+measuring "127.0.0.1:$port"
+kill -9 $server
+wait $server 2>/dev/null
+wait $generator
+code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check 'bench net: the server is killed' 3 err "127.0.0.1:$port has gone away" err '!panic'
+run bench net "127.0.0.1:$port"
+check 'bench net: nobody is there' 3 err 'Connection refused; is .millrace bench net --serve. running there' out '^$'
+run bench net "${MILLRACE_BOOTSTRAP_SERVER%%,*}"
+check 'bench net: a broker is there' 1 err 'is a Kafka broker, and no .millrace bench net --serve.' out '^$'
+stranger() { # KIND...: measures against one of tests/cli/bench_net.py
+    : >"$work/port"
+    python3 tests/cli/bench_net.py "$@" >"$work/port" &
+    local pid=$!
+    for _ in $(seq 50); do
+        [ ! -s "$work/port" ] || break
+        sleep 0.1
+    done
+    run bench net "127.0.0.1:$(cat "$work/port")"
+    kill $pid
+    wait $pid 2>/dev/null
+}
+stranger http
+check 'bench net: something else is there' 1 err 'answers with something else: it is no .millrace bench net --serve.'
+stranger version 2
+check 'bench net: another version is there' 1 err 'speaks version 2 of .bench net., and this is version 1: run the same millrace'
+stranger version 1
+check 'bench net: one that answers nothing' 1 err 'an answer of 55 bytes where 64 were asked for'
+label=$(printf 'x%.0s' $(seq 64)) # longer than any: no name server is asked
+run bench net "$label:9700"
+check 'bench net: a name that is none' 3 err "the name $label is not known"
+run bench net localhost
+check 'bench net: no port' 2 err 'has no port'
+run bench net --serve 127.0.0.1:0 127.0.0.1:9700
+check 'bench net: either serves or measures' 2 err 'only serves'
+run bench net --seconds 0
+check 'bench net: a time that is none' 2 err 'a time is wanted'
 
 # A broker dies under the load, and comes not back: what was in flight has failed, and that is told.
 killed() { # BENCH...: its broker is killed after a second

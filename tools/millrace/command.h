@@ -144,6 +144,7 @@ int cmd_bench_compare(struct invocation *inv);
 int cmd_bench_consume(struct invocation *inv);
 int cmd_bench_disk(struct invocation *inv);
 int cmd_bench_e2e(struct invocation *inv);
+int cmd_bench_net(struct invocation *inv);
 int cmd_bench_ping(struct invocation *inv);
 int cmd_bench_produce(struct invocation *inv);
 int cmd_bench_report(struct invocation *inv);

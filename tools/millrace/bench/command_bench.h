@@ -110,6 +110,13 @@ static const struct command_option bench_disk_options[] = {
      NULL},
 };
 
+static const struct command_option bench_net_options[] = {
+    {0, "seconds", "N", "1", "how long each line is measured, after a fifth of that to warm up",
+     NULL},
+    {0, "serve", "HOST:PORT", NULL,
+     "be the other end, there, until interrupted; :PORT for every address of the machine", NULL},
+};
+
 static const struct command_option bench_report_options[] = {
     {'o', "out", "FILE", NULL, "where the page goes (default: RESULT.html)", NULL},
 };
