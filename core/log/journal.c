@@ -319,8 +319,6 @@ static void journal_submit(struct journal *journal, struct journal_group *group,
     io_write(journal->io, &group->op, journal->file, &iov, 1, position,
              journal_is_durable(journal, group, bytes));
     journal_sync(journal);
-    if (io_mutation(journal->io, "journal.ack_before_flush"))
-        journal_acknowledge(journal, group->seq);
 }
 
 void journal_flush(struct journal *journal)

@@ -9,6 +9,7 @@
 #include "core/log/disk_room.h"
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
+#include "core/log/log_commit.h"
 #include "core/log/log_dir_private.h"
 #include "core/log/log_private.h"
 #include "core/log/log_read.h"
@@ -92,6 +93,8 @@ static void log_shard_at_end(struct shard *sh, struct task *task)
         log_read_run(ls);
     if (!ls->offline)
         journal_flush(&ls->journal);
+    if (io_mutation(ls->io, "journal.ack_before_flush"))
+        log_on_commit(ls, ls->journal.submitted_seq);
     if (ls->journal.starved)
         checkpoint_want(ls); /* a small journal may be full for a group before it is half full */
     if (ls->stopping)

@@ -274,6 +274,7 @@ static bool run_seed(uint64_t seed, const char *mistake, char *why, size_t why_s
 struct verdict {
     uint64_t seed;
     bool wrong;
+    bool died; /* which says nothing about what is wrong */
     char why[256];
     struct model sums;
 };
@@ -305,7 +306,7 @@ static struct verdict *run_seeds(uint64_t first, uint64_t count, const char *mis
     int status;
     (void)waitpid(child, &status, 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        shared->wrong = true;
+        shared->wrong = shared->died = true;
         (void)snprintf(shared->why, sizeof(shared->why), "it died (status %d)", status);
     }
     return shared;
@@ -369,7 +370,7 @@ static void mistakes_are_found(void **state)
     unsigned missed = 0;
     for (unsigned i = 0; i < array_count(mistakes); i++) {
         struct verdict *verdict = run_seeds(all ? 1 : mistakes[i].from, seeds, mistakes[i].name);
-        missed += !verdict->wrong;
+        missed += !verdict->wrong || verdict->died;
         printf("%-36s %s %llu: %s\n", mistakes[i].name,
                verdict->wrong ? "found by seed" : "MISSED in", (unsigned long long)verdict->seed,
                verdict->why);
