@@ -35,6 +35,7 @@ struct broker_shard {
     struct net_shard net;
     const struct image *image; /* the newest this shard was given; NULL until the first */
     struct partition_table partitions;
+    uint64_t changes;      /* of partitions, counted: partition->change */
     uint32_t image_number; /* counts the images this shard was given */
     uint32_t
         image_holds[2];    /* readers of the newest and of the one before, by its number's parity */

@@ -110,13 +110,15 @@ static bool sees_more(const struct partition *pt, const struct partition_watch *
 
 bool partition_watch_is_late(const struct partition_watch *watch)
 {
-    return sees_more(watch->pt, watch);
+    return watch->change != watch->pt->change || sees_more(watch->pt, watch);
 }
 
 void partition_wake(struct partition *pt, bool all)
 {
     struct partition_watch *watch;
     struct partition_watch *next;
+    if (all)
+        pt->change = ++pt->bs->changes;
     for (watch = TAILQ_FIRST(&pt->watches); watch; watch = next) {
         next = TAILQ_NEXT(watch, link);
         if (all || sees_more(pt, watch) || watch->offset < pt->log->start_offset)

@@ -58,6 +58,7 @@ struct partition_watch {
     bool committed_only;
     bool replica;      /* a follower: it sees what is durable */
     int64_t watermark; /* and has been told of this high watermark; INT64_MAX: it need not be */
+    uint64_t change;   /* pt->change when its owner looked */
     /* private */
     TAILQ_ENTRY(partition_watch) link;
     struct partition *pt; /* NULL: not watching */
@@ -84,6 +85,7 @@ struct partition {
     bool coordinates;              /* groups: it is of __consumer_offsets */
     bool throttled[REPLICA_SIDES]; /* its topic names it (core/replica_throttle.h) */
     bool is_uncleanable; /* compaction has met damage, or a batch that it has no room for */
+    uint64_t change;     /* of its role or directory, the last one: its number on this shard */
 
     /* private */
     bool watermark_was_known;                 /* when it was looked at last */

@@ -43,6 +43,7 @@ struct fetch_part {
 
     /* private to fetch_read.c */
     struct fetch_group *group;
+    uint64_t change; /* of the partition, as it was looked at */
     struct log_find find;
     struct partition_watch watch;
 };

@@ -76,7 +76,7 @@ static void part_fail(struct fetch_part *part, enum err error)
 }
 
 /* A group of many parts is read in several turns, and finding may take a while: a part that was
- * looked at first may have gone on before it was watched. */
+ * looked at first may have gone on, or got another leader, before it was watched. */
 static void park_late(struct fetch_group *group)
 {
     for (uint32_t i = 0; i < group->part_count; i++) {
@@ -105,6 +105,7 @@ static bool park(struct fetch_group *group)
             .committed_only = group->fetch->committed_only,
             .replica = group->fetch->replica >= 0,
             .watermark = read_replicas_are_used(group->bs) ? part->high_watermark : INT64_MAX,
+            .change = part->change,
         };
         partition_watch_add(pt, &part->watch);
     }
@@ -239,6 +240,7 @@ static enum err part_check(const struct fetch_part *part, const struct partition
 static void part_look(struct fetch_part *part, const struct partition *pt)
 {
     const struct fetch *f = part->group->fetch;
+    part->change = pt->change;
     part->high_watermark = pt->high_watermark;
     part->last_stable_offset = partition_last_stable_offset(pt);
     if (io_mutation(pt->bs->sh->io, "fetch.high_watermark_early"))

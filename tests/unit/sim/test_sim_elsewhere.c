@@ -2,7 +2,8 @@
  *
  * Two brokers on one metadata store, and a client that asks one of them for what the other leads:
  * NOT_LEADER_OR_FOLLOWER makes it look for the leader, where UNKNOWN_TOPIC_OR_PARTITION would tell
- * it that its topic is gone. And their store goes away: records do not wait for it, changes do.
+ * it that its topic is gone. And their store goes away: records do not wait for it, changes do. And
+ * the leader's epoch changes while a Fetch is being read: it is told at once.
  */
 #include "tests/sim/world_store.h"
 #include "tests/unit/sim/desk_topics.h"
@@ -25,8 +26,8 @@ static bool second_is_gone(void *argument)
     return !node_runs(&second);
 }
 
-/* The first one is in office. */
-static void begin(uint16_t shards)
+/* The first one, alone and in office. */
+static void begin_alone(uint16_t shards)
 {
     desk_begin(&desk, 1);
     store = store_of_world(desk.world, 0);
@@ -36,9 +37,19 @@ static void begin(uint16_t shards)
     desk.node.store = store;
     second.store = store;
     desk_broker_start(&desk, shards);
+}
+
+static void second_joins(uint16_t shards)
+{
     assert_true(node_start(&second, shards));
     desk_until(&desk, second_is_ready, NULL);
     desk_pass(&desk, 100);
+}
+
+static void begin(uint16_t shards)
+{
+    begin_alone(shards);
+    second_joins(shards);
 }
 
 static void end(void)
@@ -49,7 +60,7 @@ static void end(void)
     store_sim_free(store);
 }
 
-static int32_t leader_of(const char *name)
+static struct metadata_response_partition partition_of(const char *name)
 {
     struct metadata_request request;
     struct metadata_request_topic topic;
@@ -62,7 +73,12 @@ static int32_t leader_of(const char *name)
     desk_ask(&desk, 0, KEY_METADATA, 9, &request, &response);
     assert_int_equal(response.brokers_count, 2);
     assert_int_equal(response.topics[0].error_code, ERR_NONE);
-    return response.topics[0].partitions[0].leader_id;
+    return response.topics[0].partitions[0];
+}
+
+static int32_t leader_of(const char *name)
+{
+    return partition_of(name).leader_id;
 }
 
 static enum err produce(const char *name)
@@ -168,12 +184,93 @@ static void a_stop_does_not_wait_for_the_store(void **state)
     store_sim_free(store);
 }
 
+/* ---- a Fetch that is being read ---- */
+
+/* Both from the beginning, for more than there is. */
+static void fetch_both(struct question *question, const char *one, int32_t epoch_of_one,
+                       const char *other)
+{
+    struct fetch_request request;
+    struct fetch_request_topic topics[2];
+    struct fetch_request_partition parts[2];
+    init_fetch_request(&request);
+    request.max_wait_ms = 600000;
+    request.min_bytes = 1 << 20;
+    request.max_bytes = 1 << 20;
+    request.session_epoch = -1;
+    request.topics = topics;
+    request.topics_count = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        init_fetch_request_topic(&topics[i]);
+        init_fetch_request_partition(&parts[i]);
+        topics[i].topic = str_of(i == 0 ? one : other);
+        topics[i].partitions = &parts[i];
+        topics[i].partitions_count = 1;
+        parts[i].partition_max_bytes = 1 << 20;
+    }
+    parts[0].current_leader_epoch = epoch_of_one;
+    desk_send(&desk, question, 1, KEY_FETCH, 11, &request);
+}
+
+/* Its leader stays, in a new epoch. */
+static void give_both_replicas(const char *name)
+{
+    struct alter_partition_reassignments_request request;
+    struct alter_partition_reassignments_request_topic topic;
+    struct alter_partition_reassignments_request_partition partition;
+    struct alter_partition_reassignments_response response;
+    int32_t both[] = {1, 2};
+    init_alter_partition_reassignments_request(&request);
+    init_alter_partition_reassignments_request_topic(&topic);
+    init_alter_partition_reassignments_request_partition(&partition);
+    request.topics = &topic;
+    request.topics_count = 1;
+    topic.name = str_of(name);
+    topic.partitions = &partition;
+    topic.partitions_count = 1;
+    partition.replicas = both;
+    partition.replicas_count = 2;
+    desk_ask(&desk, 2, KEY_ALTER_PARTITION_REASSIGNMENTS, 0, &request, &response);
+    assert_int_equal(response.error_code, ERR_NONE);
+    assert_int_equal(response.responses[0].partitions[0].error_code, ERR_NONE);
+}
+
+/* The first part was looked at and has nothing; the second one waits for the disk. */
+static void a_new_epoch_while_a_fetch_is_read_is_told(void **state)
+{
+    (void)state;
+    struct question question;
+    struct fetch_response response;
+    begin_alone(1);
+    TOPIC(&desk, "empty", SET("retention.ms", "-1"));
+    TOPIC(&desk, "on-disk", SET("retention.ms", "-1"));
+    assert_int_equal(produce("on-disk"), ERR_NONE);
+    desk_broker_stop(&desk); /* and not in memory any more */
+    desk_broker_start(&desk, 1);
+    second_joins(1);
+    int32_t epoch = partition_of("empty").leader_epoch;
+    machine_disk_stall(desk.node.machine, 5 * DESK_S);
+    fetch_both(&question, "empty", epoch, "on-disk");
+    desk_pass(&desk, 100);
+    give_both_replicas("empty");
+    desk_pass(&desk, 2000);
+    assert_int_equal(leader_of("empty"), 1);
+    assert_true(partition_of("empty").leader_epoch > epoch);
+    assert_false(question.done);
+    desk_pass(&desk, 5000);
+    assert_true(question.done);
+    assert_true(desk_answer(&question, &response));
+    assert_int_equal(response.responses[0].partitions[0].error_code, ERR_FENCED_LEADER_EPOCH);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(other_brokers_partitions_are_not_unknown),
         cmocka_unit_test(records_do_not_wait_for_the_store),
         cmocka_unit_test(a_stop_does_not_wait_for_the_store),
+        cmocka_unit_test(a_new_epoch_while_a_fetch_is_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
