@@ -416,31 +416,53 @@ static bool flip(const char *path, long at, int bit)
     return byte != EOF;
 }
 
+#define EACH 10 /* batches of those that are written down */
+
+/* So many logs, which the second start has written down in checkpoint-start. */
+static void written_down(uint32_t count)
+{
+    struct node node;
+    node_open(&node, count);
+    run_loops(&node, 3001, EACH);
+    node_close(&node);
+    node_open(&node, count);
+    node_close(&node);
+}
+
+static void assert_refused(const char *words)
+{
+    struct node node;
+    struct log_error error;
+    assert_false(node_try(&node, 5, &error));
+    assert_non_null(strstr(error.text, words));
+    node_fini(&node);
+}
+
+static void assert_whole(uint32_t count)
+{
+    struct node node;
+    node_open(&node, count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(node.logs[i]->end_offset, EACH);
+        check_partition(&node, i, 3001);
+    }
+    node_close(&node);
+}
+
 /* checkpoint-start is renamed when it is whole: what does not match in it is no torn tail, and the
  * logs it no longer names are not for removal. */
 static void a_flipped_bit_removes_nothing(void **state)
 {
     (void)state;
-    struct node node;
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/checkpoint-start", root);
-    node_open(&node, 5);
-    run_loops(&node, 3001, 10);
-    node_close(&node);
-    node_open(&node, 5); /* this start writes down the five */
-    node_close(&node);
+    written_down(5);
     for (long at = 4096; at < 4096 + 80; at += 7) {
-        struct log_error error;
         assert_true(flip(path, at, (int)(at % 8)));
-        assert_false(node_try(&node, 5, &error));
-        assert_non_null(strstr(error.text, "checkpoint-start is damaged at offset 4096"));
-        node_fini(&node);
+        assert_refused("checkpoint-start is damaged at offset 4096");
         assert_true(flip(path, at, (int)(at % 8)));
     }
-    node_open(&node, 5);
-    for (uint32_t i = 0; i < 5; i++)
-        check_partition(&node, i, 3001);
-    node_close(&node);
+    assert_whole(5);
     remove_root();
 }
 
@@ -472,25 +494,11 @@ static void leave_first_block(void)
     assert_int_equal(fclose(file), 0);
 }
 
-static void assert_refused(const char *words)
-{
-    struct node node;
-    struct log_error error;
-    assert_false(node_try(&node, 5, &error));
-    assert_non_null(strstr(error.text, words));
-    node_fini(&node);
-}
-
 /* checkpoint-start that is gone, or shorter than it was written, names no logs: none is removed. */
 static void a_missing_checkpoint_removes_nothing(void **state)
 {
     (void)state;
-    struct node node;
-    node_open(&node, 5);
-    run_loops(&node, 3001, 10);
-    node_close(&node);
-    node_open(&node, 5); /* this start writes down the five */
-    node_close(&node);
+    written_down(5);
     put_aside(3, false);
     assert_refused("checkpoint-start is missing, and ");
     put_aside(3, true);
@@ -499,10 +507,7 @@ static void a_missing_checkpoint_removes_nothing(void **state)
     leave_first_block();
     assert_refused("checkpoint-start is damaged at offset 4096");
     put_aside(1, true);
-    node_open(&node, 5);
-    for (uint32_t i = 0; i < 5; i++)
-        check_partition(&node, i, 3001);
-    node_close(&node);
+    assert_whole(5);
     remove_root();
 }
 
@@ -524,22 +529,14 @@ static void make_version_1(const char *path)
 static void a_flipped_bit_in_an_older_one_removes_nothing(void **state)
 {
     (void)state;
-    struct node node;
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/checkpoint-start", root);
-    node_open(&node, 5);
-    run_loops(&node, 3001, 10);
-    node_close(&node);
-    node_open(&node, 5); /* this start writes down the five */
-    node_close(&node);
+    written_down(5);
     make_version_1(path);
     assert_true(flip(path, 4096 + 40, 3));
     assert_refused("checkpoint-start is damaged at offset 4096");
     assert_true(flip(path, 4096 + 40, 3));
-    node_open(&node, 5);
-    for (uint32_t i = 0; i < 5; i++)
-        check_partition(&node, i, 3001);
-    node_close(&node);
+    assert_whole(5);
     remove_root();
 }
 
