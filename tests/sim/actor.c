@@ -62,6 +62,7 @@ int16_t actor_version(struct actor *a, int16_t key, int16_t min)
 
 struct wr *ask_begin(struct actor *a, struct ask *ask, int16_t key, int16_t version)
 {
+    must(!ask->under_way);
     ask->actor = a;
     ask->life = a->model->life;
     ask->asked_ns = world_now_ns(a->model->world);
@@ -76,18 +77,21 @@ static uint64_t deadline_ns(const struct ask *ask)
 void ask_send(struct ask *ask, client_call_fn *done)
 {
     ask->call.done = done;
+    ask->under_way = true;
     must(client_send(&ask->actor->client, &ask->call, deadline_ns(ask)));
 }
 
 void ask_send_silent(struct ask *ask, client_call_fn *done)
 {
     ask->call.done = done;
+    ask->under_way = true;
     must(client_send_silent(&ask->actor->client, &ask->call, deadline_ns(ask)));
 }
 
 bool ask_answered(struct ask *ask)
 {
     struct actor *a = ask->actor;
+    ask->under_way = false;
     if (ask->call.status == CLIENT_ANSWERED) {
         a->model->answer_life = ask->life;
         a->model->answer_asked_ns = ask->asked_ns;
@@ -111,6 +115,24 @@ bool ask_read_checked(const struct ask *ask, const char *what, bool good)
     if (!good)
         wrong(ask->actor->model, "%s at version %d: no answer to be read", what, ask->call.version);
     return good;
+}
+
+static void on_coordinator(struct client *c, struct client_call *call)
+{
+    struct ask *ask = container_of(call, struct ask, call);
+    (void)c;
+    actor_later(ask->actor, 5 * MS);
+    (void)ask_answered(ask);
+}
+
+void ask_coordinator(struct actor *a, struct ask *ask, const char *group)
+{
+    struct find_coordinator_request request;
+    init_find_coordinator_request(&request);
+    request.key = str_of(group);
+    struct wr *w = ask_begin(a, ask, KEY_FIND_COORDINATOR, 2);
+    write_find_coordinator_request(w, 2, &request);
+    ask_send(ask, on_coordinator);
 }
 
 /* ---- the program ---- */

@@ -55,6 +55,7 @@ struct ask {
     struct actor *actor;
     uint32_t life;
     uint64_t asked_ns; /* of the world */
+    bool under_way;    /* sent, and not ended yet: ask_answered() */
 };
 
 /* The step comes at a random moment before `within_ns`, or earlier if one was due already. */
@@ -67,6 +68,8 @@ void ask_send(struct ask *ask, client_call_fn *done);
 void ask_send_silent(struct ask *ask, client_call_fn *done);
 /* True when it was answered; what may not be is wrong. */
 bool ask_answered(struct ask *ask);
+/* FindCoordinator, which makes the topic that groups are kept in; who it is does not matter. */
+void ask_coordinator(struct actor *a, struct ask *ask, const char *group);
 /* A version that the broker speaks, at least `min`. */
 int16_t actor_version(struct actor *a, int16_t key, int16_t min);
 

@@ -14,7 +14,6 @@
 struct admin {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct topic_fact *topic; /* that the question is about */
     int32_t partitions;
 };
@@ -31,7 +30,6 @@ static void admin_start(struct actor *a)
 
 static void again(struct admin *admin)
 {
-    admin->under_way = false;
     actor_later(&admin->actor, admin->actor.model->resting ? S : 4 * MS);
 }
 
@@ -79,7 +77,6 @@ static void ask_metadata(struct admin *admin, struct topic_fact *topic)
         request.topics_count = 1;
     }
     admin->topic = topic;
-    admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_METADATA, version);
     write_metadata_request(w, version, &request);
     ask_send(&admin->ask, on_metadata);
@@ -152,7 +149,6 @@ static void ask_create(struct admin *admin, struct topic_fact *topic)
         configs[one.configs_count++] =
             (struct create_topics_request_config){.name = str_of("flush.ms"), .value = str_of(ms)};
     request.topics = &one;
-    admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_CREATE_TOPICS, version);
     write_create_topics_request(w, version, &request);
     ask_send(&admin->ask, on_created);
@@ -201,7 +197,6 @@ static void ask_partitions(struct admin *admin, struct topic_fact *topic)
     one.count = admin->partitions;
     one.assignments_count = -1;
     request.topics = &one;
-    admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_CREATE_PARTITIONS, version);
     write_create_partitions_request(w, version, &request);
     ask_send(&admin->ask, on_grown);
@@ -243,7 +238,6 @@ static void ask_delete(struct admin *admin, struct topic_fact *topic)
     request.topics_count = version >= 6;
     request.topic_names = &name;
     request.topic_names_count = version < 6;
-    admin->under_way = true;
     struct wr *w = ask_begin(&admin->actor, &admin->ask, KEY_DELETE_TOPICS, version);
     write_delete_topics_request(w, version, &request);
     ask_send(&admin->ask, on_deleted);
@@ -280,7 +274,7 @@ static void admin_step(struct actor *a)
 {
     struct admin *admin = admin_of(a);
     uint32_t used;
-    if (admin->under_way)
+    if (admin->ask.under_way)
         return;
     struct topic_fact *open = unsettled(admin);
     struct topic_fact *unused = free_topic(admin, &used);
@@ -304,7 +298,7 @@ static void admin_step(struct actor *a)
         ask_partitions(admin, there);
     else
         ask_metadata(admin, NULL);
-    if (!admin->under_way)
+    if (!admin->ask.under_way)
         again(admin);
 }
 

@@ -10,7 +10,6 @@
 struct changer {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct topic_fact *topic; /* NULL: nothing is open */
     uint32_t incarnation;
 };
@@ -43,7 +42,6 @@ static void on_changed(struct client *c, struct client_call *call)
     struct model *m = ch->actor.model;
     struct incremental_alter_configs_response response;
     (void)c;
-    ch->under_way = false;
     actor_later(&ch->actor, 10 * MS);
     if (!ask_answered(&ch->ask) ||
         !ask_read(&ch->ask, read_incremental_alter_configs_response, &response) ||
@@ -78,7 +76,6 @@ static void ask_change(struct changer *ch)
     resource.configs_count = 1;
     request.resources = &resource;
     request.resources_count = 1;
-    ch->under_way = true;
     struct wr *w = ask_begin(&ch->actor, &ch->ask, KEY_INCREMENTAL_ALTER_CONFIGS, version);
     write_incremental_alter_configs_request(w, version, &request);
     ask_send(&ch->ask, on_changed);
@@ -87,7 +84,7 @@ static void ask_change(struct changer *ch)
 static void changer_step(struct actor *a)
 {
     struct changer *ch = changer_of(a);
-    if (ch->under_way)
+    if (ch->ask.under_way)
         return;
     if (!is_valid(ch)) {
         ch->topic = model_topic(a->model, &a->rng);

@@ -27,7 +27,6 @@ struct position {
 struct consumer {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct position positions[POSITIONS_MAX];
     struct position forgotten; /* of the session, since the last question */
     int32_t session_id;        /* 0: none */
@@ -216,7 +215,6 @@ static void on_fetched(struct client *c, struct client_call *call)
     struct consumer *co = container_of(call, struct consumer, ask.call);
     struct fetch_response response;
     (void)c;
-    co->under_way = false;
     actor_later(&co->actor, rng_one_in(&co->actor.rng, 3) ? 0 : MS);
     if (!ask_answered(&co->ask) || !ask_read(&co->ask, read_fetch_response, &response))
         return;
@@ -309,7 +307,6 @@ static void fetch(struct consumer *co)
         request.forgotten_topics_data = &gone;
         request.forgotten_topics_data_count = 1;
     }
-    co->under_way = true;
     struct wr *w = ask_begin(&co->actor, &co->ask, KEY_FETCH, co->version);
     write_fetch_request(w, co->version, &request);
     co->forgotten.topic = NULL;
@@ -320,7 +317,7 @@ static void consumer_step(struct actor *a)
 {
     struct consumer *co = consumer_of(a);
     uint32_t used = 0;
-    if (co->under_way)
+    if (co->ask.under_way)
         return;
     positions_tidy(co);
     for (uint32_t i = 0; i < POSITIONS_MAX; i++)

@@ -23,7 +23,6 @@ struct part_list {
 struct fellow {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     bool in; /* it has an epoch */
     uint32_t group;
     char instance[16]; /* "": dynamic */
@@ -110,28 +109,6 @@ static void obey(struct fellow *me)
     me->obeying = false;
 }
 
-/* ---- FindCoordinator: makes the topic ---- */
-
-static void on_found(struct client *c, struct client_call *call)
-{
-    struct fellow *me = container_of(call, struct fellow, ask.call);
-    (void)c;
-    me->under_way = false;
-    actor_later(&me->actor, 5 * MS);
-    (void)ask_answered(&me->ask);
-}
-
-static void ask_find(struct fellow *me)
-{
-    struct find_coordinator_request request;
-    init_find_coordinator_request(&request);
-    request.key = str_of(me->actor.model->consumers->groups[me->group].name);
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_FIND_COORDINATOR, 2);
-    write_find_coordinator_request(w, 2, &request);
-    ask_send(&me->ask, on_found);
-}
-
 /* ---- ConsumerGroupHeartbeat ---- */
 
 static void take_told(struct fellow *me,
@@ -175,7 +152,6 @@ static void on_beat(struct client *c, struct client_call *call)
     struct consumer_facts *facts = me->actor.model->consumers;
     struct consumer_group_heartbeat_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, me->in ? 8 * MS : 4 * MS);
     if (!ask_answered(&me->ask) ||
         !ask_read(&me->ask, read_consumer_group_heartbeat_response, &response)) {
@@ -219,17 +195,17 @@ static uint32_t owned_of(struct fellow *me,
     return me->sent.count;
 }
 
-static void send_beat(struct fellow *me, struct consumer_group_heartbeat_request *request)
+static void send_beat(struct fellow *me, struct consumer_group_heartbeat_request *request,
+                      client_call_fn *done)
 {
     const int16_t version = actor_version(&me->actor, KEY_CONSUMER_GROUP_HEARTBEAT, 1);
     request->group_id = str_of(me->actor.model->consumers->groups[me->group].name);
     request->member_id = str_of(me->id);
     if (me->instance[0])
         request->instance_id = str_of(me->instance);
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_CONSUMER_GROUP_HEARTBEAT, version);
     write_consumer_group_heartbeat_request(w, version, request);
-    ask_send(&me->ask, on_beat);
+    ask_send(&me->ask, done);
 }
 
 static void ask_beat(struct fellow *me)
@@ -252,7 +228,7 @@ static void ask_beat(struct fellow *me)
         request.topic_partitions = topics;
         request.topic_partitions_count = (int32_t)owned_of(me, topics);
     }
-    send_beat(me, &request);
+    send_beat(me, &request, on_beat);
 }
 
 static void ask_join(struct fellow *me)
@@ -269,7 +245,6 @@ static void on_left(struct client *c, struct client_call *call)
     struct fellow *me = container_of(call, struct fellow, ask.call);
     struct consumer_group_heartbeat_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 20 * MS);
     if (ask_answered(&me->ask) &&
         ask_read(&me->ask, read_consumer_group_heartbeat_response, &response) &&
@@ -282,24 +257,16 @@ static void ask_leave(struct fellow *me)
 {
     struct consumer_group_heartbeat_request request;
     const bool for_a_while = me->instance[0] && rng_one_in(&me->actor.rng, 2);
-    const int16_t version = actor_version(&me->actor, KEY_CONSUMER_GROUP_HEARTBEAT, 1);
     init_consumer_group_heartbeat_request(&request);
     request.subscribed_topic_names_count = -1;
     request.topic_partitions_count = -1;
     request.member_epoch = for_a_while ? -2 : -1;
-    request.group_id = str_of(me->actor.model->consumers->groups[me->group].name);
-    request.member_id = str_of(me->id);
-    if (me->instance[0])
-        request.instance_id = str_of(me->instance);
+    send_beat(me, &request, on_left);
     me->old_epoch = -1;
     if (me->owned.count > 0)
         give_back(me, &me->owned.parts[0]);
     forget(me);
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_CONSUMER_GROUP_HEARTBEAT, version);
-    write_consumer_group_heartbeat_request(w, version, &request);
     me->id[0] = '\0';
-    ask_send(&me->ask, on_left);
 }
 
 /* ---- OffsetCommit ---- */
@@ -322,7 +289,6 @@ static void on_commit(struct client *c, struct client_call *call)
     struct fellow *me = container_of(call, struct fellow, ask.call);
     struct offset_commit_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 6 * MS);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
         response.topics_count == 1 && response.topics[0].partitions_count == 1)
@@ -355,7 +321,6 @@ static void send_commit(struct fellow *me, const char *id, int32_t epoch,
     one.partitions_count = 1;
     part.partition_index = of->partition;
     part.committed_offset = 1;
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
     write_offset_commit_request(w, version, &request);
     ask_send(&me->ask, on_commit);
@@ -409,7 +374,7 @@ static void live(struct fellow *me)
 static void fellow_step(struct actor *a)
 {
     struct fellow *me = fellow_of(a);
-    if (me->under_way || (a->model->resting && !me->in))
+    if (me->ask.under_way || (a->model->resting && !me->in))
         return;
     if (a->model->resting)
         ask_leave(me);
@@ -418,7 +383,7 @@ static void fellow_step(struct actor *a)
     else if (me->left && rng_one_in(&a->rng, 2))
         ask_commit(me);
     else if (rng_one_in(&a->rng, 4))
-        ask_find(me);
+        ask_coordinator(&me->actor, &me->ask, me->actor.model->consumers->groups[me->group].name);
     else
         ask_join(me);
 }
@@ -426,7 +391,7 @@ static void fellow_step(struct actor *a)
 static bool fellow_busy(const struct actor *a)
 {
     const struct fellow *me = container_of(no_const(a), struct fellow, actor);
-    return me->under_way;
+    return me->ask.under_way;
 }
 
 const struct actor_kind actor_fellow = {

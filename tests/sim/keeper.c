@@ -10,7 +10,6 @@
 struct keeper {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct commit_fact *commit;
     uint32_t group;
     struct topic_fact *topic;
@@ -41,7 +40,6 @@ static const char *group_name(const struct keeper *ke)
 
 static void again(struct keeper *ke)
 {
-    ke->under_way = false;
     actor_later(&ke->actor, ke->actor.model->reckoning ? 0 : 4 * MS);
 }
 
@@ -92,7 +90,6 @@ static void ask_commit(struct keeper *ke)
     one.partitions_count = 1;
     part.partition_index = ke->partition;
     part.committed_offset = ke->commit->offset;
-    ke->under_way = true;
     struct wr *w = ask_begin(&ke->actor, &ke->ask, KEY_OFFSET_COMMIT, version);
     write_offset_commit_request(w, version, &request);
     ask_send(&ke->ask, on_commit);
@@ -131,7 +128,6 @@ static void ask_take_back(struct keeper *ke)
     one.partitions = &part;
     one.partitions_count = 1;
     part.partition_index = ke->partition;
-    ke->under_way = true;
     struct wr *w = ask_begin(&ke->actor, &ke->ask, KEY_OFFSET_DELETE, 0);
     write_offset_delete_request(w, 0, &request);
     ask_send(&ke->ask, on_taken_back);
@@ -157,7 +153,6 @@ static void ask_delete(struct keeper *ke)
     init_delete_groups_request(&request);
     request.groups_names = &name;
     request.groups_names_count = 1;
-    ke->under_way = true;
     struct wr *w = ask_begin(&ke->actor, &ke->ask, KEY_DELETE_GROUPS, version);
     write_delete_groups_request(w, version, &request);
     ask_send(&ke->ask, on_deleted);
@@ -208,7 +203,6 @@ static void ask_fetch(struct keeper *ke)
     one.name = str_of(ke->topic->name);
     one.partition_indexes = &ke->partition;
     one.partition_indexes_count = 1;
-    ke->under_way = true;
     struct wr *w = ask_begin(&ke->actor, &ke->ask, KEY_OFFSET_FETCH, version);
     write_offset_fetch_request(w, version, &request);
     ask_send(&ke->ask, on_fetched);
@@ -279,7 +273,7 @@ static void reckon(struct keeper *ke)
 static void keeper_step(struct actor *a)
 {
     struct keeper *ke = keeper_of(a);
-    if (ke->under_way || ke->done)
+    if (ke->ask.under_way || ke->done)
         return;
     if (a->model->reckoning)
         reckon(ke);
@@ -290,7 +284,7 @@ static void keeper_step(struct actor *a)
 static bool keeper_busy(const struct actor *a)
 {
     const struct keeper *ke = container_of(no_const(a), struct keeper, actor);
-    return ke->under_way || (a->model->reckoning && !ke->done);
+    return ke->ask.under_way || (a->model->reckoning && !ke->done);
 }
 
 const struct actor_kind actor_keeper = {

@@ -12,7 +12,6 @@
 struct key_reader {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct topic_fact *topic;
     uint32_t incarnation;
     int32_t partition;
@@ -55,7 +54,6 @@ static bool is_valid(const struct key_reader *kr)
 
 static void again(struct key_reader *kr)
 {
-    kr->under_way = false;
     actor_later(&kr->actor, kr->actor.model->reckoning ? 0 : 2 * MS);
 }
 
@@ -107,7 +105,6 @@ static void ask_end(struct key_reader *kr)
     partition.partition_index = kr->partition;
     partition.timestamp = LATEST;
     kr->end = fact_of(kr)->end;
-    kr->under_way = true;
     struct wr *w = ask_begin(&kr->actor, &kr->ask, KEY_LIST_OFFSETS, version);
     write_list_offsets_request(w, version, &request);
     ask_send(&kr->ask, on_end);
@@ -208,7 +205,6 @@ static void ask_records(struct key_reader *kr)
         topic.topic = str_of(kr->topic->name);
     topic.partitions = partitions;
     topic.partitions_count = kr->count;
-    kr->under_way = true;
     struct wr *w = ask_begin(&kr->actor, &kr->ask, KEY_FETCH, version);
     write_fetch_request(w, version, &request);
     ask_send(&kr->ask, on_fetched);
@@ -272,7 +268,7 @@ static void reckon(struct key_reader *kr)
 static void reader_step(struct actor *a)
 {
     struct key_reader *kr = reader_of(a);
-    if (kr->under_way || kr->done)
+    if (kr->ask.under_way || kr->done)
         return;
     if (a->model->reckoning && a->number == 0)
         reckon(kr);

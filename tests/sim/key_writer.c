@@ -13,7 +13,6 @@
 struct key_writer {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     uint32_t first; /* of the batch under way */
     uint32_t count;
     uint8_t *bytes;
@@ -50,7 +49,6 @@ static void on_produced(struct client *c, struct client_call *call)
     struct key_writer *kw = container_of(call, struct key_writer, ask.call);
     struct produce_response response;
     (void)c;
-    kw->under_way = false;
     mem_free(kw->bytes);
     kw->bytes = NULL;
     actor_later(&kw->actor, rng_one_in(&kw->actor.rng, 3) ? 0 : 500 * US);
@@ -83,7 +81,6 @@ static void produce(struct key_writer *kw, const struct topic_fact *topic, int32
                                       .topic_data = &one,
                                       .topic_data_count = 1};
     int16_t version = actor_version(a, KEY_PRODUCE, 3);
-    kw->under_way = true;
     struct wr *w = ask_begin(a, &kw->ask, KEY_PRODUCE, version);
     write_produce_request(w, version, &request);
     ask_send(&kw->ask, on_produced);
@@ -94,7 +91,7 @@ static void writer_step(struct actor *a)
     struct key_writer *kw = writer_of(a);
     struct rng *rng = &a->rng;
     struct topic_fact *topic = model_topic(a->model, rng);
-    if (kw->under_way)
+    if (kw->ask.under_way)
         return;
     if (!topic || a->model->resting || a->model->operations > a->model->operations_max) {
         actor_later(a, a->model->resting ? S : 20 * MS);
@@ -111,7 +108,7 @@ static void writer_step(struct actor *a)
 
 static bool writer_busy(const struct actor *a)
 {
-    return container_of(no_const(a), struct key_writer, actor)->under_way;
+    return container_of(no_const(a), struct key_writer, actor)->ask.under_way;
 }
 
 const struct actor_kind actor_key_writer = {

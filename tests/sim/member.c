@@ -19,7 +19,6 @@ enum phase { OUT, JOINED, MEMBER };
 struct member {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     enum phase phase;
     uint32_t group;
     int instance; /* -1: a dynamic member */
@@ -92,28 +91,6 @@ static bool took_error(struct member *me, int16_t error)
     return true;
 }
 
-/* ---- FindCoordinator: makes the topic ---- */
-
-static void on_found(struct client *c, struct client_call *call)
-{
-    struct member *me = container_of(call, struct member, ask.call);
-    (void)c;
-    me->under_way = false;
-    actor_later(&me->actor, 5 * MS);
-    (void)ask_answered(&me->ask);
-}
-
-static void ask_find(struct member *me)
-{
-    struct find_coordinator_request request;
-    init_find_coordinator_request(&request);
-    request.key = str_of(group_name(me));
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_FIND_COORDINATOR, 2);
-    write_find_coordinator_request(w, 2, &request);
-    ask_send(&me->ask, on_found);
-}
-
 /* ---- JoinGroup ---- */
 
 /* The leader deals the shares out. */
@@ -166,7 +143,6 @@ static void on_joined(struct client *c, struct client_call *call)
     struct member *me = container_of(call, struct member, ask.call);
     struct join_group_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 5 * MS);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_join_group_response, &response))
         joined(me, &response);
@@ -194,7 +170,6 @@ static void ask_join(struct member *me)
         protocols[i].name = str_of(i == (me->actor.number & 1) ? "range" : "sticky");
         protocols[i].metadata = (struct bytes){metadata, sizeof(metadata)};
     }
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_JOIN_GROUP, version);
     write_join_group_request(w, version, &request);
     ask_send(&me->ask, on_joined);
@@ -207,7 +182,6 @@ static void on_synced(struct client *c, struct client_call *call)
     struct member *me = container_of(call, struct member, ask.call);
     struct sync_group_response response;
     (void)c;
-    me->under_way = false;
     become(me, OUT);
     if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_sync_group_response, &response) ||
         took_error(me, response.error_code))
@@ -231,7 +205,6 @@ static void ask_sync(struct member *me)
     request.protocol_name = str_of(me->protocol);
     request.assignments = me->assignments;
     request.assignments_count = me->assignment_count;
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_SYNC_GROUP, version);
     write_sync_group_request(w, version, &request);
     ask_send(&me->ask, on_synced);
@@ -244,7 +217,6 @@ static void on_heartbeat(struct client *c, struct client_call *call)
     struct member *me = container_of(call, struct member, ask.call);
     struct heartbeat_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 6 * MS);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_heartbeat_response, &response))
         (void)took_error(me, response.error_code);
@@ -259,7 +231,6 @@ static void ask_heartbeat(struct member *me)
     request.generation_id = me->generation;
     request.member_id = str_of(me->id);
     request.group_instance_id = instance_id_of(me);
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_HEARTBEAT, version);
     write_heartbeat_request(w, version, &request);
     ask_send(&me->ask, on_heartbeat);
@@ -270,7 +241,6 @@ static void on_left(struct client *c, struct client_call *call)
     struct member *me = container_of(call, struct member, ask.call);
     struct leave_group_response response;
     (void)c;
-    me->under_way = false;
     become(me, OUT);
     if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_leave_group_response, &response))
         return;
@@ -298,7 +268,6 @@ static void ask_leave(struct member *me)
     member.group_instance_id = instance_id_of(me);
     request.members = &member;
     request.members_count = 1;
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_LEAVE_GROUP, version);
     write_leave_group_request(w, version, &request);
     ask_send(&me->ask, on_left);
@@ -322,7 +291,6 @@ static void on_commit(struct client *c, struct client_call *call)
     struct member *me = container_of(call, struct member, ask.call);
     struct offset_commit_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 6 * MS);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
         response.topics_count == 1 && response.topics[0].partitions_count == 1)
@@ -369,7 +337,6 @@ static void ask_commit(struct member *me)
     one.partitions_count = 1;
     part.partition_index = partition;
     part.committed_offset = me->commit->offset;
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
     write_offset_commit_request(w, version, &request);
     ask_send(&me->ask, on_commit);
@@ -402,7 +369,7 @@ static void live(struct member *me)
 static void member_step(struct actor *a)
 {
     struct member *me = member_of(a);
-    if (me->under_way)
+    if (me->ask.under_way)
         return;
     if (a->model->resting && me->phase != MEMBER)
         return;
@@ -413,7 +380,7 @@ static void member_step(struct actor *a)
     } else if (me->phase == MEMBER) {
         live(me);
     } else if (rng_one_in(&a->rng, 4)) {
-        ask_find(me);
+        ask_coordinator(&me->actor, &me->ask, group_name(me));
     } else {
         ask_join(me);
     }
@@ -422,7 +389,7 @@ static void member_step(struct actor *a)
 static bool member_busy(const struct actor *a)
 {
     const struct member *me = container_of(no_const(a), struct member, actor);
-    return me->under_way;
+    return me->ask.under_way;
 }
 
 const struct actor_kind actor_member = {

@@ -27,7 +27,6 @@ struct part {
 struct produce {
     struct ask ask;
     bool used;
-    bool under_way;
     bool again; /* a copy of what was acknowledged; never sent a third time */
     uint32_t part_count;
     uint32_t sent; /* parts in the request under way */
@@ -47,7 +46,6 @@ struct producer {
     int64_t producer_id; /* -1: to be asked for */
     uint32_t id_life;    /* in which it was given */
     bool renounces;      /* it, when nothing is under way any more */
-    bool asking_id;
     struct ask ask_id;
     struct produce window[WINDOW]; /* oldest first; [window_count] are used */
     uint32_t order[WINDOW];
@@ -89,7 +87,6 @@ static void on_id(struct client *c, struct client_call *call)
     struct producer *p = container_of(call, struct producer, ask_id.call);
     struct init_producer_id_response response;
     (void)c;
-    p->asking_id = false;
     if (!ask_answered(&p->ask_id) ||
         !ask_read(&p->ask_id, read_init_producer_id_response, &response))
         return;
@@ -119,7 +116,6 @@ static void ask_id(struct producer *p)
     request.transactional_id = str_null();
     request.producer_id = -1;
     request.producer_epoch = -1;
-    p->asking_id = true;
     struct wr *w = ask_begin(&p->actor, &p->ask_id, KEY_INIT_PRODUCER_ID, version);
     write_init_producer_id_request(w, version, &request);
     ask_send(&p->ask_id, on_id);
@@ -151,7 +147,7 @@ static void window_tidy(struct producer *p)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < p->window_count; i++) {
         struct produce *op = &p->window[p->order[i]];
-        if (!op->under_way && produce_is_over(p, op))
+        if (!op->ask.under_way && produce_is_over(p, op))
             op->used = false;
         else
             p->order[kept++] = p->order[i];
@@ -245,7 +241,6 @@ static void on_produced(struct client *c, struct client_call *call)
     struct produce *op = container_of(call, struct produce, ask.call);
     struct producer *p = producer_of(op->ask.actor);
     (void)c;
-    op->under_way = false;
     bool answered = ask_answered(&op->ask);
     if (answered && p->acks != 0)
         produce_answered(p, op);
@@ -297,7 +292,6 @@ static void produce_send(struct producer *p, struct produce *op)
     int16_t version = actor_version(&p->actor, KEY_PRODUCE, 3);
     struct wr *w = ask_begin(&p->actor, &op->ask, KEY_PRODUCE, version);
     write_produce_request(w, version, &request);
-    op->under_way = true;
     if (p->acks == 0)
         ask_send_silent(&op->ask, on_produced);
     else
@@ -372,7 +366,7 @@ static void copy_send(struct producer *p)
 {
     struct model *m = p->actor.model;
     struct topic_fact *topic = model_topic(m, &p->actor.rng);
-    if (!topic || p->copy.under_way)
+    if (!topic || p->copy.ask.under_way)
         return;
     uint64_t partition = rng_below(&p->actor.rng, (uint64_t)topic->partitions);
     struct sequence *sequence = &p->sequences[model_topic_index(m, topic)][partition];
@@ -392,7 +386,7 @@ static void producer_connected(struct actor *a)
     struct producer *p = producer_of(a);
     window_tidy(p);
     for (uint32_t i = 0; i < p->window_count; i++) {
-        if (!p->window[p->order[i]].under_way)
+        if (!p->window[p->order[i]].ask.under_way)
             produce_send(p, &p->window[p->order[i]]);
     }
 }
@@ -404,18 +398,18 @@ static void producer_step(struct actor *a)
         actor_later(a, a->model->resting ? S : 20 * MS);
         return;
     }
-    if (p->renounces && (p->window_count > 0 || p->copy.under_way || p->asking_id)) {
+    if (p->renounces && (p->window_count > 0 || p->copy.ask.under_way || p->ask_id.under_way)) {
         actor_later(a, 5 * MS);
         return;
     }
-    bool renew = p->window_count == 0 && !p->copy.under_way && rng_one_in(&a->rng, 150);
+    bool renew = p->window_count == 0 && !p->copy.ask.under_way && rng_one_in(&a->rng, 150);
     renew = renew || p->renounces;
-    if (p->idempotent && !p->asking_id && (p->producer_id < 0 || renew)) {
+    if (p->idempotent && !p->ask_id.under_way && (p->producer_id < 0 || renew)) {
         p->producer_id = -1;
         ask_id(p);
         return;
     }
-    if (p->idempotent && p->asking_id)
+    if (p->idempotent && p->ask_id.under_way)
         return;
     if (p->idempotent && rng_one_in(&a->rng, 8))
         copy_send(p);

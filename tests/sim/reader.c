@@ -16,7 +16,6 @@
 struct reader {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct topic_fact *topic;
     uint32_t incarnation;
     uint32_t losses; /* of the partition, when asked */
@@ -131,7 +130,6 @@ static void on_offsets(struct client *c, struct client_call *call)
     struct reader *re = container_of(call, struct reader, ask.call);
     struct list_offsets_response response;
     (void)c;
-    re->under_way = false;
     actor_later(&re->actor, re->actor.model->resting ? 0 : 2 * MS);
     if (!ask_answered(&re->ask) || !ask_read(&re->ask, read_list_offsets_response, &response))
         return;
@@ -162,7 +160,6 @@ static void ask_offsets(struct reader *re, int64_t timestamp)
     re->losses = fact_of(re)->losses;
     re->start = fact_of(re)->start;
     re->end = fact_of(re)->end;
-    re->under_way = true;
     struct wr *w = ask_begin(&re->actor, &re->ask, KEY_LIST_OFFSETS, version);
     write_list_offsets_request(w, version, &request);
     ask_send(&re->ask, on_offsets);
@@ -194,7 +191,6 @@ static void on_fetched(struct client *c, struct client_call *call)
     struct reader *re = container_of(call, struct reader, ask.call);
     struct fetch_response response;
     (void)c;
-    re->under_way = false;
     actor_later(&re->actor, 0);
     if (!ask_answered(&re->ask) || !ask_read(&re->ask, read_fetch_response, &response))
         return;
@@ -250,7 +246,6 @@ static void read_on(struct reader *re)
     partition.partition = re->partition;
     partition.fetch_offset = fact_of(re)->reckoned;
     partition.partition_max_bytes = 1 << 16;
-    re->under_way = true;
     struct wr *w = ask_begin(&re->actor, &re->ask, KEY_FETCH, version);
     write_fetch_request(w, version, &request);
     ask_send(&re->ask, on_fetched);
@@ -307,7 +302,7 @@ static void reckon(struct reader *re)
 static void reader_step(struct actor *a)
 {
     struct reader *re = reader_of(a);
-    if (re->under_way || re->done)
+    if (re->ask.under_way || re->done)
         return;
     if (a->model->reckoning)
         reckon(re);

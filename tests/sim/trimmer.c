@@ -11,7 +11,6 @@
 struct trimmer {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     struct topic_fact *topic;
     uint32_t incarnation;
     int32_t partition;
@@ -58,7 +57,6 @@ static void on_trimmed(struct client *c, struct client_call *call)
     struct trimmer *tr = container_of(call, struct trimmer, ask.call);
     struct delete_records_response response;
     (void)c;
-    tr->under_way = false;
     actor_later(&tr->actor, 20 * MS);
     if (!ask_answered(&tr->ask) || !ask_read(&tr->ask, read_delete_records_response, &response))
         return;
@@ -85,7 +83,6 @@ static void trim(struct trimmer *tr)
     topic.partitions_count = 1;
     partition.partition_index = tr->partition;
     partition.offset = tr->offset;
-    tr->under_way = true;
     struct wr *w = ask_begin(&tr->actor, &tr->ask, KEY_DELETE_RECORDS, version);
     write_delete_records_request(w, version, &request);
     ask_send(&tr->ask, on_trimmed);
@@ -95,7 +92,7 @@ static void trimmer_step(struct actor *a)
 {
     struct trimmer *tr = trimmer_of(a);
     struct rng *rng = &a->rng;
-    if (tr->under_way)
+    if (tr->ask.under_way)
         return;
     tr->topic = model_topic(a->model, rng);
     if (!tr->topic || a->model->resting) {
