@@ -3,19 +3,12 @@
  * Reading a log from its file, one answer after another: what is read ahead is what the next answer
  * needs, no more than once, and never what a truncation has taken back.
  */
-#include "core/log/log_dir.h"
 #include "io/mem.h"
-#include "io/sim/sim.h"
-#include "tests/unit/log_batches.h"
+#include "tests/unit/sim/one_log.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
-#define S       1000000000ULL
 #define BATCHES 600U
 #define SIZE    8000U
 #define CUT     300 /* the offset of the truncation */
@@ -25,11 +18,7 @@
 
 /* `tags` of the batches that are there, by offset. */
 struct reading {
-    struct log_dir_options options;
-    struct log_dir *dir;
-    struct shard *sh;
-    struct log_shard *ls;
-    struct log *lg;
+    struct one_log one;
     struct timer timer;
     void (*next)(struct reading *rd); /* when what is under way is done */
     struct log_append appends[BATCHES];
@@ -55,7 +44,6 @@ struct reading {
     struct log_pin holders[HOLDERS];
     uint32_t found;
     uint32_t held;
-    bool done;
 };
 
 /* ---- appending ---- */
@@ -73,13 +61,7 @@ static void append(struct reading *rd, uint32_t offset, uint64_t tag)
     uint8_t *bytes = rd->bytes + offset * SIZE;
     rd->tags[offset] = tag;
     test_batch(bytes, SIZE, tag, 1, -1, -1, -1);
-    rd->appends[offset] = (struct log_append){.batch = span_of(&rd->pieces[offset], bytes, SIZE),
-                                              .append_time_ms = -1,
-                                              .max_timestamp = LOG_KEEP,
-                                              .done = appended,
-                                              .user = rd};
-    enum log_verdict verdict = log_append(rd->lg, &rd->appends[offset]);
-    assert_true(verdict == LOG_OK || verdict == LOG_WAIT);
+    one_log_append(&rd->one, &rd->appends[offset], &rd->pieces[offset], bytes, SIZE, appended, rd);
 }
 
 static void append_all(struct reading *rd, uint32_t from, uint64_t tag)
@@ -94,7 +76,7 @@ static void append_all(struct reading *rd, uint32_t from, uint64_t tag)
 static void later(struct reading *rd, void (*next)(struct reading *rd))
 {
     rd->next = next;
-    timer_set(rd->sh, &rd->timer, io_now_ns(rd->sh->io) + 20 * S);
+    timer_set(rd->one.sh, &rd->timer, io_now_ns(rd->one.sh->io) + 20 * S);
 }
 
 static void on_timer(struct shard *sh, struct timer *timer)
@@ -109,7 +91,7 @@ static void on_timer(struct shard *sh, struct timer *timer)
 static uint64_t cold_bytes(const struct reading *rd)
 {
     struct log_counts counts;
-    log_shard_counts(rd->ls, &counts);
+    log_shard_counts(rd->one.ls, &counts);
     return counts.cold_bytes;
 }
 
@@ -147,7 +129,7 @@ static void read_on(struct reading *rd)
 {
     if (rd->got_bytes < rd->find.range.length) {
         rd->pin = (struct log_pin){.done = pinned, .check = &rd->check};
-        if (log_pin(rd->lg, &rd->find.range, rd->got_bytes, 1U << 20, &rd->pin))
+        if (log_pin(rd->one.lg, &rd->find.range, rd->got_bytes, 1U << 20, &rd->pin))
             pinned(&rd->pin);
         return;
     }
@@ -181,7 +163,7 @@ static void look_for(struct reading *rd)
                                  .bytes_max = ANSWER,
                                  .one_at_least = true,
                                  .done = found};
-    if (log_find(rd->lg, &rd->find))
+    if (log_find(rd->one.lg, &rd->find))
         found(&rd->find);
 }
 
@@ -200,7 +182,7 @@ static void read_from(struct reading *rd, int64_t offset, int64_t upto,
 
 static void at_end(struct reading *rd)
 {
-    rd->done = true;
+    rd->one.done = true;
 }
 
 static void read_what_is_new(struct reading *rd)
@@ -229,7 +211,7 @@ static void truncate(struct reading *rd)
     assert_true(rd->answers > STOP * SIZE / ANSWER / 2);
     assert_true(rd->cold < STOP * SIZE + (3U << 20) / 2);
     rd->change = (struct log_change){.done = truncated};
-    log_truncate(rd->lg, &rd->change, CUT);
+    log_truncate(rd->one.lg, &rd->change, CUT);
 }
 
 static void read_what_is_old(struct reading *rd)
@@ -259,7 +241,7 @@ static void hold(struct reading *rd, uint32_t number, void (*done)(struct log_pi
 {
     struct log_pin *pin = &rd->holders[number];
     *pin = (struct log_pin){.done = done, .user = rd};
-    assert_false(log_pin(rd->lg, &rd->places[number], 0, 1U << 20, pin));
+    assert_false(log_pin(rd->one.lg, &rd->places[number], 0, 1U << 20, pin));
 }
 
 static void first_held(struct log_pin *pin)
@@ -297,66 +279,26 @@ static void look_for_place(struct reading *rd)
                                  .bytes_max = ANSWER,
                                  .one_at_least = true,
                                  .done = place_found};
-    if (log_find(rd->lg, &rd->find))
+    if (log_find(rd->one.lg, &rd->find))
         place_found(&rd->find);
 }
 
-static void *prepare(struct fs *fs, void *argument, bool *failed)
+static void begin(struct one_log *one)
 {
-    struct reading *rd = argument;
-    struct log_error error;
-    rd->options.fs = fs;
-    rd->dir = log_dir_open(&rd->options, &error);
-    *failed = rd->dir == NULL || !log_dir_recover(rd->dir, &error);
-    return rd;
-}
-
-static void start(struct shard *sh, void *prepared)
-{
-    struct reading *rd = prepared;
-    const struct log_id id = {.topic_id = "topic-id-0000001", .partition = 3};
-    rd->sh = sh;
-    rd->ls = log_shard_start(rd->dir, sh);
-    rd->lg = log_new(rd->ls, &id, "orders", &log_config_default, 0);
+    struct reading *rd = container_of(one, struct reading, one);
     rd->timer = (struct timer){.fn = on_timer, .name = "script"};
     rd->next = written;
     append_all(rd, 0, 1);
 }
 
-static bool is_done(void *argument)
-{
-    return ((const struct reading *)argument)->done;
-}
-
 /* To be freed. */
 static struct reading *play(bool holds, uint64_t cold_bytes, const char *mutation)
 {
-    struct world_options options;
     struct reading *rd = calloc(1, sizeof(*rd));
     rd->holds = holds;
     rd->bytes = calloc(BATCHES, SIZE);
-    rd->options = (struct log_dir_options){.path = "/data/log",
-                                           .may_format = true,
-                                           .node_id = 1,
-                                           .pid = 1,
-                                           .shards = 1,
-                                           .new_uuid = "a directory's id",
-                                           .tail_bytes = 1U << 20,
-                                           .cold_bytes = cold_bytes,
-                                           .open_files_max = 4,
-                                           .journal_bytes = 16U << 20};
-    world_options_calm(&options, 1);
-    options.mutation = mutation;
-    struct world *world = world_new(&options);
-    struct machine *machine = world_machine(world, "node");
-    (void)!fs_mkdir(machine_fs(machine), "/data");
-    const struct program program = {
-        .name = "log", .shards = 1, .prepare = prepare, .start = start, .argument = rd};
-    assert_non_null(machine_start(machine, &program));
-    (void)world_run_until(world, is_done, rd, world_now_ns(world) + 200 * S);
-    assert_true(rd->done);
-    machine_crash(machine, CRASH_KILL);
-    world_free(world);
+    one_log_init(&rd->one, 1U << 20, cold_bytes, mutation);
+    one_log_run(&rd->one, begin, 200 * S);
     free(rd->bytes);
     return rd;
 }
