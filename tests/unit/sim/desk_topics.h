@@ -105,6 +105,22 @@ static inline void config_set(struct desk *desk, const char *topic, const char *
     config_set_of(desk, 2, topic, key, value);
 }
 
+/* Of one topic. */
+static inline struct metadata_response metadata_ask(struct desk *desk, unsigned connection,
+                                                    const char *name, int16_t version)
+{
+    struct metadata_request request;
+    struct metadata_request_topic topic;
+    struct metadata_response response;
+    init_metadata_request(&request);
+    init_metadata_request_topic(&topic);
+    topic.name = str_of(name);
+    request.topics = &topic;
+    request.topics_count = 1;
+    desk_ask(desk, connection, KEY_METADATA, version, &request, &response);
+    return response;
+}
+
 /* The parts of a request that writes one batch to one partition. */
 struct one_batch {
     struct produce_request_topic topic;
@@ -155,6 +171,20 @@ static inline struct produce_response_partition batch_produce(struct desk *desk,
     struct question question;
     produce_ask(desk, &question, name, version, bytes, len);
     return produce_answer(&question);
+}
+
+/* A record, whatever is in it. */
+static inline enum err record_produce(struct desk *desk, const char *name)
+{
+    struct batch_builder builder;
+    const uint8_t *bytes;
+    batch_builder_init(&builder);
+    batch_builder_start(&builder);
+    batch_builder_add(&builder, 1000, BYTES_NULL, (struct bytes_or_null){"value", 5}, NULL, 0);
+    size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
+    enum err error = (enum err)batch_produce(desk, name, 9, bytes, len).error_code;
+    batch_builder_fini(&builder);
+    return error;
 }
 
 static inline struct list_offsets_response_partition offset_ask(struct desk *desk, const char *name,

@@ -40,19 +40,6 @@ static void start_is_refused(struct desk *desk, const char *because)
         fail_msg("\"%s\" does not say \"%s\"", desk->node.failure, because);
 }
 
-static enum err produce(struct desk *desk, const char *topic)
-{
-    struct batch_builder builder;
-    const uint8_t *bytes;
-    batch_builder_init(&builder);
-    batch_builder_start(&builder);
-    batch_builder_add(&builder, 1000, BYTES_NULL, (struct bytes_or_null){"value", 5}, NULL, 0);
-    size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
-    enum err error = (enum err)batch_produce(desk, topic, 9, bytes, len).error_code;
-    batch_builder_fini(&builder);
-    return error;
-}
-
 static enum err fetch(struct desk *desk, const char *topic)
 {
     struct question question;
@@ -69,17 +56,9 @@ static enum err trim(struct desk *desk, const char *topic)
 /* Metadata, on whatever shard the connection is: does anybody lead it? */
 static bool is_led(struct desk *desk, const char *topic)
 {
-    struct metadata_request request;
-    struct metadata_request_topic one;
-    struct metadata_response response;
-    init_metadata_request(&request);
-    init_metadata_request_topic(&one);
-    one.name = str_of(topic);
-    request.topics = &one;
-    request.topics_count = 1;
     bool led = false;
     for (unsigned i = 0; i < 3; i++) {
-        desk_ask(desk, i, KEY_METADATA, 12, &request, &response);
+        struct metadata_response response = metadata_ask(desk, i, topic, 12);
         const struct metadata_response_partition *found = &response.topics[0].partitions[0];
         led = found->leader_id == 1;
         assert_int_equal(found->error_code, led ? ERR_NONE : ERR_LEADER_NOT_AVAILABLE);
@@ -90,7 +69,7 @@ static bool is_led(struct desk *desk, const char *topic)
 
 static void all_answer(struct desk *desk, const char *topic, enum err error)
 {
-    assert_int_equal(produce(desk, topic), error);
+    assert_int_equal(record_produce(desk, topic), error);
     assert_int_equal(fetch(desk, topic), error);
     assert_int_equal(offset_ask(desk, topic, 9, LATEST).error_code, error);
     assert_int_equal(trim(desk, topic), error);
@@ -142,7 +121,7 @@ static void a_new_log_goes_where_the_fewest_are(void **state)
     for (size_t i = 0; i < array_count(topics); i++) {
         make(&desk, topics[i]);
         assert_true(lies_in(&desk, (int32_t)(i % 3), topics[i]));
-        assert_int_equal(produce(&desk, topics[i]), ERR_NONE);
+        assert_int_equal(record_produce(&desk, topics[i]), ERR_NONE);
     }
     assert_true(str_equal(describe(&desk, 1).log_dir, str_of("/more")));
     desk_broker_stop(&desk);
@@ -162,13 +141,13 @@ static void one_fails_and_the_others_go_on(void **state)
     begin(&desk, "/data,/more");
     make(&desk, "a");
     make(&desk, "b");
-    assert_int_equal(produce(&desk, "a"), ERR_NONE);
-    assert_int_equal(produce(&desk, "b"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
     fetch_ask(&desk, &parked, "b", 11, 1, 600000);
     desk_pass(&desk, 10);
     assert_false(parked.done);
     fail_for_ever(&desk, "/more/");
-    assert_int_equal(produce(&desk, "b"), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(record_produce(&desk, "b"), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(fetch_answer(&parked).error_code, ERR_KAFKA_STORAGE_ERROR);
     all_answer(&desk, "b", ERR_KAFKA_STORAGE_ERROR);
     all_answer(&desk, "a", ERR_NONE);
@@ -194,7 +173,7 @@ static void one_is_missing_at_the_start(void **state)
     begin(&desk, "/data,/more");
     make(&desk, "a");
     make(&desk, "b");
-    assert_int_equal(produce(&desk, "b"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
     desk_broker_stop(&desk);
     move(&desk, "/more", "/elsewhere");
     for (uint16_t life = 1; life < 4; life++) {
@@ -233,14 +212,14 @@ static void deleted_while_it_was_away(void **state)
     begin(&desk, "/data,/more");
     make(&desk, "a");
     make(&desk, "b");
-    assert_int_equal(produce(&desk, "b"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
     desk_broker_stop(&desk);
     move(&desk, "/more", "/elsewhere");
     desk_broker_start(&desk, 1);
     topic_delete(&desk, "b");
     make(&desk, "b");
     assert_true(lies_in(&desk, 0, "b"));
-    assert_int_equal(produce(&desk, "b"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
     desk_broker_stop(&desk);
     move(&desk, "/elsewhere", "/more");
     desk_broker_start(&desk, 1);
@@ -268,7 +247,7 @@ static void the_one_with_the_metadata_is_needed(void **state)
     desk.node.log_dirs = "/more,/data";
     desk_broker_start(&desk, 1);
     fail_for_ever(&desk, "/data/");
-    assert_int_equal(produce(&desk, "a"), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(record_produce(&desk, "a"), ERR_KAFKA_STORAGE_ERROR);
     desk_until(&desk, desk_node_is_gone, &desk);
     assert_non_null(strstr(desk.node.failure, "/data/journal-0"));
     machine_disk_heal(desk.node.machine);
@@ -283,13 +262,13 @@ static void one_more_and_never_one_less(void **state)
     struct desk desk;
     begin(&desk, "/data");
     make(&desk, "a");
-    assert_int_equal(produce(&desk, "a"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
     desk_broker_stop(&desk);
     desk.node.log_dirs = "/more,/data";
     desk_broker_start(&desk, 1);
     make(&desk, "b");
     assert_true(lies_in(&desk, 0, "b"));
-    assert_int_equal(produce(&desk, "b"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
     assert_int_equal(offset_at(&desk, "a", LATEST), 1);
     desk_broker_stop(&desk);
     desk.node.log_dirs = "/data";
@@ -319,7 +298,7 @@ static void one_more_in_spite_of_crashes(void **state)
         struct desk desk;
         begin(&desk, "/data");
         make(&desk, "a");
-        assert_int_equal(produce(&desk, "a"), ERR_NONE);
+        assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
         desk_broker_stop(&desk);
         desk.node.log_dirs = "/data,/more";
         machine_crash_in_call(desk.node.machine, CRASH_POWER, call);
@@ -333,7 +312,7 @@ static void one_more_in_spite_of_crashes(void **state)
         assert_int_equal(offset_at(&desk, "a", LATEST), 1);
         make(&desk, "b");
         assert_true(lies_in(&desk, 1, "b"));
-        assert_int_equal(produce(&desk, "b"), ERR_NONE);
+        assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
         desk_end(&desk);
     }
 }

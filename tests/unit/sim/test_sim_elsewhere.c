@@ -62,15 +62,7 @@ static void end(void)
 
 static struct metadata_response_partition partition_of(const char *name)
 {
-    struct metadata_request request;
-    struct metadata_request_topic topic;
-    struct metadata_response response;
-    init_metadata_request(&request);
-    init_metadata_request_topic(&topic);
-    topic.name = str_of(name);
-    request.topics = &topic;
-    request.topics_count = 1;
-    desk_ask(&desk, 0, KEY_METADATA, 9, &request, &response);
+    struct metadata_response response = metadata_ask(&desk, 0, name, 9);
     assert_int_equal(response.brokers_count, 2);
     assert_int_equal(response.topics[0].error_code, ERR_NONE);
     return response.topics[0].partitions[0];
@@ -81,25 +73,12 @@ static int32_t leader_of(const char *name)
     return partition_of(name).leader_id;
 }
 
-static enum err produce(const char *name)
-{
-    struct batch_builder builder;
-    const uint8_t *bytes;
-    batch_builder_init(&builder);
-    batch_builder_start(&builder);
-    batch_builder_add(&builder, 1000, BYTES_NULL, (struct bytes_or_null){"value", 5}, NULL, 0);
-    size_t len = batch_builder_finish(&builder, NULL, CODEC_NONE, 0, &bytes);
-    enum err error = (enum err)batch_produce(&desk, name, 9, bytes, len).error_code;
-    batch_builder_fini(&builder);
-    return error;
-}
-
 /* Each request that goes to a partition's home. */
 static void all_answer(const char *name, enum err wanted)
 {
     struct question question;
     int64_t low_watermark;
-    assert_int_equal(produce(name), wanted);
+    assert_int_equal(record_produce(&desk, name), wanted);
     assert_int_equal(offset_ask(&desk, name, 7, LATEST).error_code, wanted);
     fetch_ask(&desk, &question, name, 11, 0, 0);
     assert_int_equal(fetch_answer(&question).error_code, wanted);
@@ -244,7 +223,7 @@ static void a_new_epoch_while_a_fetch_is_read_is_told(void **state)
     begin_alone(1);
     TOPIC(&desk, "empty", SET("retention.ms", "-1"));
     TOPIC(&desk, "on-disk", SET("retention.ms", "-1"));
-    assert_int_equal(produce("on-disk"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "on-disk"), ERR_NONE);
     desk_broker_stop(&desk); /* and not in memory any more */
     desk_broker_start(&desk, 1);
     second_joins(1);

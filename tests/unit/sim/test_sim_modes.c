@@ -60,15 +60,7 @@ static void crash(enum crash kind)
 
 static int32_t epoch_of(const char *topic)
 {
-    struct metadata_request request;
-    struct metadata_request_topic one;
-    struct metadata_response response;
-    init_metadata_request(&request);
-    init_metadata_request_topic(&one);
-    one.name = str_of(topic);
-    request.topics = &one;
-    request.topics_count = 1;
-    desk_ask(&desk, 0, KEY_METADATA, 9, &request, &response);
+    struct metadata_response response = metadata_ask(&desk, 0, topic, 9);
     assert_int_equal(response.topics[0].partitions[0].error_code, ERR_NONE);
     return response.topics[0].partitions[0].leader_epoch;
 }

@@ -301,11 +301,16 @@ static void send_beat(struct client *c, const struct beat *beat)
     }
 }
 
+/* All that it wants and has. */
+static void say_all(struct client *c)
+{
+    send_beat(c, &(struct beat){.epoch = c->epoch, .full = true, .owned = &c->owned});
+}
+
 static void join(struct client *c)
 {
-    static const struct tp_set nothing;
     client_forget(c);
-    send_beat(c, &(struct beat){.epoch = 0, .full = true, .owned = &nothing});
+    say_all(c);
 }
 
 static void beat(struct client *c)
@@ -403,7 +408,6 @@ static void k1_what_is_refused(void **state)
 
 static void k1_what_cannot_be_stored(void **state)
 {
-    static const struct tp_set nothing;
     static char text[8192];
     struct world w;
     (void)state;
@@ -411,7 +415,7 @@ static void k1_what_cannot_be_stored(void **state)
     memset(text, 'a', sizeof(text) - 1);
     struct client a = client_of(&w, "a", "0");
     a.regex = text;
-    send_beat(&a, &(struct beat){.full = true, .owned = &nothing});
+    say_all(&a);
     assert_int_equal(a.error, ERR_INVALID_REQUEST);
     assert_true(consumer_group_is_void(w.g));
     world_end(&w);
@@ -419,7 +423,6 @@ static void k1_what_cannot_be_stored(void **state)
 
 static void room_is_for_all_groups(void **state)
 {
-    static const struct tp_set nothing;
     struct world w;
     (void)state;
     world_begin(&w);
@@ -431,25 +434,25 @@ static void room_is_for_all_groups(void **state)
     join(&b); /* it passes: an answer on which clients come back */
     assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(w.g->member_count, 1);
-    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    say_all(&a);
     assert_int_equal(a.error, ERR_NONE); /* says what it said */
     a.topics = "00";
     join(&a);
     assert_int_equal(a.error, ERR_NONE);
     obey(&a);
     a.topics = "01";
-    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    say_all(&a);
     assert_int_equal(a.error, ERR_COORDINATOR_NOT_AVAILABLE);
     a.topics = "0";
     a.regex = "t.*";
-    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    say_all(&a);
     assert_int_equal(a.error, ERR_COORDINATOR_NOT_AVAILABLE);
     a.error = ERR_NONE;
     beat(&a);
     assert_int_equal(a.error, ERR_NONE);
     w.host.member_bytes_max = 1U << 30;
     w.host.members_max = 1;
-    send_beat(&b, &(struct beat){.full = true, .owned = &nothing});
+    say_all(&b);
     assert_int_equal(b.error, ERR_GROUP_MAX_SIZE_REACHED);
     client_forget(&a);
     client_forget(&b);
@@ -500,7 +503,7 @@ static void k2_only_what_is_new_is_told(void **state)
     beat(&a);
     assert_false(a.assigned);
     assert_int_equal(w.log_count, records); /* nothing new, nothing written */
-    send_beat(&a, &(struct beat){.epoch = 2, .full = true, .owned = &a.owned});
+    say_all(&a);
     assert_true(a.assigned);
     assert_int_equal(w.log_count, records);
     assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
@@ -570,7 +573,7 @@ static void k4_assignors_and_expressions(void **state)
     send_beat(&a, &(struct beat){.full = true, .owned = &nothing, .assignor = "best"});
     assert_int_equal(a.error, ERR_UNSUPPORTED_ASSIGNOR);
     a.regex = "(";
-    send_beat(&a, &(struct beat){.full = true, .owned = &nothing});
+    say_all(&a);
     assert_int_equal(a.error, ERR_INVALID_REGULAR_EXPRESSION);
     assert_true(consumer_group_is_void(w.g));
     a.regex = "t.*";
@@ -1016,7 +1019,7 @@ static void act(struct world *w, struct client *c)
     case 5:
         if (c->epoch > 0) {
             c->topics = wishes[chance(w, 6)];
-            send_beat(c, &(struct beat){.epoch = c->epoch, .full = true, .owned = &c->owned});
+            say_all(c);
             look_at_error(c);
         }
         break;
@@ -1024,7 +1027,7 @@ static void act(struct world *w, struct client *c)
         if (c->epoch > 0 && c->told && chance(w, 2) == 0)
             obey(c);
         else if (c->epoch > 0)
-            send_beat(c, &(struct beat){.epoch = c->epoch, .full = true, .owned = &c->owned});
+            say_all(c);
         look_at_error(c);
     }
 }
@@ -1072,9 +1075,7 @@ static void one_reader_whatever_happens(void **state)
         w.later = false;
         for (unsigned i = 0; i < CROWD; i++) { /* and it comes to rest */
             if (clients[i].epoch > 0) {
-                send_beat(&clients[i], &(struct beat){.epoch = clients[i].epoch,
-                                                      .full = true,
-                                                      .owned = &clients[i].owned});
+                say_all(&clients[i]);
                 look_at_error(&clients[i]);
             }
             if (clients[i].epoch == 0) {
