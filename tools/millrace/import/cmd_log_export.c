@@ -3,9 +3,8 @@
  * `millrace debug log export`: logs of a data directory whose broker was stopped, as Apache Kafka
  * keeps them. The data directory is only read.
  */
-#include "core/log/log_dir.h"
 #include "io/mem.h"
-#include "io/threads.h"
+#include "tools/millrace/import/data_directory.h"
 #include "tools/millrace/import/kafka_text.h"
 #include "tools/millrace/import/log_export.h"
 #include "tools/millrace/output.h"
@@ -13,10 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
-
-#define TAIL_BYTES (64ULL << 20)
 
 struct exporting {
     struct invocation *inv;
@@ -124,15 +120,7 @@ int cmd_debug_log_export(struct invocation *inv)
         .inv = inv,
         .ways = {.allowed = {[IMPORT_REFLINK] = true, [IMPORT_COPY] = true}},
     };
-    struct log_dir_options options = {
-        .path = inv->operands[0],
-        .fs = fs_host(),
-        .node_id = -1,
-        .pid = (uint32_t)getpid(),
-        .shards = 1,
-        .tail_bytes = TAIL_BYTES,
-        .cold_bytes = TAIL_BYTES,
-    };
+    const struct log_dir_options options = data_directory_options(inv->operands[0]);
     struct log_error error;
     const char *to = option_text(inv, "to");
     if (!to)

@@ -8,24 +8,21 @@
  * start without ZooKeeper is refused. Interrupted anywhere, the command is given again: what is
  * there already must be what it would write.
  */
-#include "core/log/log_dir.h"
 #include "core/metadata/store_tree.h"
 #include "io/mem.h"
-#include "io/threads.h"
 #include "tools/millrace/command.h"
+#include "tools/millrace/import/data_directory.h"
 #include "tools/millrace/import/kafka_text.h"
 #include "tools/millrace/import/zookeeper_link.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define THREADED /* the library's calls that wait */
 #include <zookeeper/zookeeper.h>
 
 #define FORMAT_PATH  "/format"
-#define TAIL_BYTES   (64ULL << 20)
 #define TRIES        5
 #define SENTENCE_MAX 512U
 
@@ -67,15 +64,7 @@ static void count_nodes(struct moving *mv)
 static bool read_own(struct moving *mv)
 {
     struct log_error error;
-    const struct log_dir_options options = {
-        .path = mv->inv->operands[0],
-        .fs = fs_host(),
-        .node_id = -1,
-        .pid = (uint32_t)getpid(),
-        .shards = 1,
-        .tail_bytes = TAIL_BYTES,
-        .cold_bytes = TAIL_BYTES,
-    };
+    const struct log_dir_options options = data_directory_options(mv->inv->operands[0]);
     mv->dir = log_dir_open(&options, &error);
     if (!mv->dir)
         return refuse(mv, "%s", error.text);

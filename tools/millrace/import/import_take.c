@@ -6,6 +6,7 @@
 #include "core/metadata/metadata_seed.h"
 #include "io/mem.h"
 #include "io/threads.h"
+#include "tools/millrace/import/data_directory.h"
 #include "tools/millrace/import/import_origin.h"
 #include "tools/millrace/import/import_report.h"
 #include "tools/millrace/import/kafka_text.h"
@@ -19,7 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TAIL_BYTES     (64ULL << 20)
 #define PARTITIONS_RUN 16384U       /* in one metadata record */
 #define PRODUCER_BLOCK 1000         /* ids that Kafka gives a broker at a time */
 #define PRODUCER_SPARE 1000000      /* where it is not known how many it has given */
@@ -65,16 +65,9 @@ static bool random_bytes(void *to, size_t size)
 static bool open_dir(struct taking *taking, const char *path)
 {
     const struct kafka_node *node = taking->take->node;
-    struct log_dir_options options = {
-        .path = path,
-        .fs = fs_host(),
-        .may_format = true,
-        .node_id = node->meta.node_id,
-        .pid = (uint32_t)getpid(),
-        .shards = 1,
-        .tail_bytes = TAIL_BYTES,
-        .cold_bytes = TAIL_BYTES,
-    };
+    struct log_dir_options options = data_directory_options(path);
+    options.may_format = true;
+    options.node_id = node->meta.node_id;
     (void)snprintf(options.cluster_id, sizeof(options.cluster_id), "%s", node->meta.cluster_id);
     if (!random_bytes(options.new_uuid, sizeof(options.new_uuid)))
         return failed(taking, "the machine gives no random numbers");
