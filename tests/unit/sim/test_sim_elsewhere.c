@@ -3,7 +3,8 @@
  * Two brokers on one metadata store, and a client that asks one of them for what the other leads:
  * NOT_LEADER_OR_FOLLOWER makes it look for the leader, where UNKNOWN_TOPIC_OR_PARTITION would tell
  * it that its topic is gone. And their store goes away: records do not wait for it, changes do. And
- * the leader's epoch changes while a Fetch is being read: it is told at once.
+ * what is asked of any broker goes to the one in office; and the leader's epoch changes while a
+ * Fetch is being read: it is told at once.
  */
 #include "tests/sim/world_store.h"
 #include "tests/unit/sim/desk_topics.h"
@@ -140,6 +141,44 @@ static void records_do_not_wait_for_the_store(void **state)
     end();
 }
 
+/* Takes back all that was set. */
+static enum err reset_settings(const char *name)
+{
+    struct alter_configs_request request;
+    struct alter_configs_request_resource resource;
+    struct alter_configs_response response;
+    init_alter_configs_request(&request);
+    init_alter_configs_request_resource(&resource);
+    request.resources = &resource;
+    request.resources_count = 1;
+    resource.resource_type = 2;
+    resource.resource_name = str_of(name);
+    desk_ask(&desk, 0, KEY_ALTER_CONFIGS, 1, &request, &response);
+    assert_int_equal(response.responses_count, 1);
+    return (enum err)response.responses[0].error_code;
+}
+
+/* Any broker takes them, and asks the one in office. */
+static void settings_are_passed_on(void **state)
+{
+    (void)state;
+    begin_alone(2);
+    TOPIC(&desk, "a", SET("retention.ms", "-1"));
+    second_joins(2);
+    desk_broker_stop(&desk); /* now the second one is in office */
+    desk_broker_start(&desk, 2);
+    desk_pass(&desk, 100);
+    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+    config_set(&desk, "a", "max.message.bytes", "10");
+    desk_pass(&desk, 100);
+    assert_int_equal(record_produce(&desk, "a"), ERR_MESSAGE_TOO_LARGE);
+    assert_int_equal(reset_settings("a"), ERR_NONE);
+    desk_pass(&desk, 100);
+    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+    assert_int_equal(reset_settings(NOWHERE), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    end();
+}
+
 /* It may have happened or not; nobody waits for the store's return to stop. */
 static void a_stop_does_not_wait_for_the_store(void **state)
 {
@@ -248,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(other_brokers_partitions_are_not_unknown),
         cmocka_unit_test(records_do_not_wait_for_the_store),
+        cmocka_unit_test(settings_are_passed_on),
         cmocka_unit_test(a_stop_does_not_wait_for_the_store),
         cmocka_unit_test(a_new_epoch_while_a_fetch_is_read_is_told),
     };
