@@ -13,7 +13,8 @@
  * A request is answered when the image with its last record is applied everywhere; also one that
  * was refused, because the reason may be a change that is not yet visible.
  *
- * How this broker comes into its cluster and into office is core/controller_office.c.
+ * How this broker comes into its cluster and into office is core/controller_office.c, and who else
+ * is there core/controller_members.c.
  */
 #include "core/controller_private.h"
 

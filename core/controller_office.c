@@ -20,14 +20,10 @@
 #include "io/diag.h"
 #include "io/mem.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 
 #define DECODE_BYTES_MAX (256U << 20) /* of the records of one batch or snapshot */
 #define BALANCE_REST_NS  NS_PER_S
-#define FEATURE_NAME     "millrace.metadata"
-#define FEATURE_LEVEL    1
 
 static void on_part_failed(void *user, const char *sentence)
 {
@@ -132,155 +128,17 @@ static bool check_features(struct controller *c)
 {
     for (uint32_t i = 0; i < c->tip->feature_count; i++) {
         const struct feature_image *feature = &c->tip->features[i];
-        bool known = strcmp(feature->name, FEATURE_NAME) == 0;
-        if (feature->level <= (known ? FEATURE_LEVEL : 0))
+        bool known = strcmp(feature->name, CONTROLLER_FEATURE) == 0;
+        if (feature->level <= (known ? CONTROLLER_FEATURE_LEVEL : 0))
             continue;
         controller_fail(
             c,
             "the cluster uses %s at level %d, and this version of Millrace knows it up to level "
             "%d; start the version that was running, or a newer one",
-            feature->name, feature->level, known ? FEATURE_LEVEL : 0);
+            feature->name, feature->level, known ? CONTROLLER_FEATURE_LEVEL : 0);
         return false;
     }
     return true;
-}
-
-/* ---- who is there ---- */
-
-bool controller_is_member(const struct controller *c, const struct image *image)
-{
-    const struct broker_image *self = image ? image_broker(image, c->bs->broker->node_id) : NULL;
-    return self && self->live && self->epoch == c->membership.broker_epoch;
-}
-
-static const struct member *find_member(const struct controller *c, int32_t id)
-{
-    for (uint32_t i = 0; i < c->membership.member_count; i++) {
-        if (c->membership.members[i].id == id)
-            return &c->membership.members[i];
-    }
-    return NULL;
-}
-
-/* False: the batch is full, and it goes on in the next one. */
-static bool change_go(struct controller *c)
-{
-    struct member_change *change = &c->change;
-    bool done = change->up ? controller_broker_up(&c->step, &change->pass, &change->broker_up)
-                           : controller_broker_down(&c->step, &change->pass, &change->broker_down);
-    change->under_way = !done;
-    return done;
-}
-
-static bool broker_goes(struct controller *c, const struct broker_image *broker, bool bounced)
-{
-    diag_info(c->sh, "cluster.broker_down", "node=%d", broker->id);
-    c->change = (struct member_change){.under_way = true,
-                                       .broker_down = {.id = broker->id, .epoch = broker->epoch},
-                                       .pass = {.bounced = bounced}};
-    return change_go(c);
-}
-
-static bool broker_comes(struct controller *c, const struct member *member)
-{
-    struct metadata_endpoint endpoints[LISTENER_COUNT_MAX];
-    static_assert(LISTENER_COUNT_MAX <= METADATA_ENDPOINTS_MAX, "every listener has its place");
-    for (uint32_t i = 0; i < member->endpoint_count; i++)
-        endpoints[i] = (struct metadata_endpoint){
-            .listener = str_of(member->endpoints[i].listener),
-            .host = str_of(member->endpoints[i].host),
-            .port = member->endpoints[i].port,
-        };
-    diag_info(c->sh, "cluster.broker_up", "node=%d epoch=%" PRId64, member->id, member->epoch);
-    c->change = (struct member_change){.under_way = true,
-                                       .up = true,
-                                       .broker_up = {
-                                           .id = member->id,
-                                           .epoch = member->epoch,
-                                           .directory = member->directory,
-                                           .rack = str_of(member->rack),
-                                           .version = str_of(member->version),
-                                           .endpoints = endpoints,
-                                           .endpoint_count = member->endpoint_count,
-                                       }};
-    bool done = change_go(c);
-    c->change.broker_up.endpoint_count = 0;
-    return done;
-}
-
-static bool all_gone(struct controller *c)
-{
-    for (uint32_t i = 0; i < image_edit_peek(c->step.edit)->broker_count; i++) {
-        const struct broker_image *broker = &image_edit_peek(c->step.edit)->brokers[i];
-        const struct member *member = find_member(c, broker->id);
-        if (broker->live && (!member || member->epoch != broker->epoch) &&
-            !broker_goes(c, broker, member != NULL))
-            return false;
-    }
-    return true;
-}
-
-static bool all_come(struct controller *c)
-{
-    for (uint32_t i = 0; i < c->membership.member_count; i++) {
-        const struct member *member = &c->membership.members[i];
-        const struct broker_image *known = image_broker(image_edit_peek(c->step.edit), member->id);
-        if (known && known->live && known->epoch == member->epoch)
-            continue;
-        if (known && !uuid_equal(&known->directory, &member->directory))
-            diag_warn(c->sh, "cluster.foreign_directory", "node=%d", member->id);
-        else if (!broker_comes(c, member))
-            return false;
-    }
-    return true;
-}
-
-/* A former controller may have died in the middle of a broker's partitions. */
-static bool all_rechecked(struct controller *c)
-{
-    while (c->recheck < image_edit_peek(c->step.edit)->broker_count) {
-        const struct broker_image *broker = &image_edit_peek(c->step.edit)->brokers[c->recheck++];
-        c->change = (struct member_change){.under_way = true,
-                                           .up = broker->live,
-                                           .broker_up = {.id = broker->id},
-                                           .broker_down = {.id = broker->id},
-                                           .pass = {.begun = true}};
-        if (!change_go(c))
-            return false;
-    }
-    return true;
-}
-
-void controller_decide_members(struct controller *c)
-{
-    c->members_known = false;
-    if (c->taking_over)
-        controller_record(c, &(struct metadata_record){
-                                 .kind = METADATA_NOOP,
-                                 .noop = {.controller_id = c->bs->broker->node_id,
-                                          .controller_epoch = c->membership.controller_epoch}});
-    if (c->tip->feature_count == 0)
-        controller_record(c, &(struct metadata_record){.kind = METADATA_FEATURE,
-                                                       .feature = {.name = str_of(FEATURE_NAME),
-                                                                   .level = FEATURE_LEVEL}});
-    bool all = !c->change.under_way || change_go(c);
-    all = all && all_gone(c) && all_come(c) && all_rechecked(c);
-    c->members_known = !all; /* the rest in the next batch */
-    if (all)
-        controller_lead_all_later(c);
-}
-
-static void on_members(void *user)
-{
-    struct controller *c = user;
-    c->members_known = true;
-    shard_ready(c->sh, &c->work);
-}
-
-static void list_members(struct controller *c)
-{
-    c->members_known = false;
-    membership_list(&c->membership, on_members);
 }
 
 /* ---- office ---- */
@@ -339,7 +197,7 @@ static void on_caught_up(void *user)
     balance_begin(c);
     diag_info(c->sh, "controller.elected", "node=%d epoch=%d", c->bs->broker->node_id,
               c->membership.controller_epoch);
-    list_members(c);
+    controller_list_members(c);
 }
 
 static void on_elected(void *user)
@@ -517,7 +375,7 @@ static void on_expired(struct controller *c)
 static void on_ids_changed(struct controller *c)
 {
     if (!io_mutation(c->sh->io, "controller.brokers_not_watched"))
-        list_members(c);
+        controller_list_members(c);
 }
 
 static void on_node_event(struct controller *c, const struct store_event *event)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What core/controller.c and core/controller_office.c know of each other and nobody else: the first
- * decides and makes decisions true, the second is how this broker comes to be in the cluster, and
- * in or out of office.
+ * What the three files of the controller know of each other and nobody else: core/controller.c
+ * decides and makes decisions true, core/controller_office.c is how this broker comes to be in the
+ * cluster, and in or out of office, core/controller_members.c who else is there.
  */
 #pragma once
 
@@ -11,6 +11,9 @@
 #include "core/controller_replicas.h"
 #include "core/metadata/membership.h"
 #include "core/metadata/metadata_log.h"
+
+#define CONTROLLER_FEATURE       "millrace.metadata"
+#define CONTROLLER_FEATURE_LEVEL 1
 
 enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED, CONTROL_STOPPING };
 
@@ -58,15 +61,17 @@ struct controller {
     bool in_office;
     bool leaving;     /* as soon as what is being written has ended */
     bool taking_over; /* in office, and the first batch is not written */
-    struct member_change change;
-    uint32_t recheck;   /* brokers whose end a former controller may not have come to */
-    bool members_known; /* and the image is to agree with them */
-    bool leading_all;   /* settings have changed: what has no leader may get one */
+    bool leading_all; /* settings have changed: what has no leader may get one */
     struct controller_pass lead_all;
     struct timer balance_timer;
     bool balancing; /* leadership goes back to preferred replicas: some in the next batch */
     bool balanced;  /* the pass is over */
     struct controller_pass balance;
+
+    /* core/controller_members.c */
+    struct member_change change;
+    uint32_t recheck;   /* brokers whose end a former controller may not have come to */
+    bool members_known; /* and the image is to agree with them */
 
     struct mutation_buckets buckets; /* of clients with a quota on what they ask here */
     struct op_queue queue;           /* not decided */
@@ -107,12 +112,17 @@ void controller_record(struct controller *c, const struct metadata_record *recor
 /* ---- core/controller_office.c ---- */
 
 void controller_office_open(struct controller *c);
-/* Is this broker, as it is registered now, in the image? */
-bool controller_is_member(const struct controller *c, const struct image *image);
-/* In office: what the first batch begins with, and who has come and gone. */
-void controller_decide_members(struct controller *c);
 /* Some leaders go back to where they are preferred; the others later. */
 void controller_balance_some(struct controller *c);
 /* Out of office, unless something is being written: then when that has ended. */
 void controller_resign(struct controller *c);
 void controller_office_fini(struct controller *c);
+
+/* ---- core/controller_members.c ---- */
+
+/* Is this broker, as it is registered now, in the image? */
+bool controller_is_member(const struct controller *c, const struct image *image);
+/* Asks the store who is registered; then it is decided about them. */
+void controller_list_members(struct controller *c);
+/* In office: what the first batch begins with, and who has come and gone. */
+void controller_decide_members(struct controller *c);
