@@ -173,11 +173,11 @@ static const struct {
     uint64_t seed;
 } found_by[] = {
     {"bypass.ack_before_write", 816},         {"bypass.evicted_too_early", 760},
-    {"bypass.shared_block_rewritten", 540},   {"controller.anyone_follows_who_resigns", 11},
+    {"bypass.shared_block_rewritten", 540},   {"controller.anyone_follows_who_resigns", 41},
     {"journal.mark_in_open_group", 1349},     {"log.start_hides_new_end", 320},
-    {"recovery.swap_forgotten", 190},         {"replica.only_proposal_counts", 16},
+    {"recovery.swap_forgotten", 45},          {"replica.only_proposal_counts", 16},
     {"replica.refusal_believed", 336},        {"replica.shrunk_before_confirmed", 16},
-    {"replica.truncates_to_watermark", 286},  {"segment.cut_without_copy", 1129},
+    {"replica.truncates_to_watermark", 372},  {"segment.cut_without_copy", 1129},
     {"writer.unflushed_bytes", 284},          {"bypass.checkpoint_does_not_wait", 189},
     {"writer.forgotten_by_index_job", 460},   {"controller.unclean_never", 126},
     {"replica.joins_below_epoch_start", 207}, {"promise.mode_not_recorded", 147},
