@@ -18,6 +18,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,7 +293,7 @@ static struct verdict *run_seeds(uint64_t first, uint64_t count, const char *mis
         (void)signal(SIGABRT, SIG_DFL);
         if (mistake != NULL) {
             (void)!freopen("/dev/null", "w", stderr);
-            (void)alarm(120);
+            (void)setitimer(ITIMER_PROF, &(struct itimerval){.it_value = {.tv_sec = 120}}, NULL);
         }
         for (uint64_t seed = first; seed < first + count; seed++) {
             shared->seed = seed;
