@@ -29,6 +29,9 @@ import wire  # noqa: E402
 JOIN, HEARTBEAT, LEAVE, SYNC, COMMIT = 11, 12, 13, 14, 8
 LOADING, NOT_AVAILABLE, NOT_COORDINATOR, ILLEGAL_GENERATION, UNKNOWN_MEMBER, REBALANCING, MEMBER_ID_REQUIRED = 14, 15, 16, 22, 25, 27, 79
 TOPIC, PARTITIONS = 'clients', 12
+# As consumers write them: Kafka reads them, and says so when it cannot.
+SUBSCRIPTION = wire.i16(0) + wire.array([wire.string(TOPIC)]) + wire.blob(None)
+ASSIGNMENT = wire.i16(0) + wire.array([wire.string(TOPIC) + wire.array([wire.i32(0)])]) + wire.blob(None)
 REBALANCE_MS = 60_000
 BEAT_S = 0.2  # while a group is not as it should be; how soon its members hear of that
 FIRES_MAX = 16  # what is due before answers are looked for again
@@ -202,7 +205,7 @@ class Member:
     def join(self):
         self.connection.ask(request(JOIN, 5, wire.string(self.group.name) + wire.i32(self.group.session_ms) + wire.i32(REBALANCE_MS)
                                     + wire.string(self.id) + wire.string(None) + wire.string('consumer')
-                                    + wire.array([wire.string('range') + wire.blob(b'm')])), self.joined)
+                                    + wire.array([wire.string('range') + wire.blob(SUBSCRIPTION)])), self.joined)
 
     def joined(self, answer):
         reader = wire.Reader(answer)
@@ -219,7 +222,7 @@ class Member:
             self.id = given
             members = reader.array(lambda: (reader.string(), reader.string(), reader.blob())) if leader == given else ()
             self.connection.ask(request(SYNC, 3, self.who() + wire.string(None)
-                                        + wire.array([wire.string(name) + wire.blob(b'a') for name, _, _ in members])), self.synced)
+                                        + wire.array([wire.string(name) + wire.blob(ASSIGNMENT) for name, _, _ in members])), self.synced)
 
     def synced(self, answer):
         if self.told('SyncGroup', answer):
