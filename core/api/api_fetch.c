@@ -138,7 +138,19 @@ static void part_fill_aborted(struct fetch *f, const struct fetch_part *part,
             .first_offset = part->aborted[i].first_offset};
 }
 
-static void part_fill(struct fetch *f, const struct fetch_part *part,
+static void part_fill_records(struct fetch *f, struct fetch_part *part,
+                              struct fetch_response_partition *out)
+{
+    part->check = arena_alloc(&f->q->arena, sizeof(*part->check));
+    if (!part->check) {
+        f->failed = true;
+        return;
+    }
+    part->check->begun = false;
+    out->records = records_ref(part->range.length, (uint64_t)(uintptr_t)part);
+}
+
+static void part_fill(struct fetch *f, struct fetch_part *part,
                       struct fetch_response_partition *out)
 {
     init_fetch_response_partition(out);
@@ -154,7 +166,7 @@ static void part_fill(struct fetch *f, const struct fetch_part *part,
     out->preferred_read_replica = part->read_replica;
     part_fill_aborted(f, part, out);
     if (part->range.length > 0)
-        out->records = records_ref(part->range.length, (uint64_t)(uintptr_t)part);
+        part_fill_records(f, part, out);
     if (part->error == ERR_NOT_LEADER_OR_FOLLOWER || part->error == ERR_FENCED_LEADER_EPOCH)
         leader_hint(f, part, out);
 }
@@ -189,7 +201,7 @@ static struct fetch_response_topic *topic_of(struct fetch *f, const struct fetch
 }
 
 /* Parts in order; those of one topic that follow each other share an entry. */
-static void part_tell(struct fetch *f, struct fetch_session *session, const struct fetch_part *part)
+static void part_tell(struct fetch *f, struct fetch_session *session, struct fetch_part *part)
 {
     struct fetch_session_key key = session_key_of(part);
     struct fetch_session_partition *told = session ? fetch_session_get(session, &key) : NULL;

@@ -57,7 +57,7 @@ static bool pin_begin(struct broker_shard *bs, struct fetch_pin *fp)
     partition_pinned(pt);
     fp->log_pin.done = on_log_pin;
     fp->log_pin.user = fp;
-    fp->log_pin.check = &fp->part->check;
+    fp->log_pin.check = fp->part->check;
     return log_pin(pt->log, &fp->part->range, fp->pin->skip, fp->pin->len, &fp->log_pin);
 }
 

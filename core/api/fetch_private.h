@@ -38,13 +38,12 @@ struct fetch_part {
     struct log_range range;              /* length: what will be sent */
     struct aborted_transaction *aborted; /* for readers of committed records; from mem_alloc() */
     uint32_t aborted_count;
-    struct log_check
-        check; /* of what is sent from segments: the home shard's while a pin is there */
+    struct log_check *check; /* of what is sent from segments: the home shard's while a pin is
+                                there; when there is something to send */
 
     /* private to fetch_read.c */
     struct fetch_group *group;
     uint64_t change; /* of the partition, as it was looked at */
-    struct log_find find;
     struct partition_watch watch;
 };
 

@@ -125,10 +125,10 @@ static void group_found(struct fetch_group *group)
 
 /* A follower gets whole batches from the first one of the log on. When its log ends elsewhere it is
  * told where that batch begins, which may be below the log's start: it begins anew there. */
-static bool part_begins_elsewhere(const struct fetch_part *part)
+static bool part_begins_elsewhere(const struct fetch_part *part, const struct log_find *find)
 {
-    const struct log_range *range = &part->find.range;
-    if (part->group->fetch->replica < 0 || part->find.verdict != LOG_OK)
+    const struct log_range *range = &find->range;
+    if (part->group->fetch->replica < 0 || find->verdict != LOG_OK)
         return false;
     if (part->offset < part->log_start_offset)
         return range->length == 0 || range->base_offset != part->offset;
@@ -164,17 +164,15 @@ static enum err closed_error(const struct fetch_part *part)
                                               : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 
-static void part_found(struct fetch_part *part)
+static void part_found(struct fetch_part *part, const struct log_find *find)
 {
-    const struct log_find *find = &part->find;
-    if (part_begins_elsewhere(part)) {
+    if (part_begins_elsewhere(part, find)) {
         int64_t start = part->log_start_offset;
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
         part->log_start_offset =
             find->range.length > 0 ? min_i64(find->range.base_offset, start) : start;
     } else if (find->verdict == LOG_OK) {
         part->range = find->range;
-        part->check.begun = false;
         part_tell_aborted(part);
         part_count(part);
         part->group->bytes += find->range.length;
@@ -194,11 +192,40 @@ static void one_found(struct fetch_group *group)
         group_found(group);
 }
 
+/* Not in the part: most parts of fetches that wait have nothing to look for, and there may be a
+ * million of them. */
+struct fetch_find {
+    struct log_find find;
+    struct fetch_part *part;
+};
+
 static void on_found(struct log_find *find)
 {
-    struct fetch_part *part = container_of(find, struct fetch_part, find);
-    part_found(part);
+    struct fetch_find *ff = container_of(find, struct fetch_find, find);
+    struct fetch_part *part = ff->part;
+    part_found(part, find);
+    mem_free(ff);
     one_found(part->group);
+}
+
+static void part_find(struct fetch_part *part, struct log *lg)
+{
+    struct fetch_group *group = part->group;
+    struct fetch_find *ff = mem_alloc(sizeof(*ff));
+    ff->part = part;
+    ff->find = (struct log_find){
+        .offset = max_i64(part->offset, lg->start_offset),
+        .upto_offset = part->upto,
+        .bytes_max = (uint32_t)min_i64(part->bytes_max, group->fetch->bytes_max),
+        .one_at_least = true,
+        .done = on_found,
+    };
+    if (!log_find(lg, &ff->find)) {
+        group->finding++;
+        return;
+    }
+    part_found(part, &ff->find);
+    mem_free(ff);
 }
 
 /* A reader that knows which epoch its last record had: does our history agree (F9)? */
@@ -338,17 +365,7 @@ static void part_read(struct fetch_part *part)
         return;
     if (f->replica >= 0 && partition_replicas_hold(pt, f->replica))
         return;
-    part->find = (struct log_find){
-        .offset = max_i64(part->offset, pt->log->start_offset),
-        .upto_offset = part->upto,
-        .bytes_max = (uint32_t)min_i64(part->bytes_max, f->bytes_max),
-        .one_at_least = true,
-        .done = on_found,
-    };
-    if (log_find(pt->log, &part->find))
-        part_found(part);
-    else
-        group->finding++;
+    part_find(part, pt->log);
 }
 
 #define READ_ITEMS 16U /* between looks at the clock */
