@@ -39,6 +39,12 @@ struct plan plan_make(uint64_t total_bytes, const char *source, uint16_t shards,
     return plan;
 }
 
+uint64_t plan_request_bytes(const struct plan *plan)
+{
+    uint64_t share = plan->heap_bytes / plan->shards / 2;
+    return max_u64(PLAN_REQUEST_BYTES_MIN, min_u64(share, PLAN_REQUEST_BYTES_MAX));
+}
+
 uint64_t plan_default_bytes(uint64_t machine_bytes)
 {
     uint64_t quarter = machine_bytes / 4;

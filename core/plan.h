@@ -27,6 +27,12 @@ struct plan {
     uint64_t heap_bytes; /* everything else: connections, requests, metadata */
 };
 
+/* What one request may use for its decoding and its answer: half of a shard's heap, at least what
+ * honest clients need for tens of thousands of partitions, and no more than any of them needs. */
+#define PLAN_REQUEST_BYTES_MIN (32ULL << 20)
+#define PLAN_REQUEST_BYTES_MAX (256ULL << 20)
+uint64_t plan_request_bytes(const struct plan *plan);
+
 /* The least that can be divided: every part of a shard has 1 MiB for each log directory. */
 uint64_t plan_bytes_min(uint16_t shards, uint32_t dirs);
 /* Divides `total_bytes`, or plan_bytes_min() if that is more. */

@@ -52,8 +52,6 @@ struct net_shard;
 #define CONN_PINS_MAX       16U           /* references resolved for one send */
 #define CONN_PIN_BYTES      (256U << 10)  /* resolved references in flight, per connection */
 #define CONN_KEEP_BLOCK_MIN (16U << 10)   /* a smaller piece of an unfinished frame is copied */
-#define REQUEST_ARENA_BYTES_MAX                                                                    \
-    (256U << 20) /* decoding and answer; see frame_bytes_max for the frame */
 
 /* Why a connection ended: each is counted and is the `reason` of its log line. */
 #define CLOSE_REASONS(X)                                                                           \
@@ -219,6 +217,7 @@ struct net_limits {
     uint64_t unfinished_bytes_max; /* budget of this shard */
     uint64_t idle_max_ns;          /* connections.max.idle.ms; 0: no limit */
     uint64_t held_bytes_max;       /* of answers that wait to be sent; 0: no limit */
+    uint64_t request_bytes_max;    /* one request's decoding and answer, beside its frame */
 };
 
 /* All connections of one shard. */

@@ -193,7 +193,7 @@ static struct request *request_new(struct conn *c)
     q->conn = c;
     q->id = c->net->next_request_id++;
     q->arrived_ns = io_now_ns(c->net->sh->io);
-    arena_init(&q->arena, REQUEST_ARENA_BYTES_MAX);
+    arena_init(&q->arena, c->net->limits.request_bytes_max);
     TAILQ_INSERT_TAIL(&c->requests, q, link);
     c->request_count++;
     c->net->requests++;

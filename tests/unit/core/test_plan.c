@@ -43,6 +43,17 @@ static void large_budget_of_one_shard(void **state)
     assert_true(plan.tail_bytes > plan.total_bytes / 100 * 45);
 }
 
+static void one_request_has_a_share(void **state)
+{
+    (void)state;
+    struct plan small = plan_make(64ULL << 20, "test", 1, 1);
+    assert_int_equal(plan_request_bytes(&small), PLAN_REQUEST_BYTES_MIN);
+    struct plan middle = plan_make(1ULL << 30, "test", 2, 1);
+    assert_int_equal(plan_request_bytes(&middle), middle.heap_bytes / 4);
+    struct plan large = plan_make(32ULL << 30, "test", 2, 1);
+    assert_int_equal(plan_request_bytes(&large), PLAN_REQUEST_BYTES_MAX);
+}
+
 static void files_add_up(void **state)
 {
     (void)state;
@@ -68,6 +79,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(large_budget_of_one_shard),
+        cmocka_unit_test(one_request_has_a_share),
         cmocka_unit_test(files_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

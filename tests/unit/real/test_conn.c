@@ -240,8 +240,10 @@ static int begin(void **state)
     (void)state;
     world = calloc(1, sizeof(*world));
     world->group = shard_group_new(1, SHARD_CREDITS);
-    world->limits = (struct net_limits){
-        .frame_bytes_max = FRAME_MAX, .unfinished_bytes_max = 1U << 20, .idle_max_ns = 3000000000};
+    world->limits = (struct net_limits){.frame_bytes_max = FRAME_MAX,
+                                        .unfinished_bytes_max = 1U << 20,
+                                        .idle_max_ns = 3000000000,
+                                        .request_bytes_max = 64U << 20};
     world->big = malloc(REFERENCE_BYTES);
     for (uint32_t i = 0; i < REFERENCE_BYTES; i++)
         world->big[i] = (uint8_t)(i * 7 + (i >> 9));
