@@ -295,6 +295,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
         .unfinished_bytes_max = broker->options.plan.unfinished_bytes,
         .idle_max_ns = idle_max_ns(conf->connections_max_idle_ms),
         .held_bytes_max = broker->options.plan.heap_bytes / broker->shard_count / 2,
+        .working_bytes_max = plan_working_bytes(&broker->options.plan),
         .request_bytes_max = plan_request_bytes(&broker->options.plan),
     };
     net_shard_init(&bs->net, sh, &limits, &api_service);

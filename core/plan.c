@@ -45,6 +45,11 @@ uint64_t plan_request_bytes(const struct plan *plan)
     return max_u64(PLAN_REQUEST_BYTES_MIN, min_u64(share, PLAN_REQUEST_BYTES_MAX));
 }
 
+uint64_t plan_working_bytes(const struct plan *plan)
+{
+    return max_u64(PLAN_REQUEST_BYTES_MIN / 2, plan->heap_bytes / plan->shards / 2);
+}
+
 uint64_t plan_default_bytes(uint64_t machine_bytes)
 {
     uint64_t quarter = machine_bytes / 4;

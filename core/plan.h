@@ -32,6 +32,8 @@ struct plan {
 #define PLAN_REQUEST_BYTES_MIN (32ULL << 20)
 #define PLAN_REQUEST_BYTES_MAX (256ULL << 20)
 uint64_t plan_request_bytes(const struct plan *plan);
+/* And all of a shard together, while they wait for what they were asked. */
+uint64_t plan_working_bytes(const struct plan *plan);
 
 /* The least that can be divided: every part of a shard has 1 MiB for each log directory. */
 uint64_t plan_bytes_min(uint16_t shards, uint32_t dirs);

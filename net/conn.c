@@ -36,6 +36,7 @@ void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_li
     TAILQ_INIT(&net->waiting);
     net->next_conn_id = 1;
     net->next_request_id = 1;
+    conn_room_init(net);
     net->relief = (struct timer){.fn = on_relief, .name = "net.relief"};
     net->finish = (struct timer){.fn = conn_in_on_finish, .name = "net.finish"};
 }
@@ -44,6 +45,7 @@ void net_shard_fini(struct net_shard *net)
 {
     must(net->conn_count == 0 && net->held_bytes == 0);
     timer_cancel(net->sh, &net->relief);
+    conn_room_fini(net);
     conn_out_free_all(net);
 }
 
@@ -147,6 +149,7 @@ void conn_close(struct conn *c, enum close_reason reason)
     c->closing = true;
     c->reason = reason;
     c->net->closed[reason]++;
+    conn_room_leave(c);
     c->net->service->on_close(c);
     io_shutdown(c->net->sh->io, c->socket);
     conn_step_later(c); /* freed from there, never under the caller */
@@ -158,6 +161,7 @@ void conn_close_after_answers(struct conn *c, enum close_reason reason)
         return;
     c->draining = true;
     c->reason = reason;
+    conn_room_leave(c);
     /* A request still waiting for its turn was not started; its sender will see the close. */
     c->next_to_start = NULL;
     struct request *q;
@@ -181,7 +185,7 @@ void conn_relief_later(struct net_shard *net)
         timer_set(net->sh, &net->relief, io_now_ns(net->sh->io) + RELIEF_NS);
 }
 
-static bool has_room(struct conn *c)
+static bool answers_have_room(struct conn *c)
 {
     struct net_shard *net = c->net;
     uint64_t most = net->limits.held_bytes_max;
@@ -194,6 +198,8 @@ static bool has_room(struct conn *c)
         most *= 2;
     if (net->limits.held_bytes_max == 0 || net->held_bytes < most)
         return true;
+    if (c->held_bytes == 0 && conn_is_small(c))
+        return true; /* others do not read, that is no fault of this one */
     c->held_back = true;
     conn_relief_later(net);
     return false;
@@ -246,14 +252,18 @@ static void start(struct conn *c, struct request *q)
     q->started_ns = io_now_ns(c->net->sh->io);
     c->running++;
     c->net->service->on_request(q);
+    if (q->state == REQUEST_RUNNING)
+        conn_room_count(q);
 }
 
 /* Deficit round robin: the queue of end-of-turn tasks is the round. */
 static void start_requests(struct conn *c)
 {
     struct shard *sh = c->net->sh;
-    if (!can_start(c))
+    if (!can_start(c)) {
+        conn_room_leave(c);
         return;
+    }
     const uint64_t began_ns = io_clock_ns(sh->io);
     c->credit = min_i64(c->credit + CONN_QUANTUM_BYTES, CONN_QUANTUM_BYTES);
     while (can_start(c)) {
@@ -261,7 +271,11 @@ static void start_requests(struct conn *c)
             conn_step_later(c);
             return;
         }
-        if (!has_room(c))
+        if (!answers_have_room(c)) {
+            conn_room_leave(c);
+            return;
+        }
+        if (!conn_room_admits(c))
             return;
         start(c, c->next_to_start);
     }
@@ -339,6 +353,7 @@ static void request_over(struct request *q)
     must(q->state == REQUEST_RUNNING);
     must(c->running > 0);
     c->running--;
+    conn_room_forget(q);
     q->answered_ns = io_now_ns(c->net->sh->io);
     q->state = REQUEST_ANSWERED;
     rest_begin(q);
@@ -362,7 +377,8 @@ void request_busy(struct request *q, bool busy)
 {
     must(shard_here() == q->conn->net->sh);
     q->busy = busy;
-    hold_arena(q);
+    if (q->state == REQUEST_RUNNING)
+        conn_room_count(q);
     if (!busy)
         conn_step_later(q->conn);
 }
@@ -392,6 +408,34 @@ void request_silent(struct request *q)
     request_over(q);
 }
 
+#define SHRINK_BYTES_MAX (1U << 20) /* what is copied at once */
+
+void conn_answer_shrink(struct request *q)
+{
+    uint64_t bytes = 0;
+    for (const struct out_part *part = q->part; part; part = part->next) {
+        if (part->kind == OUT_REF)
+            return; /* the handler's operation is what it refers to */
+        bytes += part->len;
+    }
+    if (bytes > SHRINK_BYTES_MAX || q->held_bytes / 4 < bytes)
+        return;
+    struct arena arena;
+    arena_init(&arena, 2 * SHRINK_BYTES_MAX);
+    struct out_part *whole = arena_alloc(&arena, sizeof(*whole));
+    uint8_t *to = arena_alloc(&arena, bytes);
+    must(whole && to);
+    *whole = (struct out_part){.kind = OUT_BYTES, .data = to, .len = (uint32_t)bytes};
+    for (const struct out_part *part = q->part; part; part = part->next) {
+        memcpy(to, part->data, part->len);
+        to += part->len;
+    }
+    arena_fini(&q->arena);
+    q->arena = arena;
+    q->part = whole;
+    hold_arena(q);
+}
+
 void conn_request_sent(struct request *q)
 {
     request_free(q);
@@ -408,7 +452,7 @@ static void on_idle(struct shard *sh, struct timer *timer)
      * that we do not read on, is not idleness (but a rest that is longer than the limit: nobody
      * sees whether the peer is still there); the clock is the last byte moved. */
     bool rests = conn_is_muted(c) && c->next_to_start && c->mute.at_ns < now + limit;
-    if (c->running > 0 || c->in_wait || rests)
+    if (c->running > 0 || c->in_wait || c->lined_up || rests)
         c->active_ns = now;
     if (now - c->active_ns >= limit)
         conn_close(c, CLOSE_IDLE);
@@ -444,7 +488,7 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
     return c;
 }
 
-bool conn_may_wait(const struct conn *c)
+bool request_may_wait(const struct request *q)
 {
-    return !c->net->draining && !c->at_eof;
+    return !q->conn->net->draining && !q->conn->at_eof && !q->hurried;
 }

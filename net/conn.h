@@ -22,13 +22,14 @@
  * (CONN_PIN_BYTES of references each) cut. Whoever is alone goes on in the next turn at once.
  *
  * Limits: requests taken in and not answered, frame size, bytes of unfinished frames per shard (the
- * budget; what does not fit waits, unread, and one frame is always admitted), bytes of answers
- * that wait for their reader (per connection, and per shard: beyond half of that budget a
- * connection that holds some starts no more, beyond all of it requests with bulky answers wait and
- * readers that have stalled for CONN_STALL_NS are closed, beyond twice of it everything waits),
- * idle time. A connection over its quota rests: request_mute().
+ * budget; what does not fit waits, unread, and one frame is always admitted), memory of requests
+ * that handlers have (net/conn_room.c), bytes of answers that wait for their reader (per
+ * connection, and per shard: beyond half of that budget a connection that holds some starts no
+ * more, beyond all of it requests with bulky answers wait and readers that have stalled for
+ * CONN_STALL_NS are closed, beyond twice of it all others that are not small wait, too), idle time.
+ * A connection over its quota rests: request_mute().
  *
- * Everything here lives on the connection's shard. The three upcalls of struct conn_service are the
+ * Everything here lives on the connection's shard. The upcalls of struct conn_service are the
  * only way up; net/ knows no handler.
  */
 #pragma once
@@ -46,6 +47,8 @@ struct net_shard;
 #define CONN_QUANTUM_BYTES  (64U << 10)   /* of requests started in a turn, per connection */
 #define CONN_REQUEST_COST   1024U         /* bytes; a request's own, beside its frame's */
 #define CONN_HELD_BYTES     (256U << 10)  /* of answers not sent: no further request starts */
+#define REQUEST_SMALL_BYTES (16U << 10)   /* a smaller request is a connection's known cost */
+#define CONN_HURRY_NS       100000000U    /* a wait is never cut shorter, when memory is short */
 #define CONN_STALL_NS       2000000000U   /* a send that took longer, when memory is short */
 #define CONN_AHEAD_BYTES    IO_BLOCK_SIZE /* what one receive may bring */
 #define CONN_FINISH_NS      20000000U     /* how long it may bring less than a receive's worth */
@@ -100,10 +103,13 @@ struct request {
     /* private to conn */
     TAILQ_ENTRY(request) link;
     uint32_t frame_bytes;
-    size_t held_bytes; /* memory of the answer, while it waits to be sent */
+    TAILQ_ENTRY(request) heavy; /* while working_bytes > 0 */
+    size_t working_bytes;       /* of the arena, as counted while a handler has it; 0: small */
+    size_t held_bytes;          /* memory of the answer, while it waits to be sent */
     uint8_t state;
     bool pipelined;
     bool silent;      /* no answer will be sent */
+    bool hurried;     /* its memory is wanted: it must not wait any more */
     bool busy;        /* its handler goes on in steps: nothing after it may start */
     uint64_t mute_ns; /* how long the connection rests after its answer; 0: not */
     struct piece *pieces;
@@ -143,6 +149,11 @@ struct conn_service {
     /* May its answer be large, and not by reference? Such requests wait first when memory is short;
      * NULL: none is. */
     bool (*is_bulky)(int16_t api_key);
+    /* May it wait long for something to happen? NULL: none does. */
+    bool (*is_patient)(int16_t api_key);
+    /* Its memory is wanted: ends the wait of a request, now or soon. False: it does not, or, unless
+     * it is `hard`, its client would lose something by it. NULL: likewise. */
+    bool (*on_hurry)(struct request *q, bool hard);
     /* Is this key at this version served? Else the connection is closed (ApiVersions excepted). */
     bool (*is_served)(int16_t api_key, int16_t api_version);
 };
@@ -165,6 +176,7 @@ struct conn {
     /* private */
     TAILQ_ENTRY(conn) link;
     TAILQ_ENTRY(conn) waiting;     /* for the budget */
+    TAILQ_ENTRY(conn) lining;      /* for room for its next request, if lined_up: in that line */
     struct request_list requests;  /* arrival order */
     struct request *next_to_start; /* the first that waits for its turn */
     uint32_t running;
@@ -193,6 +205,8 @@ struct conn {
     uint64_t send_ns;     /* when the send in flight began */
     struct conn_out *out; /* while something leaves */
     bool receiving, sending, resolving, at_eof, closing, draining, in_wait, held_back;
+    bool lined_up;
+    uint8_t line;
     enum close_reason reason; /* known from the moment the end is decided */
 };
 
@@ -217,6 +231,7 @@ struct net_limits {
     uint64_t unfinished_bytes_max; /* budget of this shard */
     uint64_t idle_max_ns;          /* connections.max.idle.ms; 0: no limit */
     uint64_t held_bytes_max;       /* of answers that wait to be sent; 0: no limit */
+    uint64_t working_bytes_max;    /* of requests that handlers have; 0: no limit */
     uint64_t request_bytes_max;    /* one request's decoding and answer, beside its frame */
 };
 
@@ -233,8 +248,12 @@ struct net_shard {
     uint64_t finisher_bytes; /* of its frame, when that was looked at last */
     struct timer finish;     /* set while there is one */
     uint64_t held_bytes;
-    uint64_t rest_bytes; /* of all c->rest; starting requests makes them fewer */
-    struct timer relief; /* set while memory is short */
+    uint64_t working_bytes;      /* of `heavy`, together */
+    struct request_list heavy;   /* requests that handlers have and that are not small */
+    TAILQ_HEAD(, conn) lines[2]; /* who waits for room: who may wait long, and others */
+    struct timer hurry;          /* set while there is too little of it */
+    uint64_t rest_bytes;         /* of all c->rest; starting requests makes them fewer */
+    struct timer relief;         /* set while memory is short */
     uint64_t next_conn_id;
     uint64_t next_request_id;
     bool draining;
@@ -268,9 +287,9 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
 void conn_close(struct conn *c, enum close_reason reason);
 /* Closes after the answers of everything that came before have left. */
 void conn_close_after_answers(struct conn *c, enum close_reason reason);
-/* May an answer wait for something to happen? Not when the broker stops, nor for a peer that has
- * said all: it may be gone, and a wait can be weeks long. */
-bool conn_may_wait(const struct conn *c);
+/* May an answer wait for something to happen? Not when the broker stops, nor when memory is short,
+ * nor for a peer that has said all: it may be gone, and a wait can be weeks long. */
+bool request_may_wait(const struct request *q);
 /* From now on until so long after the answer of this request is queued, nothing more is read from
  * the connection and no request of it starts (KIP-219). The longest of several counts; the end of
  * its input, of its idle time or of the broker does not wait for it. */

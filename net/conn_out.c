@@ -10,6 +10,8 @@
 #include "io/mem.h"
 #include "net/conn_private.h"
 
+#define SHRINK_FROM_BYTES (64U << 10)
+
 struct conn_out {
     struct iovec iov[IO_VECTORS_MAX];
     uint32_t count;
@@ -146,6 +148,8 @@ static enum gathered gather(struct conn *c)
             break;
         }
         if (!q->silent) {
+            if (q->held_bytes >= SHRINK_FROM_BYTES && q->part == q->answer.first)
+                conn_answer_shrink(q);
             enum gathered end = gather_request(c, q);
             if (end != GATHER_ON)
                 return end;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What net/conn.c, conn_in.c and conn_out.c know of each other.
+ * What net/conn.c, conn_room.c, conn_in.c and conn_out.c know of each other.
  */
 #pragma once
 
@@ -24,6 +24,18 @@ static inline bool conn_is_muted(const struct conn *c)
 {
     return c->muting > 0 || timer_is_set(&c->mute);
 }
+
+/* conn.c: an answer that needs far less memory than what led to it: the rest is given back */
+void conn_answer_shrink(struct request *q);
+
+/* conn_room.c */
+void conn_room_init(struct net_shard *net);
+void conn_room_fini(struct net_shard *net);
+bool conn_room_admits(struct conn *c);    /* May the next request start? Else it lines up. */
+void conn_room_leave(struct conn *c);     /* ... and does not want to any more */
+bool conn_is_small(const struct conn *c); /* the next request is, and so is all it may need */
+void conn_room_count(struct request *q);  /* a handler has it, and what it holds may have grown */
+void conn_room_forget(struct request *q); /* not any more */
 
 /* conn_in.c */
 void conn_in_rest(struct conn *c); /* takes in what had to wait */

@@ -18,13 +18,18 @@ struct api_entry {
     bool pipelined; /* the next request of the same key need not wait for the answer */
     bool bulky;     /* its answer may be large, and is not by reference */
     bool exempt;    /* of brokers alone: no quota counts its time */
-    void (*hurry)(struct request *q);  /* its peer has said all: answer with what there is */
+    bool early;     /* nothing is lost by an answer before its time */
+    /* its peer has said all, or its memory is wanted: answer with what there is */
+    void (*hurry)(struct request *q);
     void (*cancel)(struct request *q); /* its connection ends: answer soon */
 };
 
 static const struct api_entry api_entries[] = {
     [KEY_PRODUCE] = {.handle = api_produce, .pipelined = true},
-    [KEY_FETCH] = {.handle = api_fetch, .hurry = fetch_hurry, .cancel = fetch_cancel},
+    [KEY_FETCH] = {.handle = api_fetch,
+                   .early = true,
+                   .hurry = fetch_hurry,
+                   .cancel = fetch_cancel},
     [KEY_LIST_OFFSETS] = {.handle = api_list_offsets},
     [KEY_METADATA] = {.handle = api_metadata, .bulky = true},
     [KEY_FIND_COORDINATOR] = {.handle = api_find_coordinator},
@@ -96,6 +101,11 @@ static bool is_bulky(int16_t key)
     return has_handler(key) && api_entries[key].bulky;
 }
 
+static bool is_patient(int16_t key)
+{
+    return has_handler(key) && api_entries[key].hurry;
+}
+
 /* Any version of ApiVersions is answered (A1); of anything else only what is served (N6). */
 static bool is_served(int16_t key, int16_t version)
 {
@@ -129,6 +139,15 @@ static void on_end_of_input(struct conn *c)
     }
 }
 
+static bool on_hurry(struct request *q, bool hard)
+{
+    const struct api_entry *entry = entry_of(q);
+    if (!entry->hurry || (!entry->early && !hard))
+        return false;
+    entry->hurry(q);
+    return true;
+}
+
 static void on_close(struct conn *c)
 {
     struct request *q;
@@ -156,6 +175,8 @@ const struct conn_service api_service = {
     .on_gone = on_gone,
     .is_pipelined = is_pipelined,
     .is_bulky = is_bulky,
+    .is_patient = is_patient,
+    .on_hurry = on_hurry,
     .is_served = is_served,
 };
 

@@ -576,7 +576,7 @@ static void on_resolved(struct api_work *work)
         api_malformed(q);
         return;
     }
-    if (!conn_may_wait(q->conn))
+    if (!request_may_wait(q))
         f->may_wait = false;
     q->user = f;
     TAILQ_INSERT_TAIL(&api_shard(q)->sessions->under_way, f, link);

@@ -138,7 +138,7 @@ static void wait_start(struct wait *wait, struct request *q, struct str group_id
     wait->call.done = on_wait_back;
     wait->away = true;
     q->user = wait;
-    const bool may_wait = conn_may_wait(q->conn);
+    const bool may_wait = request_may_wait(q);
     group_call_start(api_shard(q), &wait->call);
     if (!may_wait)
         api_group_cancel(q);

@@ -14,9 +14,10 @@ Kafka 4.3.1; where Millrace is meant to differ, the case asks run.is_kafka and s
                      dumper then complains of the segment; here they are refused.
   invalid-names      Kafka's own sentence about a name of 32,767 bytes does not fit its answer (-1).
   too-many           Kafka says POLICY_VIOLATION to more than 10,000 partitions; INVALID_PARTITIONS is as clear.
-  never-reads        memory is judged only here.
+  never-reads        memory is judged only here; and of a small broker of our own, which the -many-partitions case starts.
 """
 
+import contextlib
 import gzip
 import os
 import socket
@@ -25,9 +26,10 @@ import threading
 import time
 import zlib
 
+import broker as brokers
 import wire
 from broker import until
-from matrix import check, make_topic
+from matrix import Skip, check, make_topic
 
 MIB = 1 << 20
 GROWTH_BYTES_MAX = 192 * MIB
@@ -419,6 +421,47 @@ def parked_half_closed(run):
         check(connection.closed_within(5), 'still open after the last answer')
 
 
+@contextlib.contextmanager
+def small_broker(run, memory):
+    """A broker of its own with one core and little memory: what would fill a large one takes long to send."""
+    if run.is_kafka:
+        raise Skip('memory is judged only here')
+    broker = brokers.start(run.binary, run.folder + '-small', None, 30, ('--memory', memory, '--cores', '1'))
+    try:
+        yield broker
+    finally:
+        status = brokers.stop(broker)
+    check(status == 0, f'after TERM the small broker exits with {status}')
+
+
+def parked_with_many_partitions(run):
+    """Fetches of 20,000 partitions each that wait for ever (three of them once stopped a broker of 256 MiB for everybody):
+    others are served at once, memory stays, and what had to make room was answered."""
+    entry = wire.i32(0) + wire.i64(0) + wire.i32(MIB)
+    with small_broker(run, '256M') as broker, wire.Connection(broker.address) as before:
+        error, text = wire.create_topic(before, 'many', 1)
+        check(error == 0, f'create: {text}')
+        body = (wire.i32(-1) + wire.i32(0x7fffffff) + wire.i32(MIB) + wire.i32(MIB) + wire.i8(0) + wire.i32(1) +
+                wire.string('many') + wire.i32(20_000) + entry * 20_000)
+        parked = [wire.Connection(broker.address, 15) for _ in range(12)]
+        for connection in parked:
+            connection.send(wire.FETCH, 4, body)
+            time.sleep(0.2)
+            begin = time.monotonic()
+            with wire.Connection(broker.address, 5) as fresh:
+                check(wire.api_versions(fresh)[0] == 0, 'ApiVersions beside the parked')
+                check(wire.fetch(fresh, 'many', 0, 0, wait_ms=0)[0] == 0, 'Fetch beside the parked')
+            took = time.monotonic() - begin
+            check(took < 2, f'beside the parked others waited {took:.1f} s')
+        reader = parked[0].receive()[1]
+        reader.i32()
+        check(reader.i32() == 1 and reader.string() == 'many' and reader.i32() == 20_000, 'the first, before its time')
+        resident = broker.resident_bytes()
+        check(resident < 160 * MIB, f'resident: {resident // MIB} MiB')
+        for connection in parked:
+            connection.socket.close()
+
+
 # --- batches -----------------------------------------------------------------------------------------------------
 
 def fetch_of_nothing(run):
@@ -731,7 +774,6 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     truncated, truncated_header, oversized, negative_length, empty_frame, oversized_slowly, absurd_counts,
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
     byte_by_byte, long_client_id, half_a_frame, lengths_alone, silent_connections, never_reads, half_closed, reset_in_flight,
-    pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed, fetch_of_nothing,
-    fetch_more_than_there_is, lying_batches, bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand,
-    fat_sessions, odd_session_epochs, heavy_settings,
-    too_many_topics, sync_without_protocol, colliding_names, unknown_places, too_many)]
+    pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed,
+    parked_with_many_partitions, fetch_of_nothing, fetch_more_than_there_is, lying_batches, bomb, invalid_acks,
+    invalid_names, longest_name, named_by_the_thousand, fat_sessions, odd_session_epochs, heavy_settings, too_many_topics, sync_without_protocol, colliding_names, unknown_places, too_many)]

@@ -274,8 +274,8 @@ def fetch_answer(reader):
     return reader.array(of_topic)[0][0]
 
 
-def fetch(connection, topic, partition, offset, max_bytes=1 << 20, isolation=0):
-    return fetch_answer(connection.call(FETCH, 4, fetch_body(topic, partition, offset, max_bytes, 500, isolation)))
+def fetch(connection, topic, partition, offset, max_bytes=1 << 20, isolation=0, wait_ms=500):
+    return fetch_answer(connection.call(FETCH, 4, fetch_body(topic, partition, offset, max_bytes, wait_ms, isolation)))
 
 
 def list_offset(connection, topic, partition, timestamp_ms):

@@ -30,7 +30,9 @@
 #define KEY_PIPELINED   ((int16_t)KEY_PRODUCE)   /* the later one is answered first */
 #define KEY_REFERENCE   ((int16_t)KEY_FETCH)
 #define KEY_STOP        ((int16_t)KEY_SYNC_GROUP)
-#define KEY_LOOK        ((int16_t)KEY_JOIN_GROUP) /* answered with struct seen */
+#define KEY_LOOK        ((int16_t)KEY_JOIN_GROUP)   /* answered with struct seen */
+#define KEY_PARK        ((int16_t)KEY_LIST_OFFSETS) /* takes memory, and waits until it is hurried */
+#define PARK_BYTES      (3U << 20)
 #define REFERENCE_BYTES (3U << 20)
 #define FRAME_MAX       (8U << 20)
 
@@ -40,6 +42,7 @@ struct seen {
     uint32_t pins;
     uint32_t pins_max;
     uint64_t unfinished_bytes;
+    uint64_t working_bytes;
     uint64_t closed[CLOSE_REASON_COUNT];
 };
 
@@ -77,6 +80,7 @@ static void tell_seen(struct request *q)
 {
     struct seen *seen = &world->seen;
     seen->unfinished_bytes = world->net.unfinished_bytes;
+    seen->working_bytes = world->net.working_bytes;
     memcpy(seen->closed, world->net.closed, sizeof(seen->closed));
     request_answer_begin(q);
     wr_raw(&q->answer, seen, sizeof(*seen));
@@ -134,6 +138,10 @@ static void on_request(struct request *q)
         request_silent(q);
         listen_stop(&world->listen, on_listen_stopped, NULL);
         break;
+    case KEY_PARK:
+        assert_non_null(arena_alloc(&q->arena, PARK_BYTES));
+        q->user = q;
+        break;
     case KEY_LOOK:
         tell_seen(q);
         break;
@@ -169,12 +177,29 @@ static void on_release(struct conn_pin *pin)
 
 static void on_end_of_input(struct conn *c)
 {
-    (void)c;
+    struct request *q;
+    TAILQ_FOREACH (q, &c->requests, link)
+        if (request_is_running(q) && q->user)
+            request_silent(q);
 }
 
 static void on_close(struct conn *c)
 {
-    (void)c;
+    on_end_of_input(c);
+}
+
+static bool is_patient(int16_t key)
+{
+    return key == KEY_PARK;
+}
+
+static bool on_hurry(struct request *q, bool hard)
+{
+    (void)hard;
+    if (!q->user)
+        return false;
+    echo(q);
+    return true;
 }
 
 static void on_gone(struct conn *c)
@@ -200,6 +225,8 @@ static const struct conn_service service = {.on_request = on_request,
                                             .on_close = on_close,
                                             .on_gone = on_gone,
                                             .is_pipelined = is_pipelined,
+                                            .is_patient = is_patient,
+                                            .on_hurry = on_hurry,
                                             .is_served = is_served};
 
 static struct net_shard *net_of(struct shard *sh)
@@ -243,6 +270,8 @@ static int begin(void **state)
     world->limits = (struct net_limits){.frame_bytes_max = FRAME_MAX,
                                         .unfinished_bytes_max = 1U << 20,
                                         .idle_max_ns = 3000000000,
+                                        .held_bytes_max = 2U << 20,
+                                        .working_bytes_max = 5U << 20,
                                         .request_bytes_max = 64U << 20};
     world->big = malloc(REFERENCE_BYTES);
     for (uint32_t i = 0; i < REFERENCE_BYTES; i++)
@@ -540,6 +569,35 @@ static void test_lengths_without_bytes_hold_up_nobody(void **state)
     assert_int_equal(seen.unfinished_bytes, 0);
 }
 
+static void test_what_waits_gives_its_memory_back(void **state)
+{
+    (void)state;
+    /* There is room for one of them and a half: of three the first is answered before its time, the
+     * third waits for that, and nobody else does. */
+    enum { COUNT = 3 };
+    int s[COUNT];
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_PARK, 3, 20000);
+    struct seen seen;
+    for (int i = 0; i < COUNT; i++) {
+        s[i] = dial();
+        put(s[i], bytes, size);
+        look(&seen);
+    }
+    expect_echo(s[0], 3, 20000);
+    usleep(50000);
+    look(&seen);
+    assert_in_range(seen.working_bytes, PARK_BYTES, 3 * PARK_BYTES);
+    put(s[0], bytes, size); /* and the next in turn is the second */
+    expect_echo(s[1], 3, 20000);
+    for (int i = 0; i < COUNT; i++)
+        close(s[i]);
+    free(bytes);
+    do
+        look(&seen);
+    while (seen.working_bytes != 0);
+}
+
 static void test_limit_per_address(void **state)
 {
     (void)state;
@@ -615,6 +673,7 @@ int main(void)
         cmocka_unit_test(test_bad_frames_close),
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
         cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
+        cmocka_unit_test(test_what_waits_gives_its_memory_back),
         cmocka_unit_test(test_limit_per_address),
         cmocka_unit_test(test_idle_connections_close),
     };

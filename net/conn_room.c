@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Room for requests that handlers have: what they have decoded and found, until they are answered.
+ * Small ones are a connection's known cost and not looked at; those of REQUEST_SMALL_BYTES and more
+ * are counted, and share a budget of the shard.
+ *
+ * When it is used up, requests that may wait for long (a Fetch) and come in large frames wait for
+ * their turn, and of those that wait the oldest are hurried: a Fetch may be answered before its
+ * time. So what waits never holds up what is new for longer than CONN_HURRY_NS, which is also how
+ * often one and the same client is asked to ask again. Other requests that may become large end by
+ * themselves and wait only beyond twice the budget; small ones never wait.
+ */
+#include "net/conn_private.h"
+
+enum { LINES = array_count(((struct net_shard *)NULL)->lines) };
+
+static void on_hurry(struct shard *sh, struct timer *timer);
+
+void conn_room_init(struct net_shard *net)
+{
+    TAILQ_INIT(&net->heavy);
+    for (unsigned i = 0; i < LINES; i++)
+        TAILQ_INIT(&net->lines[i]);
+    net->hurry = (struct timer){.fn = on_hurry, .name = "net.hurry"};
+}
+
+void conn_room_fini(struct net_shard *net)
+{
+    must(net->working_bytes == 0 && TAILQ_EMPTY(&net->heavy));
+    timer_cancel(net->sh, &net->hurry);
+}
+
+/* ---- those who wait for it ---- */
+
+static bool line_has_room(const struct net_shard *net, unsigned line)
+{
+    const uint64_t most = net->limits.working_bytes_max;
+    return most == 0 || net->working_bytes <= most << line;
+}
+
+static void wake(struct net_shard *net)
+{
+    for (unsigned i = 0; i < LINES; i++) {
+        struct conn *first = TAILQ_FIRST(&net->lines[i]);
+        if (first && line_has_room(net, i))
+            conn_step_later(first);
+    }
+}
+
+void conn_room_leave(struct conn *c)
+{
+    if (!c->lined_up)
+        return;
+    c->lined_up = false;
+    TAILQ_REMOVE(&c->net->lines[c->line], c, lining);
+    wake(c->net);
+}
+
+static void line_up(struct conn *c, unsigned line)
+{
+    if (c->lined_up)
+        return;
+    c->lined_up = true;
+    c->line = (uint8_t)line;
+    TAILQ_INSERT_TAIL(&c->net->lines[line], c, lining);
+}
+
+bool conn_is_small(const struct conn *c)
+{
+    const struct conn_service *service = c->net->service;
+    const struct request *q = c->next_to_start;
+    const int16_t key = q->header.request_api_key;
+    return q->frame_bytes < REQUEST_SMALL_BYTES && !(service->is_bulky && service->is_bulky(key)) &&
+           !(service->is_patient && service->is_patient(key));
+}
+
+bool conn_room_admits(struct conn *c)
+{
+    struct net_shard *net = c->net;
+    const struct request *q = c->next_to_start;
+    const struct conn_service *service = net->service;
+    if (TAILQ_EMPTY(&net->lines[0]) && line_has_room(net, 0)) {
+        conn_room_leave(c);
+        return true;
+    }
+    if (conn_is_small(c))
+        return true;
+    bool patient = service->is_patient && service->is_patient(q->header.request_api_key);
+    unsigned line = patient && q->frame_bytes >= REQUEST_SMALL_BYTES ? 0 : 1;
+    struct conn *first = TAILQ_FIRST(&net->lines[line]);
+    if (line_has_room(net, line) && (!first || first == c)) {
+        conn_room_leave(c);
+        return true;
+    }
+    line_up(c, line);
+    return false;
+}
+
+/* ---- those who have it ---- */
+
+/* Of the requests that wait for something, enough for what is too much, and the oldest first; those
+ * that lose something by it only when that is not enough. */
+static uint64_t hurry(struct net_shard *net, uint64_t excess, bool hard)
+{
+    const struct conn_service *service = net->service;
+    const uint64_t now = io_now_ns(net->sh->io);
+    const uint64_t age_min_ns = line_has_room(net, 1) ? CONN_HURRY_NS : 0;
+    struct request *q;
+    struct request *next;
+    for (q = TAILQ_FIRST(&net->heavy); q && excess > 0; q = next) {
+        next = TAILQ_NEXT(q, heavy);
+        const uint64_t bytes = q->working_bytes;
+        const bool before = q->hurried;
+        if (!before && now - q->started_ns >= age_min_ns)
+            q->hurried = service->on_hurry(q, hard);
+        if (q->hurried && !(before && hard)) /* not counted twice */
+            excess -= min_u64(excess, bytes);
+    }
+    return excess;
+}
+
+static void on_hurry(struct shard *sh, struct timer *timer)
+{
+    struct net_shard *net = container_of(timer, struct net_shard, hurry);
+    const uint64_t most = net->limits.working_bytes_max;
+    if (net->working_bytes <= most)
+        return;
+    uint64_t excess = hurry(net, net->working_bytes - most, false);
+    if (excess > 0)
+        (void)hurry(net, excess, true);
+    if (net->working_bytes > most)
+        timer_set(sh, timer, io_now_ns(sh->io) + CONN_HURRY_NS);
+}
+
+void conn_room_count(struct request *q)
+{
+    struct net_shard *net = q->conn->net;
+    if (q->arena.held_bytes < REQUEST_SMALL_BYTES)
+        return;
+    if (q->working_bytes == 0)
+        TAILQ_INSERT_TAIL(&net->heavy, q, heavy);
+    net->working_bytes += q->arena.held_bytes - q->working_bytes;
+    q->working_bytes = q->arena.held_bytes;
+    if (!line_has_room(net, 0) && !timer_is_set(&net->hurry) && net->service->on_hurry)
+        timer_set(net->sh, &net->hurry, io_now_ns(net->sh->io));
+}
+
+void conn_room_forget(struct request *q)
+{
+    struct net_shard *net = q->conn->net;
+    if (q->working_bytes == 0)
+        return;
+    TAILQ_REMOVE(&net->heavy, q, heavy);
+    net->working_bytes -= q->working_bytes;
+    q->working_bytes = 0;
+    wake(net);
+}
