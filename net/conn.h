@@ -21,8 +21,8 @@
  * above that it pays back before it starts the next; so are receives (one block each) and sends
  * (CONN_PIN_BYTES of references each) cut. Whoever is alone goes on in the next turn at once.
  *
- * Limits: requests taken in and not answered, frame size, bytes of unfinished frames per shard (the
- * budget; what does not fit waits, unread, and one frame is always admitted), memory of requests
+ * Limits: requests taken in and not answered, frame size, bytes of frames per shard (the budget;
+ * what does not fit waits, unread, and one frame is admitted beyond it), memory of requests
  * that handlers have (net/conn_room.c), bytes of answers that wait for their reader (per
  * connection, and per shard: beyond half of that budget a connection that holds some starts no
  * more, beyond all of it requests with bulky answers wait and readers that have stalled for
@@ -197,7 +197,8 @@ struct conn {
     uint32_t in_frame; /* length word of the frame at the front, 0: not known */
     uint32_t in_room;  /* of the last piece, when it is a copy */
     uint64_t reserved;
-    uint8_t *rest; /* bytes that came while it had CONN_REQUESTS_MAX requests; own memory */
+    uint64_t whole_bytes; /* of the frames of its requests */
+    uint8_t *rest;        /* bytes that came while it had CONN_REQUESTS_MAX requests; own memory */
     uint32_t rest_len;
     uint32_t rest_at;
     int64_t credit;       /* bytes of requests that may start in this turn; negative: a debt */
@@ -228,7 +229,7 @@ static inline uint64_t request_bucket_ns(unsigned bucket)
 
 struct net_limits {
     uint32_t frame_bytes_max;      /* socket.request.max.bytes */
-    uint64_t unfinished_bytes_max; /* budget of this shard */
+    uint64_t unfinished_bytes_max; /* budget of this shard, for whole ones, too */
     uint64_t idle_max_ns;          /* connections.max.idle.ms; 0: no limit */
     uint64_t held_bytes_max;       /* of answers that wait to be sent; 0: no limit */
     uint64_t working_bytes_max;    /* of requests that handlers have; 0: no limit */
@@ -244,6 +245,7 @@ struct net_shard {
     TAILQ_HEAD(, conn) waiting;
     uint32_t conn_count;
     uint64_t unfinished_bytes;
+    uint64_t whole_bytes;    /* of the frames of all requests */
     struct conn *finisher;   /* may go beyond the budget; NULL: nobody has to */
     uint64_t finisher_bytes; /* of its frame, when that was looked at last */
     struct timer finish;     /* set while there is one */

@@ -4,10 +4,13 @@
  * front are in c->in_pieces; a piece is either part of a receive block (by reference) or of a copy.
  *
  * The budget counts what has arrived of unfinished frames and one receive ahead: a length alone is
- * a claim and costs nothing. When it is used up, connections that need more wait in line without
- * reading, and the first in line, the finisher, goes beyond it until its frame is whole; so the
- * largest allowed frame gets through whatever the budget. While others wait it is that only as long
- * as it brings a receive's worth each CONN_FINISH_NS.
+ * a claim and costs nothing; and whole frames until their requests are over. When it is used up,
+ * connections that need more wait in line without reading, and the first in line, the finisher,
+ * goes beyond it until its frame is whole; so the largest allowed frame gets through whatever the
+ * budget. While others wait it is that only as long as it brings a receive's worth each
+ * CONN_FINISH_NS. Beyond twice the budget of whole frames there is none: they have to go first, and
+ * requests that wait long, with large frames or in front of some, are hurried (net/conn_room.c). A
+ * connection that has no more than a receive's worth of whole frames may always begin another one.
  */
 #include "io/mem.h"
 #include "net/conn_private.h"
@@ -141,9 +144,12 @@ static bool budget_admits(struct conn *c, uint64_t bytes)
         return true;
     if (!TAILQ_EMPTY(&net->waiting) && TAILQ_FIRST(&net->waiting) != c)
         return false;
-    if (net->unfinished_bytes + bytes <= net->limits.unfinished_bytes_max)
+    const uint64_t most = net->limits.unfinished_bytes_max;
+    if (net->unfinished_bytes + net->whole_bytes + bytes <= most)
         return true;
-    if (net->finisher != NULL)
+    if (net->whole_bytes > most / 2)
+        conn_room_frames(net);
+    if (net->finisher != NULL || net->whole_bytes > 2 * most)
         return false;
     net->finisher = c;
     finish_watch(net);
@@ -180,6 +186,11 @@ static bool budget_suffices(struct conn *c)
 
 void conn_in_forget(struct request *q)
 {
+    struct net_shard *net = q->conn->net;
+    must(q->conn->whole_bytes >= q->frame_bytes && net->whole_bytes >= q->frame_bytes);
+    q->conn->whole_bytes -= q->frame_bytes;
+    net->whole_bytes -= q->frame_bytes;
+    budget_next(net);
     for (uint32_t i = 0; i < q->piece_count; i++)
         piece_put(q->conn, &q->pieces[i], q->blocks[i]);
     q->piece_count = 0;
@@ -302,6 +313,8 @@ static void on_frame(struct conn *c, struct span frame, struct io_block *block)
     }
     struct request *q = request_new(c);
     q->frame_bytes = frame.len;
+    c->whole_bytes += frame.len;
+    c->net->whole_bytes += frame.len;
     q->pipelined = c->net->service->is_pipelined(api.key);
     if (!block)
         frame = frame_taken(c, q);
@@ -449,13 +462,24 @@ static void on_received(struct io_op *op)
     conn_step_later(c);
 }
 
+static bool may_begin(struct conn *c)
+{
+    struct net_shard *net = c->net;
+    if (c->whole_bytes <= CONN_AHEAD_BYTES ||
+        net->unfinished_bytes + net->whole_bytes < net->limits.unfinished_bytes_max)
+        return true;
+    c->held_back = true;
+    conn_relief_later(net);
+    return false;
+}
+
 static bool may_read(struct conn *c)
 {
     if (c->receiving || c->closing || conn_is_muted(c) || c->at_eof || c->draining)
         return false;
     if (c->request_count >= CONN_REQUESTS_MAX || c->rest)
         return false;
-    return c->in_frame == 0 || budget_suffices(c);
+    return c->in_frame == 0 ? may_begin(c) : budget_suffices(c);
 }
 
 void conn_in_read(struct conn *c)

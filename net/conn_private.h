@@ -37,6 +37,8 @@ bool conn_is_small(const struct conn *c); /* the next request is, and so is all 
 void conn_room_count(struct request *q);  /* a handler has it, and what it holds may have grown */
 void conn_room_forget(struct request *q); /* not any more */
 
+void conn_room_frames(struct net_shard *net); /* whole frames have to go */
+
 /* conn_in.c */
 void conn_in_rest(struct conn *c); /* takes in what had to wait */
 void conn_in_read(struct conn *c); /* arms a receive when the connection may read */

@@ -119,17 +119,57 @@ static uint64_t hurry(struct net_shard *net, uint64_t excess, bool hard)
     return excess;
 }
 
+/* How much of whole frames has to go, so that others may come in. */
+static uint64_t frames_excess(const struct net_shard *net)
+{
+    const uint64_t most = net->limits.unfinished_bytes_max / 2;
+    return TAILQ_EMPTY(&net->waiting) || net->whole_bytes <= most ? 0 : net->whole_bytes - most;
+}
+
+/* The same for frames: a request that waits keeps its own and those that came after it. */
+static uint64_t hurry_frames(struct net_shard *net, uint64_t excess, bool hard)
+{
+    const uint64_t now = io_now_ns(net->sh->io);
+    struct conn *c;
+    TAILQ_FOREACH (c, &net->conns, link) {
+        struct request *q = TAILQ_FIRST(&c->requests);
+        const uint64_t bytes = c->whole_bytes;
+        if (excess == 0)
+            break;
+        if (bytes < REQUEST_SMALL_BYTES || !q || q->state != REQUEST_RUNNING)
+            continue;
+        const bool before = q->hurried;
+        if (!before && now - q->started_ns >= CONN_HURRY_NS)
+            q->hurried = net->service->on_hurry(q, hard);
+        if (q->hurried && !(before && hard))
+            excess -= min_u64(excess, bytes);
+    }
+    return excess;
+}
+
 static void on_hurry(struct shard *sh, struct timer *timer)
 {
     struct net_shard *net = container_of(timer, struct net_shard, hurry);
     const uint64_t most = net->limits.working_bytes_max;
-    if (net->working_bytes <= most)
-        return;
-    uint64_t excess = hurry(net, net->working_bytes - most, false);
-    if (excess > 0)
-        (void)hurry(net, excess, true);
-    if (net->working_bytes > most)
+    uint64_t excess = line_has_room(net, 0) ? 0 : net->working_bytes - most;
+    excess = hurry(net, excess, false);
+    (void)hurry(net, excess, true);
+    excess = hurry_frames(net, frames_excess(net), false);
+    (void)hurry_frames(net, excess, true);
+    if (!line_has_room(net, 0) || frames_excess(net) > 0)
         timer_set(sh, timer, io_now_ns(sh->io) + CONN_HURRY_NS);
+}
+
+static void hurry_soon(struct net_shard *net)
+{
+    if (!timer_is_set(&net->hurry) && net->service->on_hurry)
+        timer_set(net->sh, &net->hurry, io_now_ns(net->sh->io));
+}
+
+void conn_room_frames(struct net_shard *net)
+{
+    hurry_soon(net);
+    conn_relief_later(net);
 }
 
 void conn_room_count(struct request *q)
@@ -141,8 +181,8 @@ void conn_room_count(struct request *q)
         TAILQ_INSERT_TAIL(&net->heavy, q, heavy);
     net->working_bytes += q->arena.held_bytes - q->working_bytes;
     q->working_bytes = q->arena.held_bytes;
-    if (!line_has_room(net, 0) && !timer_is_set(&net->hurry) && net->service->on_hurry)
-        timer_set(net->sh, &net->hurry, io_now_ns(net->sh->io));
+    if (!line_has_room(net, 0))
+        hurry_soon(net);
 }
 
 void conn_room_forget(struct request *q)

@@ -14,7 +14,7 @@ Kafka 4.3.1; where Millrace is meant to differ, the case asks run.is_kafka and s
                      dumper then complains of the segment; here they are refused.
   invalid-names      Kafka's own sentence about a name of 32,767 bytes does not fit its answer (-1).
   too-many           Kafka says POLICY_VIOLATION to more than 10,000 partitions; INVALID_PARTITIONS is as clear.
-  never-reads        memory is judged only here; and of a small broker of our own, which the -many-partitions case starts.
+  never-reads        memory is judged only here; so it is in cases that start a small broker of their own.
 """
 
 import contextlib
@@ -462,6 +462,29 @@ def parked_with_many_partitions(run):
             connection.socket.close()
 
 
+def large_frames_behind_a_parked_one(run):
+    """Requests of 10 MiB behind a fetch that waits for ever: what was taken in counts until it is over (one connection
+    once took 540 MiB from a broker of 128)."""
+    with small_broker(run, '128M') as broker, wire.Connection(broker.address) as before:
+        error, text = wire.create_topic(before, 'large', 1)
+        check(error == 0, f'create: {text}')
+        parked = wire.Connection(broker.address, 3)
+        parked.send(wire.FETCH, 4, wire.fetch_body('large', 0, 0, wait_ms=0x7fffffff, min_bytes=MIB))
+        large = wire.frame(wire.header(wire.METADATA, 1, 2) + wire.i32(0) + bytes(10 * MIB))
+        try:
+            for _ in range(30):
+                parked.socket.sendall(large)
+        except OSError:
+            pass  # it is not read any more
+        resident = broker.resident_bytes()
+        check(resident < 128 * MIB, f'resident: {resident // MIB} MiB')
+        begin = time.monotonic()
+        check(wire.produce(before, 'large', 0, wire.batch([b'x' * 900_000]))[0] == 0, 'produce beside them')
+        took = time.monotonic() - begin
+        check(took < 2, f'beside them others waited {took:.1f} s')
+        parked.socket.close()
+
+
 # --- batches -----------------------------------------------------------------------------------------------------
 
 def fetch_of_nothing(run):
@@ -775,5 +798,6 @@ CASES = [(case.__name__.replace('_', '-'), case) for case in (
     absurd_lengths, unknown_key, unknown_version, future_api_versions, garbage_after_frame, other_protocols,
     byte_by_byte, long_client_id, half_a_frame, lengths_alone, silent_connections, never_reads, half_closed, reset_in_flight,
     pipelined, acks_0, parked_fetch, parked_by_the_thousand, parked_half_closed,
-    parked_with_many_partitions, fetch_of_nothing, fetch_more_than_there_is, lying_batches, bomb, invalid_acks,
-    invalid_names, longest_name, named_by_the_thousand, fat_sessions, odd_session_epochs, heavy_settings, too_many_topics, sync_without_protocol, colliding_names, unknown_places, too_many)]
+    parked_with_many_partitions, large_frames_behind_a_parked_one, fetch_of_nothing, fetch_more_than_there_is, lying_batches,
+    bomb, invalid_acks, invalid_names, longest_name, named_by_the_thousand, fat_sessions, odd_session_epochs, heavy_settings,
+    too_many_topics, sync_without_protocol, colliding_names, unknown_places, too_many)]

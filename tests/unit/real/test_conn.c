@@ -42,6 +42,7 @@ struct seen {
     uint32_t pins;
     uint32_t pins_max;
     uint64_t unfinished_bytes;
+    uint64_t whole_bytes;
     uint64_t working_bytes;
     uint64_t closed[CLOSE_REASON_COUNT];
 };
@@ -80,6 +81,7 @@ static void tell_seen(struct request *q)
 {
     struct seen *seen = &world->seen;
     seen->unfinished_bytes = world->net.unfinished_bytes;
+    seen->whole_bytes = world->net.whole_bytes;
     seen->working_bytes = world->net.working_bytes;
     memcpy(seen->closed, world->net.closed, sizeof(seen->closed));
     request_answer_begin(q);
@@ -598,6 +600,33 @@ static void test_what_waits_gives_its_memory_back(void **state)
     while (seen.working_bytes != 0);
 }
 
+static void test_whole_frames_count_while_they_wait(void **state)
+{
+    (void)state;
+    /* Behind one that waits for ever: a few are taken in, then it is answered before its time. */
+    enum { COUNT = 8, BYTES = 1000000 };
+    int s = dial();
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_PARK, 3, 10);
+    put(s, bytes, size);
+    free(bytes);
+    size = frame(&bytes, KEY_LOOK, 4, BYTES);
+    for (int i = 0; i < COUNT; i++)
+        put(s, bytes, size);
+    expect_echo(s, 3, 10);
+    struct seen seen;
+    for (int i = 0; i < COUNT; i++) {
+        uint8_t head[8];
+        assert_true(get(s, head, sizeof(head)));
+        assert_true(get(s, &seen, sizeof(seen)));
+        assert_in_range(seen.whole_bytes, BYTES, 4 * BYTES); /* twice the budget, and one */
+    }
+    free(bytes);
+    close(s);
+    look(&seen);
+    assert_in_range(seen.whole_bytes, 0, 100); /* of this question */
+}
+
 static void test_limit_per_address(void **state)
 {
     (void)state;
@@ -674,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
         cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
         cmocka_unit_test(test_what_waits_gives_its_memory_back),
+        cmocka_unit_test(test_whole_frames_count_while_they_wait),
         cmocka_unit_test(test_limit_per_address),
         cmocka_unit_test(test_idle_connections_close),
     };
