@@ -9,7 +9,8 @@
  *
  * Stop: leadership is handed over; no new connections; what was asked is answered; logs are stopped
  * (segments cut to their data, journals marked clean); the controller ends last, because topics may
- * still be on their way.
+ * still be on their way. A stop that is asked for before all shards have begun waits for that: what
+ * has not begun cannot end.
  */
 #include "core/broker.h"
 
@@ -229,11 +230,17 @@ static void control_begin(struct broker *broker)
     broker->controller = controller_start(bs, &options);
 }
 
+static void stop_begin(struct broker *broker);
+
 static void on_begun(struct shard *here, struct mail *mail)
 {
     struct broker *broker = broker_shard_of(here)->broker;
     (void)mail;
-    if (++broker->begun == broker->shard_count && !broker->stopping)
+    if (++broker->begun < broker->shard_count)
+        return;
+    if (broker->stopping)
+        stop_begin(broker);
+    else
         control_begin(broker);
 }
 
@@ -460,13 +467,19 @@ static void on_handed_over(struct broker *broker)
     listen_stop(&broker->listen, on_listen_stopped, broker);
 }
 
+static void stop_begin(struct broker *broker)
+{
+    handover_begin(broker, on_handed_over);
+}
+
 void broker_stop(struct broker *broker)
 {
     must(shard_here() == broker->shards[CONTROL_SHARD].sh);
     if (broker->stopping)
         return;
     broker->stopping = true;
-    handover_begin(broker, on_handed_over);
+    if (broker->begun == broker->shard_count)
+        stop_begin(broker);
 }
 
 void broker_close(struct broker *broker)

@@ -117,6 +117,7 @@ struct io {
     uint16_t shard;
     bool due;        /* something to do: a completion, a wake, work left over */
     bool gone;       /* its shard has stopped */
+    bool begins;     /* with its first turn */
     uint64_t now_ns; /* the machine's clock at the turn's begin */
     struct io_clock clock_mine;
     struct io_clock *clock; /* that one: it runs on when a const io is asked */

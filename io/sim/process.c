@@ -98,6 +98,11 @@ static void turn_event(struct world *world, struct event *event)
     io->due = false;
     world_fold(world, ((uint64_t)io->machine->index << 16) | io->shard);
     struct process *before = enter(process);
+    if (io->begins) {
+        io->begins = false;
+        io_turn_begin(io);
+        process->program.start(sh, process->prepared);
+    }
     bool more = shard_turn(sh);
     enter(before);
     io->busy_until_ns = world->now_ns + io->clock->skew_ns + rng_between(&io->dice, 200, 2000);
@@ -421,9 +426,11 @@ static void process_shards(struct process *process)
     for (uint16_t i = 0; i < process->shards; i++) {
         struct io *io = process->ios[order[i]];
         io_turn_begin(io);
-        process->program.start(shard_of(process->group, order[i]), process->prepared);
+        io->begins = process->program.apart;
+        if (!io->begins)
+            process->program.start(shard_of(process->group, order[i]), process->prepared);
         io->due = true;
-        io_turn_at(io, world->now_ns + rng_below(&io->dice, 50000));
+        io_turn_at(io, world->now_ns + rng_below(&io->dice, io->begins ? 500000 : 50000));
     }
 }
 

@@ -137,6 +137,7 @@ struct program {
     const char *name;
     uint16_t shards;
     uint32_t receive_blocks; /* 0: as the world draws */
+    bool apart; /* each shard begins at a moment of its own, as threads do; false: all at once */
     /* Before the shards: blocking work (io/fs.h). NULL: none. Its result goes to start and stop;
      * with *failed set the process ends there. */
     void *(*prepare)(struct fs *fs, void *argument, bool *failed);

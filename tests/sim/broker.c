@@ -2,10 +2,10 @@
  *
  * The shipped broker, whole: it lives a few lives on one machine, each with one to three shards,
  * and each ends by a kill, a power loss or a clean stop, at any moment, inside a start or a stop
- * too. Clients on another machine write, read and administer all the while (actor.h) and connect
- * again whenever they are cut off. In the last life the faults stop, everybody comes to an end
- * within bounded time, all partitions are read from front to back, and the model is concluded
- * (model.h).
+ * too: of some brokers every other life is asked to stop before it is ready. Clients on another
+ * machine write, read and administer all the while (actor.h) and connect again whenever they are
+ * cut off. In the last life the faults stop, everybody comes to an end within bounded time, all
+ * partitions are read from front to back, and the model is concluded (model.h).
  */
 #include <errno.h>
 
@@ -27,8 +27,10 @@ struct play {
     struct model model;
     struct crowd crowd;
     uint64_t operations_until;
-    enum crash laid; /* of this life, should it strike */
-    bool scrubs;     /* all the time */
+    enum crash laid;  /* of this life, should it strike */
+    bool scrubs;      /* all the time */
+    struct rng haste; /* a stop of its own: what else this seed plays is as it was */
+    bool hasty;       /* some lives are stopped before they are ready */
 };
 
 void broker_lives_options(struct world_options *options, uint64_t seed)
@@ -72,7 +74,39 @@ static bool is_ended(void *argument)
     return play->model.failed || !node_runs(&play->node);
 }
 
-/* False when it did not come up: a crash struck, or it is wrong. */
+static void life_stop(struct play *play, bool disturbed)
+{
+    struct node *node = &play->node;
+    struct rng *rng = world_rng(play->world);
+    play->model.stops |= 1ULL << (play->model.life & 63);
+    if (disturbed && rng_one_in(rng, 3)) {
+        play->laid = CRASH_POWER;
+        machine_crash_in_call(node->machine, CRASH_POWER, (uint32_t)rng_between(rng, 1, 60));
+    }
+    node_stop(node);
+    if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
+        wrong(&play->model, "the broker does not stop");
+    play->model.life++;
+    if (process_state(node->process) != PROCESS_STOPPED)
+        promises_crashed(&play->model, play->laid);
+    if (process_state(node->process) == PROCESS_STOPPED && process_memory(node->process) != 0)
+        wrong(&play->model, "the broker left %llu bytes",
+              (unsigned long long)process_memory(node->process));
+}
+
+/* Before it is ready: within its first steps, or anywhere in its start. */
+static void stop_in_start(struct play *play)
+{
+    uint64_t within_ns = rng_one_in(&play->haste, 2) ? 500 * US : 40 * MS;
+    uint64_t until_ns = world_now_ns(play->world) + rng_below(&play->haste, within_ns);
+    (void)world_run_until(play->world, is_ready, play, until_ns);
+    if (!node_runs(&play->node) || play->node.ready || play->node.failure[0] != '\0')
+        return;
+    world_note(play->world, "the broker is stopped in its start");
+    life_stop(play, false);
+}
+
+/* False when it did not come up: a crash struck, it was stopped, or it is wrong. */
 static bool life_begin(struct play *play, bool disturbed)
 {
     struct model *m = &play->model;
@@ -87,6 +121,10 @@ static bool life_begin(struct play *play, bool disturbed)
     if (play->plan->life)
         play->plan->life(m, disturbed);
     bool runs = node_start(node, (uint16_t)rng_between(rng, 1, 3));
+    if (runs && disturbed && play->hasty && rng_one_in(&play->haste, 2))
+        stop_in_start(play);
+    if (runs && process_state(node->process) == PROCESS_STOPPED)
+        return false;
     if (runs && !world_run_until(play->world, is_ready, play, world_now_ns(play->world) + START_NS))
         wrong(m, "the broker does not become ready");
     if (node->failure[0] != '\0')
@@ -161,26 +199,6 @@ static void sweep(struct play *play)
     (void)world_run_until(play->world, is_swept, play, world_now_ns(play->world) + 2 * S);
     m->sweeping = false;
     m->resting = false;
-}
-
-static void life_stop(struct play *play, bool disturbed)
-{
-    struct node *node = &play->node;
-    struct rng *rng = world_rng(play->world);
-    play->model.stops |= 1ULL << (play->model.life & 63);
-    if (disturbed && rng_one_in(rng, 3)) {
-        play->laid = CRASH_POWER;
-        machine_crash_in_call(node->machine, CRASH_POWER, (uint32_t)rng_between(rng, 1, 60));
-    }
-    node_stop(node);
-    if (!world_run_until(play->world, is_ended, play, world_now_ns(play->world) + STOP_NS))
-        wrong(&play->model, "the broker does not stop");
-    play->model.life++;
-    if (process_state(node->process) != PROCESS_STOPPED)
-        promises_crashed(&play->model, play->laid);
-    if (process_state(node->process) == PROCESS_STOPPED && process_memory(node->process) != 0)
-        wrong(&play->model, "the broker left %llu bytes",
-              (unsigned long long)process_memory(node->process));
 }
 
 static bool is_writing(void *argument)
@@ -280,6 +298,9 @@ bool broker_lives_play(struct world *world, const struct broker_lives *plan, cha
     node_init(&play.node, world, machine);
     model_init(&play.model, world, &play.node);
     play.scrubs = (play.node.tail_bytes >> 18) % 3 == 0; /* four of ten */
+    play.haste = (struct rng){.state = world_rng(world)->state ^ 0x6861737465U};
+    play.hasty = rng_one_in(&play.haste, 3);
+    play.node.apart = play.hasty;
     if (play.scrubs)
         play.node.scrub_ms = "40";
     play.model.operations_max = OPERATIONS;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What happens to the brokers of a cluster: they are killed, lose power, stop and come back; links
- * are cut; sessions expire; all may lose power at once. Often one is slow meanwhile, its network or
- * its disk, so that it stays behind what the others have committed, and may become leader in their
- * absence.
+ * What happens to the brokers of a cluster: they are killed, lose power, stop, inside a start too,
+ * and come back; links are cut; sessions expire; all may lose power at once. Often one is slow
+ * meanwhile, its network or its disk, so that it stays behind what the others have committed, and
+ * may become leader in their absence.
  */
 #include "core/handover.h"
 #include "tests/sim/cluster.h"
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define HANDOVER_NS (10 * S)
+#define STOP_NS     (10 * S) /* inside a start there is nothing to hand over */
 #define AWAY_NS     (15 * S) /* for the others to start, and to be elected */
 
 static struct machine *machine_of(struct cluster *cl, uint32_t i)
@@ -65,6 +66,40 @@ static void check_handed_over(struct cluster *cl, uint32_t i)
     }
 }
 
+static bool is_up_or_ended(void *argument)
+{
+    const struct node *node = argument;
+    return !node_runs(node) || node->ready || node->failure[0] != '\0';
+}
+
+static bool is_ended(void *argument)
+{
+    return !node_runs(argument);
+}
+
+/* It comes back, and is asked to stop before it is ready. */
+static void stop_in_start(struct cluster *cl, uint32_t i)
+{
+    struct rng haste = {.state = cl->rng.state ^ 0x6861737465U}; /* the rest plays as without it */
+    struct node *node = &cl->nodes[i];
+    if (node_runs(node) || !rng_one_in(&haste, 2))
+        return;
+    node->apart = true;
+    bool runs = node_start(node, (uint16_t)rng_between(&haste, 1, 3));
+    node->apart = false;
+    if (!runs)
+        return;
+    uint64_t within_ns = rng_one_in(&haste, 2) ? 500 * US : 100 * MS;
+    (void)world_run_until(cl->world, is_up_or_ended, node,
+                          world_now_ns(cl->world) + rng_below(&haste, within_ns));
+    if (is_up_or_ended(node))
+        return;
+    world_note(cl->world, "broker %d stops in its start", node->id);
+    node_stop(node);
+    if (!world_run_until(cl->world, is_ended, node, world_now_ns(cl->world) + STOP_NS))
+        cluster_wrong(&cl->facts, "broker %d does not stop in its start", node->id);
+}
+
 static void trouble_stop(struct cluster *cl, uint32_t i)
 {
     struct node *node = &cl->nodes[i];
@@ -80,6 +115,7 @@ static void trouble_stop(struct cluster *cl, uint32_t i)
     else if (node_runs(node) && undisturbed)
         cluster_wrong(&cl->facts, "broker %d stops without handing over", node->id);
     cluster_pass(cl, rng_below(&cl->rng, 1000 * MS), 1U << i);
+    stop_in_start(cl, i);
 }
 
 static void trouble_cut(struct cluster *cl, uint32_t i)

@@ -161,6 +161,7 @@ bool node_start(struct node *node, uint16_t shards)
 {
     const struct program program = {.name = "broker",
                                     .shards = shards,
+                                    .apart = node->apart,
                                     .prepare = life_prepare,
                                     .start = life_start,
                                     .stop = life_stop,

@@ -37,6 +37,7 @@ struct node {
     /* What a test or a scenario sets beside that, before the start. */
     struct conf_assignment settings[8];
     uint32_t setting_count;
+    bool apart; /* its shards begin one after another */
     /* NULL, or told where the logs end before anybody is served. */
     void (*on_recovered)(void *user, const struct log_dir *dir);
     void *on_recovered_user;

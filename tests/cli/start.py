@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Cases of `millrace start` that a shell cannot play: tests/cli/start.py PROGRAM CASE FOLDER.
+
+Exits with 0 when it was as it must be, else with a sentence.
+"""
+import pathlib
+import signal
+import subprocess
+import sys
+
+PROGRAM, CASE, FOLDER = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+STOP_S = 20
+
+
+def start(*options, cores=1, name="data", **how):
+    command = [PROGRAM, "start", "--data-dir", str(FOLDER / name), "--listen", "127.0.0.1:0",
+               "--admin-listen", "off", "--memory", "256M", "--cores", str(cores), *options]
+    how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | how
+    return subprocess.Popen(command, **how)
+
+
+def ended(broker, what):
+    """The code it ends with; it is killed when it does not."""
+    try:
+        return broker.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        broker.kill()
+        broker.wait()
+        sys.exit(f"{what}: it does not end within {STOP_S} s")
+
+
+def blocks(broker, number):
+    """Does it hold this signal back, to wait for it?"""
+    for line in pathlib.Path(f"/proc/{broker.pid}/status").read_text().splitlines():
+        if line.startswith("SigBlk:"):
+            return int(line.split()[1], 16) >> (number - 1) & 1
+    return False
+
+
+def stop_in_start():
+    """TERM is there before any thread runs, so that every shard may begin before or after it."""
+    for cores in (1, 2, 4):
+        for options in ((), ("--override", "zookeeper.connect=127.0.0.1:1")):
+            for i in range(3):
+                broker = start(*options, cores=cores, name=f"{cores}-{len(options)}")
+                while broker.poll() is None and not blocks(broker, signal.SIGTERM):
+                    pass
+                broker.terminate()
+                what = f"TERM in start {i} with {cores} cores {options}"
+                code = ended(broker, what)
+                if code != 0:
+                    sys.exit(f"{what}: exit {code}")
+
+
+CASES = {"stop-in-start": stop_in_start}
+
+if __name__ == "__main__":
+    CASES[CASE]()
