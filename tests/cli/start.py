@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 PROGRAM, CASE, FOLDER = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 STOP_S = 20
@@ -53,7 +54,44 @@ def stop_in_start():
                     sys.exit(f"{what}: exit {code}")
 
 
-CASES = {"stop-in-start": stop_in_start}
+def ready(broker):
+    line = broker.stdout.readline()
+    if not line.startswith(b"ready in"):
+        sys.exit(f"not ready: {line!r}")
+
+
+def hangup():
+    """A terminal that is closed ends the broker as TERM does: the next start finds a clean stop."""
+    broker = start(stdout=subprocess.PIPE)
+    ready(broker)
+    broker.send_signal(signal.SIGHUP)
+    code = ended(broker, "HUP")
+    if code != 0:
+        sys.exit(f"HUP: exit {code}")
+    again = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ready(again)
+    again.terminate()
+    said = again.stderr.read()
+    if b"event=recovery.done" not in said or b"last_stop=clean" not in said:
+        sys.exit(f"after HUP: {said!r}")
+    ended(again, "TERM")
+
+
+def nohup():
+    """Who ignores HUP goes on."""
+    broker = start(stdout=subprocess.PIPE,
+                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    ready(broker)
+    broker.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    if broker.poll() is not None:
+        sys.exit(f"HUP under nohup: exit {broker.returncode}")
+    broker.terminate()
+    if ended(broker, "TERM") != 0:
+        sys.exit(f"TERM under nohup: exit {broker.returncode}")
+
+
+CASES = {"stop-in-start": stop_in_start, "hangup": hangup, "nohup": nohup}
 
 if __name__ == "__main__":
     CASES[CASE]()

@@ -291,7 +291,7 @@ const struct command commands[] = {
         .about = "Runs a broker in the foreground. Without arguments it is safe and useful: every "
                  "acknowledged record is on stable storage, data lives in ./millrace-data, clients "
                  "connect to 127.0.0.1:9092. Kafka's own server.properties is read; what each of "
-                 "its keys does here is reported. TERM and INT end it cleanly.",
+                 "its keys does here is reported. TERM, INT and HUP end it cleanly.",
         .examples = "millrace start\n"
                     "millrace start --data-dir /var/lib/millrace --listen 0.0.0.0:9092 --cores 4\n"
                     "millrace start config/server.properties --override num.partitions=12",

@@ -4,8 +4,9 @@
  *
  * Everything that can be refused is refused before a thread starts: flags, the properties file, the
  * machine (io_uring), the data directory. Then one pinned thread per shard runs the broker, and
- * this thread waits for signals: TERM and INT drain and end with 0, a second INT ends at once, USR1
- * prints the counters. The admin listener has a thread of its own, from before the logs are read.
+ * this thread waits for signals: TERM, INT and HUP drain and end with 0, a second INT ends at once,
+ * USR1 prints the counters. Before that, while nothing is taken yet, they end the process at once.
+ * The admin listener has a thread of its own, from before the logs are read.
  *
  * A signal reaches the broker as a word in an eventfd that shard 0 reads through its door. When the
  * broker ends by itself that read is still under way, and is ended by the same word. The doors are
@@ -207,6 +208,30 @@ static void shard_main(uint32_t index, void *argument)
     io_close_all(io);
 }
 
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+/* Nothing is taken yet that would have to be given back. */
+static void on_early_stop(int number)
+{
+    (void)number;
+    _exit(EXIT_OK);
+}
+
+/* Who ignores HUP is under nohup, and goes on when its terminal is closed. */
+static bool is_ignored(int number)
+{
+    struct sigaction before;
+    return number == SIGHUP && sigaction(number, NULL, &before) == 0 &&
+           before.sa_handler == SIG_IGN;
+}
+
+static void stop_early(void)
+{
+    for (size_t i = 0; i < array_count(stop_signals); i++)
+        if (!is_ignored(stop_signals[i]))
+            (void)signal(stop_signals[i], on_early_stop);
+}
+
 static void wait_for_signals(struct start *st, const sigset_t *signals)
 {
     bool asked = false;
@@ -296,8 +321,9 @@ static int run(struct start *st)
 {
     sigset_t signals;
     sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    for (size_t i = 0; i < array_count(stop_signals); i++)
+        if (!is_ignored(stop_signals[i]))
+            sigaddset(&signals, stop_signals[i]);
     sigaddset(&signals, SIGUSR1);
     sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
@@ -315,6 +341,7 @@ int cmd_start(struct invocation *inv)
     struct start *st = mem_zalloc(sizeof(*st));
     st->inv = inv;
     st->began_ns = now_ns();
+    stop_early();
     api_check();
     int code = start_conf(st);
     if (code == EXIT_OK)
