@@ -2,7 +2,8 @@
  *
  * Log lines leave the shard through a pipe of its own, a bounded ring of bytes that it writes and
  * one thread of the process reads: a shard never waits for a terminal or a full disk. When the ring
- * is full the line is lost, counted, and the writer says so in a line of its own.
+ * is full the line is lost, counted, and the writer says so in a line of its own. Threads that
+ * have no door share one such pipe while there are doors; without any they write themselves.
  *
  * The writer sleeps on an eventfd under the same protocol as a shard (uring.c): flag up, fence,
  * look again; a shard puts its line, fence, looks at the flag. It holds no lock while it writes, so
@@ -22,6 +23,10 @@
 #define PIPE_SIZE       (256U * 1024)
 #define DETACH_WAIT_SEC 1
 
+/* Of all threads that have no door. */
+static uint8_t outside_bytes[PIPE_SIZE];
+static struct log_pipe outside = {.bytes = outside_bytes, .file = STDERR_FILENO};
+
 static struct {
     pthread_mutex_t lock; /* the list, `current`, and each pipe's reading end */
     pthread_cond_t written;
@@ -29,6 +34,7 @@ static struct {
     struct log_pipe *current;     /* whose bytes are being written; NULL when it has left */
     uint8_t bytes[64 * 1024];     /* the writer's own: it holds no lock while it writes */
     bool started;
+    uint32_t doors; /* whose lines are written; while there are some, others use `outside` */
     int bell;
     uint32_t sleeping;
 } writer = {
@@ -160,7 +166,9 @@ void logger_attach(struct io *io, int file)
         writer.bell = eventfd(0, EFD_CLOEXEC);
         writer.started = writer.bell >= 0 && helper_thread(write_lines, NULL) == 0;
         must(writer.started);
+        TAILQ_INSERT_TAIL(&writer.pipes, &outside, link);
     }
+    writer.doors++;
     TAILQ_INSERT_TAIL(&writer.pipes, &io->log, link);
     unlock();
 }
@@ -177,7 +185,8 @@ void logger_detach(struct io *io)
     deadline.tv_sec += DETACH_WAIT_SEC;
     lock();
     int result = 0;
-    while (pipe->tail != pipe->head && result != ETIMEDOUT)
+    writer.doors--;
+    while ((pipe->tail != pipe->head || outside.tail != outside.head) && result != ETIMEDOUT)
         result = pthread_cond_timedwait(&writer.written, &writer.lock, &deadline);
     if (writer.current == pipe)
         writer.current = NULL;
@@ -196,15 +205,9 @@ void io_log_style_set(struct io_log_style wanted)
     style = wanted;
 }
 
-bool io_log(struct io *io, const char *line, size_t len)
+/* False: it is full, and the line is lost. */
+static bool pipe_put(struct log_pipe *pipe, const char *line, size_t len)
 {
-    if (io == NULL) {
-        write_all(STDERR_FILENO, (const uint8_t *)line, len);
-        return true;
-    }
-    struct log_pipe *pipe = &io->log;
-    if (pipe->file < 0)
-        return true;
     uint64_t head = pipe->head;
     uint64_t used = head - __atomic_load_n(&pipe->tail, __ATOMIC_ACQUIRE);
     if (len > PIPE_SIZE - used) {
@@ -224,4 +227,24 @@ bool io_log(struct io *io, const char *line, size_t len)
         must(n == (ssize_t)sizeof(one) || errno == EINTR);
     }
     return true;
+}
+
+/* The thread that waits for signals must not wait for a terminal, either. */
+static bool log_from_outside(const char *line, size_t len)
+{
+    lock();
+    bool piped = writer.doors > 0;
+    bool put = piped && pipe_put(&outside, line, len);
+    unlock();
+    if (piped)
+        return put;
+    write_all(STDERR_FILENO, (const uint8_t *)line, len);
+    return true;
+}
+
+bool io_log(struct io *io, const char *line, size_t len)
+{
+    if (io == NULL)
+        return log_from_outside(line, len);
+    return io->log.file < 0 || pipe_put(&io->log, line, len);
 }

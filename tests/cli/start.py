@@ -91,7 +91,33 @@ def nohup():
         sys.exit(f"TERM under nohup: exit {broker.returncode}")
 
 
-CASES = {"stop-in-start": stop_in_start, "hangup": hangup, "nohup": nohup}
+def unread():
+    """Nobody reads what it says: counters that are asked for keep it from nothing."""
+    broker = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ready(broker)
+    for _ in range(300):  # far more than the kernel and the ring of the log hold
+        broker.send_signal(signal.SIGUSR1)
+        time.sleep(0.005)
+    broker.terminate()
+    code = ended(broker, "TERM after USR1")
+    if code != 0:
+        sys.exit(f"TERM after USR1: exit {code}")
+
+
+def counters():
+    """Those that are asked for just before the end come out, too."""
+    broker = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ready(broker)
+    broker.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
+    broker.terminate()
+    said = broker.communicate(timeout=STOP_S)[1]
+    if b"event=counters.requests" not in said or broker.returncode != 0:
+        sys.exit(f"USR1, then TERM: exit {broker.returncode}, {said!r}")
+
+
+CASES = {"stop-in-start": stop_in_start, "hangup": hangup, "nohup": nohup,
+         "unread": unread, "counters": counters}
 
 if __name__ == "__main__":
     CASES[CASE]()
