@@ -4,6 +4,7 @@
 
 Exits with 0 when it was as it must be, else with a sentence.
 """
+import os
 import pathlib
 import signal
 import subprocess
@@ -116,8 +117,28 @@ def counters():
         sys.exit(f"USR1, then TERM: exit {broker.returncode}, {said!r}")
 
 
+def closed():
+    """Without standard files nothing of ours becomes one of them."""
+    def close_all():
+        for number in (0, 1, 2):
+            os.close(number)
+    broker = start(stdout=None, stderr=None, preexec_fn=close_all)
+    lock = FOLDER / "data/lock"
+    end = time.time() + STOP_S
+    while not (FOLDER / "data/checkpoint-0").exists() and time.time() < end:
+        time.sleep(0.05)
+    time.sleep(1)  # for its line that it is ready
+    files = [os.readlink(f"/proc/{broker.pid}/fd/{number}") for number in (0, 1, 2)]
+    broker.terminate()
+    code = ended(broker, "TERM without standard files")
+    if files != ["/dev/null"] * 3 or code != 0:
+        sys.exit(f"without standard files: exit {code}, {files}")
+    if lock.read_text().strip() != str(broker.pid):
+        sys.exit(f"{lock} holds {lock.read_text()!r}")
+
+
 CASES = {"stop-in-start": stop_in_start, "hangup": hangup, "nohup": nohup,
-         "unread": unread, "counters": counters}
+         "unread": unread, "counters": counters, "closed": closed}
 
 if __name__ == "__main__":
     CASES[CASE]()
