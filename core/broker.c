@@ -124,17 +124,17 @@ static int listen_one(struct broker *broker, uint32_t index, bool v6)
     return error;
 }
 
-/* A wildcard is both families; a machine without IPv6 does with one. */
+/* A wildcard is both families, as it is in Java, whichever it is written in; a machine without the
+ * other one does with that. */
 static int listen_on(struct broker *broker, uint32_t index)
 {
     const struct address *bind = &broker->listeners.listener[index].bind;
-    if (!address_is_wildcard(bind))
-        return listen_one(broker, index, bind->kind == ADDRESS_IPV6);
-    int error = bind->kind == ADDRESS_IPV6 ? 0 : listen_one(broker, index, false);
-    if (error < 0)
+    const bool v6 = bind->kind == ADDRESS_IPV6;
+    int error = listen_one(broker, index, v6);
+    if (error < 0 || !address_is_wildcard(bind))
         return error;
-    int error6 = listen_one(broker, index, true);
-    return error6 == -EADDRINUSE || bind->kind == ADDRESS_IPV6 ? error6 : 0;
+    int other = listen_one(broker, index, !v6);
+    return other == -EADDRINUSE ? other : 0;
 }
 
 /* The default is 127.0.0.1 and ::1 under one name: either will do. */

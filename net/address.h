@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A host and a port as people write them: `host:port`, `192.0.2.1:port`, `[2001:db8::1]:port`,
- * and `:port` or `0.0.0.0:port` for every address of the machine. Text only: looking a name up is
- * the caller's, because it blocks.
+ * and `:port`, `0.0.0.0:port` or `[::]:port` for every address of the machine. Text only: looking a
+ * name up is the caller's, because it blocks.
  */
 #pragma once
 

@@ -111,6 +111,20 @@ static bool refuse_twin(const struct listener *listener, struct listener_error *
         listener->name);
 }
 
+/* A wildcard is every address of both families, however it is written. */
+static bool refuse_same(const struct listener *a, const struct listener *b,
+                        struct listener_error *error)
+{
+    char text_a[ADDRESS_TEXT_SIZE];
+    char text_b[ADDRESS_TEXT_SIZE];
+    return refuse(error,
+                  "listeners: %s://%.128s and %s://%.128s are the same port of the same addresses "
+                  "(0.0.0.0 and [::] are every address, of IPv4 and of IPv6); keep one of them, or "
+                  "give one another port",
+                  a->name, address_print(&a->bind, text_a), b->name,
+                  address_print(&b->bind, text_b));
+}
+
 static bool check_against_others(const struct listener_set *set, const struct listener *listener,
                                  struct listener_error *error)
 {
@@ -126,6 +140,9 @@ static bool check_against_others(const struct listener_set *set, const struct li
                 "listeners: %s and %s share port %u; only an IPv4 and an IPv6 address may "
                 "share a port",
                 other->name, listener->name, (unsigned)bind->port);
+        bool wild = address_is_wildcard(bind) || address_is_wildcard(&other->bind);
+        if (bind->port != 0 && bind->port == other->bind.port && wild)
+            return refuse_same(other, listener, error);
     }
     return true;
 }

@@ -7,6 +7,7 @@ Exits with 0 when it was as it must be, else with a sentence.
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ STOP_S = 20
 
 
 def start(*options, cores=1, name="data", **how):
-    command = [PROGRAM, "start", "--data-dir", str(FOLDER / name), "--listen", "127.0.0.1:0",
+    listen = [] if "--listen" in options else ["--listen", "127.0.0.1:0"]
+    command = [PROGRAM, "start", "--data-dir", str(FOLDER / name), *listen,
                "--admin-listen", "off", "--memory", "256M", "--cores", str(cores), *options]
     how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | how
     return subprocess.Popen(command, **how)
@@ -137,8 +139,27 @@ def closed():
         sys.exit(f"{lock} holds {lock.read_text()!r}")
 
 
+def both_families():
+    """[::] is every address, of IPv4 too, as it is in Java."""
+    if not socket.has_dualstack_ipv6():
+        return
+    for address in ("[::]:0", "0.0.0.0:0"):
+        broker = start("--listen", address, "--override", "advertised.listeners=PLAINTEXT://127.0.0.1:1",
+                       stdout=subprocess.PIPE)
+        line = broker.stdout.readline().decode()
+        port = int(line.split(" kafka ")[1].split()[0].rsplit(":", 1)[1])
+        for host in ("127.0.0.1", "::1"):
+            try:
+                socket.create_connection((host, port), 5).close()
+            except OSError as error:
+                broker.kill()
+                sys.exit(f"{address}: {host}: {error}")
+        broker.terminate()
+        ended(broker, "TERM")
+
+
 CASES = {"stop-in-start": stop_in_start, "hangup": hangup, "nohup": nohup,
-         "unread": unread, "counters": counters, "closed": closed}
+         "unread": unread, "counters": counters, "closed": closed, "both-families": both_families}
 
 if __name__ == "__main__":
     CASES[CASE]()

@@ -61,8 +61,7 @@ static void test_wildcard_is_never_advertised(void **state)
 {
     (void)state;
     check_set(text_of("PLAINTEXT://:9092", NULL), "PLAINTEXT :9092 node7.example:9092");
-    check_set(text_of("PLAINTEXT://0.0.0.0:9092,PLAINTEXT://[::]:9092", NULL),
-              "PLAINTEXT 0.0.0.0:9092 node7.example:9092\nPLAINTEXT [::]:9092 node7.example:9092");
+    check_set(text_of("PLAINTEXT://[::]:9092", NULL), "PLAINTEXT [::]:9092 node7.example:9092");
     check_refused(text_of("PLAINTEXT://:9092", "PLAINTEXT://0.0.0.0:9092"), "name a host");
     struct listener_text text = text_of("PLAINTEXT://:9092", NULL);
     text.hostname = NULL;
@@ -112,6 +111,11 @@ static void test_refuses(void **state)
     assert_true(listener_set_parse(&named_set, &named, &none));
     assert_int_equal(named_set.count, 2);
     check_refused(text_of("INTERNAL://h:1,EXTERNAL://h:1", NULL), "share port 1");
+    check_refused(text_of("PLAINTEXT://0.0.0.0:1,PLAINTEXT://[::]:1", NULL),
+                  "PLAINTEXT://0.0.0.0:1 and PLAINTEXT://[::]:1 are the same port");
+    check_refused(text_of("INTERNAL://[::]:1,EXTERNAL://127.0.0.1:1", NULL),
+                  "INTERNAL://[::]:1 and EXTERNAL://127.0.0.1:1 are the same port");
+    check_refused(text_of("INTERNAL://[::1]:1,EXTERNAL://0.0.0.0:1", NULL), "are the same port");
     check_refused(text_of("SSL://h:1", NULL), "asks for SSL");
     check_refused(text_of("OTHER://h:1", NULL), "add OTHER:PLAINTEXT");
     struct listener_text text = text_of("PLAINTEXT://h:1", NULL);
