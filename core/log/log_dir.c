@@ -13,7 +13,8 @@
 
 #define META_NAME    "millrace.meta"
 #define META_MAGIC   "MRLOGDIR"
-#define META_VERSION 2U /* 1: the only directory of its broker */
+#define META_VERSION 2U  /* 1: the only directory of its broker */
+#define ABOVE_MOST   32U /* directories above one */
 
 char *log_dir_path(const struct log_dir *dir, const char *name)
 {
@@ -29,6 +30,60 @@ struct recycle_pool log_dir_pool(const struct log_dir *dir)
                                  .root = dir->path,
                                  .uuid = dir->uuid,
                                  .bytes_max = dir->options.recycle_bytes};
+}
+
+/* ---- does it lie in another one, which may put a log where it is? ---- */
+
+static bool path_is_log_dir(struct fs *fs, const char *path)
+{
+    size_t size = strlen(path) + sizeof("/" META_NAME);
+    char *meta = mem_alloc(size);
+    (void)snprintf(meta, size, "%s/" META_NAME, path);
+    int file = fs_open(fs, meta, FS_READ);
+    if (file >= 0)
+        fs_close(fs, file);
+    mem_free(meta);
+    return file >= 0;
+}
+
+static bool path_exists(struct fs *fs, const char *path)
+{
+    struct fs_list list = {0};
+    int result = fs_list(fs, path, &list);
+    if (result >= 0)
+        fs_list_free(&list);
+    return result != -ENOENT;
+}
+
+/* Up from `path` by its text as far as nothing is there, then by the directories themselves: what
+ * is there may be a symbolic link. */
+static bool dir_stands_alone(struct log_dir *dir, struct log_error *error)
+{
+    size_t room = strlen(dir->path) + ABOVE_MOST * strlen("/..") + sizeof(".");
+    char *above = mem_alloc(room);
+    (void)snprintf(above, room, "%s", dir->path);
+    bool inside = false;
+    while (!inside && !path_exists(dir->fs, above) && strcmp(above, "/") != 0 &&
+           strcmp(above, ".") != 0) {
+        char *slash = strrchr(above, '/');
+        if (slash == NULL)
+            (void)snprintf(above, room, ".");
+        else
+            slash[slash == above] = '\0';
+        inside = path_is_log_dir(dir->fs, above);
+    }
+    for (unsigned i = 0; !inside && i < ABOVE_MOST; i++) {
+        size_t length = strlen(above);
+        (void)snprintf(above + length, room - length, "/..");
+        inside = path_is_log_dir(dir->fs, above);
+    }
+    if (inside)
+        (void)log_refuse(error, LOG_ERROR_NESTED,
+                         "%s lies inside a log directory of Millrace (%s holds " META_NAME
+                         "), which may come to use its name; choose another directory",
+                         dir->path, above);
+    mem_free(above);
+    return !inside;
 }
 
 /* ---- is it ours ---- */
@@ -323,7 +378,8 @@ struct log_dir *log_dir_open(const struct log_dir_options *options, struct log_e
     *error = (struct log_error){0};
     bool fresh;
     int result = 0;
-    if (dir_look(dir, &fresh, error) && dir_lock(dir, error) && dir_identify(dir, fresh, error)) {
+    if (dir_stands_alone(dir, error) && dir_look(dir, &fresh, error) && dir_lock(dir, error) &&
+        dir_identify(dir, fresh, error)) {
         result = fs_probe(dir->fs, dir->path, &dir->probe);
         if (result >= 0)
             return dir;

@@ -188,7 +188,8 @@ static bool open_all(struct opening *op)
             entry->generation = known.generation;
         if (entry->dir != NULL && known.generation > op->known.generation)
             op->known = known;
-        if (entry->error.kind == LOG_ERROR_LOCKED || entry->error.kind == LOG_ERROR_NEWER) {
+        if (entry->error.kind == LOG_ERROR_LOCKED || entry->error.kind == LOG_ERROR_NESTED ||
+            entry->error.kind == LOG_ERROR_NEWER) {
             *op->error = entry->error;
             return false;
         }

@@ -13,6 +13,7 @@ enum log_error_kind {
     LOG_ERROR_LOCKED,  /* another process holds the directory; the text names its pid */
     LOG_ERROR_KAFKA,   /* a directory written by Apache Kafka (meta.properties): left untouched */
     LOG_ERROR_FOREIGN, /* not empty and not ours, or another cluster's or node's */
+    LOG_ERROR_NESTED,  /* inside another log directory */
     LOG_ERROR_MISSING, /* empty or missing where an existing directory was expected */
     LOG_ERROR_NEWER,   /* written by a newer version that this one may not read */
     LOG_ERROR_DAMAGED, /* file, offset and what to do are in the text */
