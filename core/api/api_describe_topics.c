@@ -28,6 +28,16 @@ static int by_text(const void *a, const void *b)
     return order ? order : x->len - y->len;
 }
 
+/* They are in order: a topic that is named again is named once, as in Kafka. */
+static void names_unite(struct describe_topic_partitions_request *request)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < request->topics_count; i++)
+        if (kept == 0 || by_text(&request->topics[kept - 1], &request->topics[i]) != 0)
+            request->topics[kept++] = request->topics[i];
+    request->topics_count = kept;
+}
+
 /* Every name, when none is asked for. */
 static bool names_fill(struct page *page)
 {
@@ -45,6 +55,7 @@ static bool names_fill(struct page *page)
         return true; /* they are in order */
     }
     qsort(request->topics, (size_t)request->topics_count, sizeof(*request->topics), by_text);
+    names_unite(request);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ElectLeaders and DescribeProducers as clients see them: what one node answers (R9, KIP-664).
+ * ElectLeaders, DescribeProducers and DescribeTopicPartitions as clients see them: what one node
+ * answers (R9, KIP-664, KIP-966).
  */
 #include "tests/unit/sim/desk_topics.h"
 
@@ -193,12 +194,47 @@ static void i8_who_has_not_written_for_a_day_is_forgotten(void **state)
     desk_end(&desk);
 }
 
+/* ---- topics ---- */
+
+/* Kafka collects the names in a set: each topic once, in order; a refusal names each once, too. */
+static void test_topics_named_twice(void **state)
+{
+    (void)state;
+    struct desk desk;
+    begin(&desk, 5);
+    struct describe_topic_partitions_request_topic named[] = {{.name = str_of("second")},
+                                                              {.name = str_of(NOWHERE)},
+                                                              {.name = str_of("first")},
+                                                              {.name = str_of("second")},
+                                                              {.name = str_of(NOWHERE)}};
+    struct describe_topic_partitions_request request;
+    struct describe_topic_partitions_response response;
+    init_describe_topic_partitions_request(&request);
+    request.topics = named;
+    request.topics_count = 5;
+    request.response_partition_limit = 2000;
+    desk_ask(&desk, 0, KEY_DESCRIBE_TOPIC_PARTITIONS, 0, &request, &response);
+    assert_int_equal(response.topics_count, 3);
+    assert_true(str_equal(response.topics[0].name, str_of("first")));
+    assert_true(str_equal(response.topics[1].name, str_of(NOWHERE)));
+    assert_int_equal(response.topics[1].error_code, ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_true(str_equal(response.topics[2].name, str_of("second")));
+    assert_int_equal(response.topics[2].partitions_count, 3);
+    request.has_cursor = true;
+    request.cursor.topic_name = str_of("elsewhere");
+    desk_ask(&desk, 0, KEY_DESCRIBE_TOPIC_PARTITIONS, 0, &request, &response);
+    assert_int_equal(response.topics_count, 3);
+    assert_int_equal(response.topics[0].error_code, ERR_INVALID_REQUEST);
+    desk_end(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elections),
         cmocka_unit_test(test_elections_of_all),
         cmocka_unit_test(test_producers),
+        cmocka_unit_test(test_topics_named_twice),
         cmocka_unit_test(i8_who_has_not_written_for_a_day_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
