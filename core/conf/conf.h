@@ -230,7 +230,9 @@ int8_t conf_type_of(const struct conf_key *key);
 const char *conf_type_name(const struct conf_key *key);
 /* "ms", "bytes", ..., or "" */
 const char *conf_unit_of(const struct conf_key *key);
-/* What the key takes, in words: "at least 1", "one of CreateTime, LogAppendTime". */
+/* What its kind and its own limits allow, of an integer. */
+void conf_range(const struct conf_key *key, int64_t *min, int64_t *max);
+/* What the key takes, in words: "an integer from 1 to 10", "one of CreateTime, LogAppendTime". */
 const char *conf_expects(const struct conf_key *key, char *buffer, size_t size);
 const char *conf_class_name(enum conf_class class);
 

@@ -191,19 +191,31 @@ const char *conf_unit_of(const struct conf_key *key)
     return "";
 }
 
+void conf_range(const struct conf_key *key, int64_t *min, int64_t *max)
+{
+    *min = key->kind == CONF_SHORT ? INT16_MIN : key->kind == CONF_INT ? INT32_MIN : INT64_MIN;
+    *max = key->kind == CONF_SHORT ? INT16_MAX : key->kind == CONF_INT ? INT32_MAX : INT64_MAX;
+    if (key->valid.has_range) {
+        *min = max_i64(*min, key->valid.min);
+        *max = min_i64(*max, key->valid.max);
+    }
+}
+
 static const char *expects_number(const struct conf_key *key, char *buffer, size_t size)
 {
     const char *unit = conf_unit_of(key);
     const char *blank = unit[0] != '\0' ? " " : "";
     const char *what = key->kind == CONF_DOUBLE ? "a number" : "an integer";
-    if (!key->valid.has_range)
+    int64_t min;
+    int64_t max;
+    conf_range(key, &min, &max);
+    if (min == INT64_MIN && max == INT64_MAX)
         (void)snprintf(buffer, size, "%s%s%s", what, blank, unit);
-    else if (key->valid.max == INT64_MAX)
-        (void)snprintf(buffer, size, "%s of at least %lld%s%s", what, (long long)key->valid.min,
-                       blank, unit);
+    else if (max == INT64_MAX)
+        (void)snprintf(buffer, size, "%s of at least %lld%s%s", what, (long long)min, blank, unit);
     else
-        (void)snprintf(buffer, size, "%s from %lld to %lld%s%s", what, (long long)key->valid.min,
-                       (long long)key->valid.max, blank, unit);
+        (void)snprintf(buffer, size, "%s from %lld to %lld%s%s", what, (long long)min,
+                       (long long)max, blank, unit);
     return buffer;
 }
 

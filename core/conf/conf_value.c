@@ -149,20 +149,10 @@ static bool parse_integer(const char *text, int64_t *value)
 /* The text only shrinks: "+007" is "7". */
 static bool check_integer(const struct conf_key *key, char *text, struct conf_error *error)
 {
-    int64_t min = INT64_MIN;
-    int64_t max = INT64_MAX;
-    if (key->kind == CONF_SHORT) {
-        min = INT16_MIN;
-        max = INT16_MAX;
-    } else if (key->kind == CONF_INT) {
-        min = INT32_MIN;
-        max = INT32_MAX;
-    }
-    if (key->valid.has_range) {
-        min = max_i64(min, key->valid.min);
-        max = min_i64(max, key->valid.max);
-    }
+    int64_t min;
+    int64_t max;
     int64_t value = 0;
+    conf_range(key, &min, &max);
     if (!parse_integer(text, &value) || value < min || value > max)
         return refuse_value(key, text, error);
     (void)snprintf(text, strlen(text) + 1, "%lld", (long long)value);

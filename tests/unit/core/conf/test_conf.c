@@ -131,7 +131,9 @@ static void test_values(void **state)
 {
     (void)state;
     check_value("num.partitions", " +007 ", "7");
-    check_value("num.partitions", "0", "it takes an integer of at least 1");
+    check_value("num.partitions", "0", "it takes an integer from 1 to 2147483647");
+    check_value("message.max.bytes", "2147483648",
+                "it takes an integer from 0 to 2147483647 bytes");
     check_value("num.partitions", "2147483648", "\"2147483648\" is not valid");
     check_value("num.partitions", "99999999999999999999", "is not valid");
     check_value("num.partitions", "1e3", "is not valid");

@@ -118,7 +118,7 @@ static void test_refuses(void **state)
     check_refused(OVERRIDE_SET, "bogus", "1", 40, "\"bogus\" is not a key of a topic");
     check_refused(OVERRIDE_SET, "num.partitions", "1", 40, "is not a key of a topic");
     check_refused(OVERRIDE_SET, "retention.ms", "x", 40, "\"x\" is not valid");
-    check_refused(OVERRIDE_SET, "segment.bytes", "1048575", 40, "at least 1048576 bytes");
+    check_refused(OVERRIDE_SET, "segment.bytes", "1048575", 40, "from 1048576 to 2147483647 bytes");
     check_refused(OVERRIDE_SET, "remote.storage.enable", "true", 40, "there is no remote storage");
     check_refused(OVERRIDE_SET, "retention.ms", NULL, 42, "null");
     check_refused(OVERRIDE_APPEND, "retention.ms", "1", 40, "only lists");
