@@ -44,6 +44,10 @@ class Table(unittest.TestCase):
         rows, _ = table(millrace={"many_rest_percent": [1.2]})
         self.assertEqual(rows["at rest: broker CPU, % of a core"], ["1.20", "-", "-", "< 1", "missed"])
 
+    def test_what_is_no_ratio(self):
+        rows, _ = table(millrace={"idle_kib": [7]}, kafka={"idle_kib": [-0.3]})
+        self.assertEqual(rows["more resident, KiB per connection with its fetch"], ["7.00", "-0.30", "-", "< 12", "met"])
+
     def test_marks(self):
         """The rate was not reached, commits were not answered, the client was late, or out of processor time."""
         for more in ({"commits_per_s": [97]}, {"commits_unanswered": [1]}, {"commits_late_p99_ms": [1.1]}, {"commits_busy": [0.9]}):
