@@ -152,6 +152,10 @@ void api_describe_groups(struct broker_shard *bs, struct request *q)
 
 /* ---- ListGroups ---- */
 
+#define FILTERS       64U /* per step */
+#define TYPE_CLASSIC  "classic"
+#define TYPE_CONSUMER "consumer"
+
 /* One shard after another adds its groups, in as many turns as it takes. */
 struct list_op {
     struct api_work work;
@@ -161,7 +165,14 @@ struct list_op {
     struct group_walk walk;
     struct list_groups_request request;
     struct list_groups_response response;
-    size_t room; /* in response.groups */
+    int32_t filter; /* the next to be looked at */
+    bool wants_classic;
+    bool wants_consumer;
+    uint32_t classic;  /* bits (1 << state) of those that are wanted */
+    uint32_t consumer; /* likewise */
+    size_t room;       /* in response.groups */
+    int32_t looked;    /* at how many of them, when all are there, and kept how many */
+    int32_t kept;
     uint16_t shard;
     bool full; /* the arena */
 };
@@ -171,12 +182,43 @@ static bool str_equal_any_case(struct str a, const char *b)
     return a.len >= 0 && (size_t)a.len == strlen(b) && strncasecmp(a.data, b, (size_t)a.len) == 0;
 }
 
-static bool is_wanted(const struct str *filter, int32_t count, const char *value)
+/* A state of no group and a type of no group are wanted in vain, as in Kafka. */
+static void list_want_state(struct list_op *op, struct str name)
 {
-    for (int32_t i = 0; i < count; i++)
-        if (str_equal_any_case(filter[i], value))
-            return true;
-    return count <= 0;
+    for (unsigned state = 0; state < GROUP_STATE_COUNT; state++)
+        if (str_equal_any_case(name, group_state_name((enum group_state)state)))
+            op->classic |= 1U << state;
+    for (unsigned state = 0; state < CONSUMER_STATE_COUNT; state++)
+        if (str_equal_any_case(name, consumer_state_name((enum consumer_state)state)))
+            op->consumer |= 1U << state;
+}
+
+static bool list_filter_step(struct api_work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    const struct list_groups_request *request = &op->request;
+    for (unsigned i = 0; op->filter < request->states_filter_count && i < FILTERS; i++)
+        list_want_state(op, request->states_filter[op->filter++]);
+    return op->filter < request->states_filter_count;
+}
+
+static bool list_type_step(struct api_work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    const struct list_groups_request *request = &op->request;
+    for (unsigned i = 0; op->filter < request->types_filter_count && i < FILTERS; i++) {
+        const struct str type = request->types_filter[op->filter++];
+        op->wants_classic |= str_equal_any_case(type, TYPE_CLASSIC);
+        op->wants_consumer |= str_equal_any_case(type, TYPE_CONSUMER);
+    }
+    return op->filter < request->types_filter_count;
+}
+
+static bool list_wants(const struct list_op *op, const struct group_entry *entry)
+{
+    return entry->group
+               ? op->wants_classic && (op->classic >> entry->group->state & 1U)
+               : op->wants_consumer && (op->consumer >> consumer_group_state(entry->consumer) & 1U);
 }
 
 static struct list_groups_response_group *list_place(struct list_op *op)
@@ -201,11 +243,7 @@ static void list_add(struct list_op *op, const struct group_entry *entry)
 {
     struct arena *arena = &op->q->arena;
     const struct group *g = entry->group;
-    const char *state =
-        g ? group_state_name(g->state) : consumer_state_name(consumer_group_state(entry->consumer));
-    const char *type = g ? "classic" : "consumer";
-    if (!is_wanted(op->request.states_filter, op->request.states_filter_count, state) ||
-        !is_wanted(op->request.types_filter, op->request.types_filter_count, type))
+    if (!list_wants(op, entry))
         return;
     struct list_groups_response_group *out = list_place(op);
     if (!out)
@@ -213,8 +251,9 @@ static void list_add(struct list_op *op, const struct group_entry *entry)
     init_list_groups_response_group(out);
     out->group_id = str_copy(arena, entry->id, &op->full);
     out->protocol_type = g ? str_copy(arena, g->protocol_type, &op->full) : str_of("consumer");
-    out->group_state = str_of(state);
-    out->group_type = str_of(type);
+    out->group_state = str_of(g ? group_state_name(g->state)
+                                : consumer_state_name(consumer_group_state(entry->consumer)));
+    out->group_type = str_of(g ? TYPE_CLASSIC : TYPE_CONSUMER);
 }
 
 static void list_next(struct list_op *op);
@@ -252,17 +291,26 @@ static void on_list(struct shard *here, struct mail *mail)
 }
 
 /* Only what may be described is told. */
-static void list_answer(struct list_op *op)
+static bool list_may_step(struct api_work *work)
 {
+    struct list_op *op = container_of(work, struct list_op, work);
     struct list_groups_response *response = &op->response;
-    int32_t kept = 0;
-    for (int32_t i = 0; i < response->groups_count; i++)
-        if (api_may(op->q, OPERATION_DESCRIBE, RESOURCE_GROUP, response->groups[i].group_id))
-            response->groups[kept++] = response->groups[i];
-    response->groups_count = kept;
+    for (unsigned i = 0; op->looked < response->groups_count && i < FILTERS; i++) {
+        const struct list_groups_response_group *group = &response->groups[op->looked++];
+        if (api_may(op->q, OPERATION_DESCRIBE, RESOURCE_GROUP, group->group_id))
+            response->groups[op->kept++] = *group;
+    }
+    return op->looked < response->groups_count;
+}
+
+static void list_answer(struct api_work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    struct list_groups_response *response = &op->response;
+    response->groups_count = op->kept;
     if (op->full)
         response->error_code = ERR_UNKNOWN_SERVER_ERROR;
-    api_work_answer(&op->work, KAFKA_LIST_GROUPS_RESPONSE, response);
+    api_work_answer(work, KAFKA_LIST_GROUPS_RESPONSE, response);
 }
 
 static void list_next(struct list_op *op)
@@ -271,7 +319,19 @@ static void list_next(struct list_op *op)
     if (op->shard < bs->broker->shard_count)
         shard_post(bs->sh, op->shard++, &op->mail, on_list);
     else
-        list_answer(op);
+        api_work_go(&op->work, list_may_step, list_answer);
+}
+
+static void list_types_known(struct api_work *work)
+{
+    list_next(container_of(work, struct list_op, work));
+}
+
+static void list_states_known(struct api_work *work)
+{
+    struct list_op *op = container_of(work, struct list_op, work);
+    op->filter = 0;
+    api_work_go(work, list_type_step, list_types_known);
 }
 
 void api_list_groups(struct broker_shard *bs, struct request *q)
@@ -288,7 +348,11 @@ void api_list_groups(struct broker_shard *bs, struct request *q)
         api_malformed(q);
         return;
     }
-    list_next(op);
+    if (op->request.states_filter_count <= 0)
+        op->classic = op->consumer = UINT32_MAX;
+    if (op->request.types_filter_count <= 0)
+        op->wants_classic = op->wants_consumer = true;
+    api_work_go(&op->work, list_filter_step, list_states_known);
 }
 
 /* ---- DeleteGroups ---- */
