@@ -159,11 +159,18 @@ static uint64_t draw(void *user)
     return io_random(c->sh->io);
 }
 
+static bool is_tired(void *user)
+{
+    const struct controller *c = user;
+    return shard_should_yield(c->sh, c->deciding_since_ns);
+}
+
 static void begin_batch(struct controller *c)
 {
     c->step.conf = c->bs->broker->conf;
     c->step.node_id = c->bs->broker->node_id;
     c->step.random = draw;
+    c->step.is_tired = is_tired;
     c->step.user = c;
     c->step.mutate_deletion = io_mutation(c->sh->io, "metadata.deletion_forgotten");
     c->step.mutate_producer_ids = io_mutation(c->sh->io, "metadata.producer_ids_given_twice");
@@ -261,8 +268,8 @@ void controller_lead_all_later(struct controller *c)
 
 static void decide_queue(struct controller *c)
 {
-    uint64_t began_ns = io_clock_ns(c->sh->io);
     struct control_op *op;
+    c->deciding_since_ns = io_clock_ns(c->sh->io);
     while ((op = STAILQ_FIRST(&c->queue)) != NULL) {
         mutation_bucket_find(&c->buckets, op, io_now_ns(c->sh->io));
         if (!controller_step(&c->step, op))
@@ -271,7 +278,7 @@ static void decide_queue(struct controller *c)
         STAILQ_INSERT_TAIL(&c->deciding, op, link);
         if (op->kind == CONTROL_ALTER_CONFIGS || op->kind == CONTROL_INCREMENTAL_ALTER_CONFIGS)
             controller_lead_all_later(c); /* when what they are by now is in the image */
-        if (c->step.records.length >= CONTROL_BATCH_BYTES || shard_should_yield(c->sh, began_ns))
+        if (c->step.records.length >= CONTROL_BATCH_BYTES || is_tired(c))
             break;
     }
 }
@@ -353,13 +360,18 @@ void control_op_init(struct control_op *op, enum control_kind kind, struct arena
     *op = (struct control_op){.kind = kind, .arena = arena, .done = done};
 }
 
-bool control_op_items(struct control_op *op, int32_t count)
+bool control_op_room(struct control_op *op, int32_t count)
 {
     op->items = arena_array(op->arena, (size_t)count, sizeof(*op->items));
-    if (!op->items)
+    op->item_count = op->items ? count : 0;
+    return op->items != NULL;
+}
+
+bool control_op_items(struct control_op *op, int32_t count)
+{
+    if (!control_op_room(op, count))
         return false;
     memset(op->items, 0, (size_t)count * sizeof(*op->items));
-    op->item_count = count;
     return true;
 }
 

@@ -162,6 +162,8 @@ void control_op_init(struct control_op *op, enum control_kind kind, struct arena
                      void (*done)(struct control_op *op));
 /* Zeroed items in the op's arena; false when its limit would be passed. */
 bool control_op_items(struct control_op *op, int32_t count) warn_unused;
+/* The same for who fills each of them as a whole: they hold anything. */
+bool control_op_room(struct control_op *op, int32_t count) warn_unused;
 /* What the whole operation met counts for items that nothing else happened to. */
 static inline int16_t control_item_error(const struct control_op *op,
                                          const struct control_item *item)

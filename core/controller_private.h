@@ -78,6 +78,7 @@ struct controller {
     struct op_queue deciding;        /* in the batch that is being appended */
     struct op_queue waiting;         /* durable, not yet applied by all shards */
     struct task work;
+    uint64_t deciding_since_ns; /* this turn */
     struct controller_step step;
     bool appending;
     bool snapshotting;

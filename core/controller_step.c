@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define MESSAGE_MAX          512
+#define REFUSALS             16           /* between looks at the clock */
 #define RECORD_BYTES_MAX     (256U << 10) /* settings of one resource */
 #define RESOURCE_TYPE_TOPIC  2
 #define RESOURCE_TYPE_BROKER 4
@@ -471,8 +472,13 @@ bool controller_step(struct controller_step *step, struct control_op *op)
     }
     if (op->kind == CONTROL_DRAIN_BROKER)
         return controller_broker_drain(step, op);
+    const int32_t first = op->next_item;
     while (op->next_item < op->item_count) {
         if (step->records.length >= CONTROL_BATCH_BYTES)
+            return false;
+        /* What is decided is written together: a batch costs a flush. */
+        const bool may_rest = step->records.count == 0 && (op->next_item - first) % REFUSALS == 0;
+        if (may_rest && op->next_item > first && step->is_tired && step->is_tired(step->user))
             return false;
         decide(step, op, &op->items[op->next_item++]);
     }

@@ -21,6 +21,7 @@ struct controller_step {
     const struct conf *conf;
     int32_t node_id;
     uint64_t (*random)(void *user);
+    bool (*is_tired)(void *user); /* of deciding; NULL: never */
     void *user;
     const struct image *base;        /* what the edit began with */
     struct image_edit *edit;         /* the image so far, and what was decided */
@@ -45,5 +46,5 @@ bool controller_refuse(struct control_op *op, struct control_item *item, int16_t
                        const char *format, ...) printf_like(4, 5);
 
 /* Decides the items of `op` from op->next_item on. True when all are decided; false when the batch
- * is full and must be written first. */
+ * is full and must be written first, or when nothing but refusals came of some time of deciding. */
 bool controller_step(struct controller_step *step, struct control_op *op);

@@ -21,6 +21,7 @@
 #define COMMIT_NO_GROUP_VERSION 9
 /* The first that members of KIP-848 may use. */
 #define COMMIT_EPOCH_VERSION 9
+#define COMMIT_ITEMS         16U /* per step */
 
 /* ---- OffsetCommit ---- */
 
@@ -30,7 +31,9 @@ struct commit_op {
     struct request *q;
     struct offset_commit_request request;
     struct offset_commit_response response;
-    int32_t topic; /* the next to be looked at */
+    struct api_cursor at;            /* what is looked at */
+    const struct topic_image *image; /* of the topic that it is at, or NULL */
+    bool failed;                     /* no memory */
     struct group_offset *offsets;
     int16_t **errors; /* of each offset, in the response */
     uint32_t count;
@@ -65,18 +68,37 @@ static void commit_partition(struct commit_op *op, const struct topic_image *top
     }
 }
 
+static void commit_topic(struct commit_op *op)
+{
+    const struct offset_commit_request_topic *in = &op->request.topics[op->at.topic];
+    struct offset_commit_response_topic *out = &op->response.topics[op->at.topic];
+    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    init_offset_commit_response_topic(out);
+    out->name = in->name;
+    out->partitions_count = (int32_t)max_i64(in->partitions_count, 0);
+    out->partitions =
+        arena_array(&op->q->arena, (size_t)out->partitions_count, sizeof(*out->partitions));
+    op->response.topics_count++;
+    op->failed = !out->partitions;
+}
+
 static bool commit_step(struct api_work *work)
 {
     struct commit_op *op = container_of(work, struct commit_op, work);
-    if (op->topic >= op->request.topics_count)
-        return false;
-    const struct offset_commit_request_topic *in = &op->request.topics[op->topic];
-    struct offset_commit_response_topic *out = &op->response.topics[op->topic++];
-    const struct topic_image *topic =
-        image_topic_by_name(work->image, in->name.data, (size_t)in->name.len);
-    for (int32_t i = 0; i < in->partitions_count; i++)
-        commit_partition(op, topic, in->name, &in->partitions[i], &out->partitions[i]);
-    return true;
+    const struct offset_commit_request *request = &op->request;
+    struct api_cursor *at = &op->at;
+    enum api_place place = API_TOPIC;
+    for (unsigned i = 0; place != API_END && !op->failed && i < COMMIT_ITEMS; i++) {
+        place = api_cursor_next(at, request->topics_count,
+                                at->begun ? request->topics[at->topic].partitions_count : 0);
+        if (place == API_TOPIC)
+            commit_topic(op);
+        else if (place == API_PARTITION)
+            commit_partition(op, op->image, request->topics[at->topic].name,
+                             &request->topics[at->topic].partitions[at->partition],
+                             &op->response.topics[at->topic].partitions[at->partition]);
+    }
+    return place != API_END && !op->failed;
 }
 
 static void on_committed(struct group_write *write)
@@ -180,6 +202,10 @@ static void commit_checked(struct api_work *work)
 {
     struct commit_op *op = container_of(work, struct commit_op, work);
     struct request *q = op->q;
+    if (op->failed) {
+        api_malformed(q);
+        return;
+    }
     op->call.error = ERR_NONE;
     if (!api_may(q, OPERATION_READ, RESOURCE_GROUP, op->request.group_id))
         op->call.error = ERR_GROUP_AUTHORIZATION_FAILED;
@@ -195,24 +221,12 @@ static bool commit_alloc(struct commit_op *op)
     const struct offset_commit_request *request = &op->request;
     const size_t topics = (size_t)max_i64(request->topics_count, 0);
     size_t partitions = 0;
+    for (size_t i = 0; i < topics; i++)
+        partitions += (size_t)max_i64(request->topics[i].partitions_count, 0);
     op->response.topics = arena_array(arena, topics, sizeof(*op->response.topics));
-    if (!op->response.topics)
-        return false;
-    for (size_t i = 0; i < topics; i++) {
-        struct offset_commit_response_topic *out = &op->response.topics[i];
-        const size_t count = (size_t)max_i64(request->topics[i].partitions_count, 0);
-        init_offset_commit_response_topic(out);
-        out->name = request->topics[i].name;
-        out->partitions_count = (int32_t)count;
-        out->partitions = arena_array(arena, count, sizeof(*out->partitions));
-        if (!out->partitions)
-            return false;
-        partitions += count;
-    }
-    op->response.topics_count = (int32_t)topics;
     op->offsets = arena_array(arena, partitions, sizeof(*op->offsets));
     op->errors = arena_array(arena, partitions, sizeof(*op->errors));
-    return op->offsets && op->errors;
+    return op->response.topics && op->offsets && op->errors;
 }
 
 void api_offset_commit(struct broker_shard *bs, struct request *q)

@@ -156,6 +156,8 @@ static bool name_step(struct api_work *work)
     struct api_cursor *at = &op->names_at;
     const struct list_offsets_request_topic *topics = op->request.topics;
     enum api_place place = API_TOPIC;
+    if (!at->begun && named_twice_clear(&op->names))
+        return true;
     for (unsigned i = 0; place != API_END && i < NAME_ITEMS; i++) {
         place = api_cursor_next(at, op->request.topics_count,
                                 at->begun ? topics[at->topic].partitions_count : 0);

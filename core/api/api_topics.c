@@ -4,11 +4,11 @@
  * item, encoded here when every shard of this broker has applied the result.
  */
 #include "core/api/api.h"
+#include "core/api/named_twice.h"
 #include "core/conf/overrides.h"
 #include "core/controller.h"
 #include "core/quota.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define CREATE_TOPICS_CONFIGS_VERSION 5 /* answers with the topic's configuration */
@@ -21,19 +21,34 @@
  * made and not answered for would be asked for again. */
 #define CREATE_TOPICS_MAX 10000
 #define TOO_MANY_TOPICS   "one request may create 10000 topics"
+#define ITEMS             16 /* per step */
 
 /* In the request's arena. */
 struct topics_op {
     struct control_op control;
     struct api_work work;
     struct request *q;
+    const struct topics_kind *kind;
+    struct named_twice names;
+    int32_t at; /* the next item */
     union {
         struct create_topics_request create;
         struct delete_topics_request remove;
         struct create_partitions_request grow;
     } request;
-    struct create_topics_response created;
+    union {
+        struct create_topics_response created;
+        struct delete_topics_response removed;
+        struct create_partitions_response grown;
+    } response;
     bool failed;
+};
+
+/* What a request does about each of its items. */
+struct topics_kind {
+    bool (*fill)(struct topics_op *op, int32_t at); /* false: no memory */
+    void (*judge)(struct topics_op *op, struct control_item *item);
+    int16_t strict_version;
 };
 
 static struct topics_op *topics_op_new(struct request *q, enum control_kind kind,
@@ -49,48 +64,89 @@ static struct topics_op *topics_op_new(struct request *q, enum control_kind kind
     return op;
 }
 
-static void submit(struct broker_shard *bs, struct topics_op *op, int16_t strict_version)
-{
-    op->control.strict = op->q->header.request_api_version >= strict_version;
-    quota_of_mutations(op->q, &op->control);
-    controller_submit(bs, &op->control);
-}
-
 static void item_refuse(struct control_item *item, enum err error, const char *message)
 {
     item->error = (int16_t)error;
     item->message = message;
 }
 
-static int by_name(const void *a, const void *b)
+static struct named_topic item_name(const struct topics_op *op, const struct control_item *item)
 {
-    const struct control_item *x = *(struct control_item *const *)a;
-    const struct control_item *y = *(struct control_item *const *)b;
-    if (x->by_id || y->by_id)
-        return (int)x->by_id - (int)y->by_id;
-    if (x->name.len != y->name.len)
-        return x->name.len < y->name.len ? -1 : 1;
-    return x->name.len > 0 ? memcmp(x->name.data, y->name.data, (size_t)x->name.len) : 0;
+    return named_topic_of(&op->names, item->name);
+}
+
+static bool clear_step(struct api_work *work)
+{
+    return named_twice_clear(&container_of(work, struct topics_op, work)->names);
+}
+
+static bool fill_step(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    const int32_t count = op->control.item_count;
+    for (int32_t i = 0; op->at < count && i < ITEMS && !op->failed; i++) {
+        const int32_t at = op->at++;
+        const struct control_item *item = &op->control.items[at];
+        op->failed = !op->kind->fill(op, at);
+        if (op->failed || item->by_id)
+            continue;
+        const struct named_topic name = item_name(op, item);
+        named_twice_add(&op->names, &name, 0);
+    }
+    return op->at < count && !op->failed;
 }
 
 /* A name that stands in the request more than once: each of them is refused (C2). */
-static bool refuse_duplicates(struct topics_op *op)
+static bool judge_step(struct api_work *work)
 {
-    struct control_op *control = &op->control;
-    size_t count = (size_t)control->item_count;
-    struct control_item **sorted = arena_array(&op->q->arena, count, sizeof(struct control_item *));
-    if (!sorted)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &control->items[i];
-    qsort(sorted, count, sizeof(struct control_item *), by_name);
-    for (size_t i = 1; i < count; i++) {
-        if (sorted[i]->by_id || by_name(&sorted[i - 1], &sorted[i]) != 0)
-            continue;
-        item_refuse(sorted[i - 1], ERR_INVALID_REQUEST, "the topic is named more than once");
-        item_refuse(sorted[i], ERR_INVALID_REQUEST, "the topic is named more than once");
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    const int32_t count = op->control.item_count;
+    for (int32_t i = 0; op->at < count && i < ITEMS; i++) {
+        struct control_item *item = &op->control.items[op->at++];
+        const struct named_topic name = item_name(op, item);
+        if (!item->by_id && named_twice(&op->names, &name, 0))
+            item_refuse(item, ERR_INVALID_REQUEST, "the topic is named more than once");
+        if (op->kind->judge)
+            op->kind->judge(op, item);
     }
-    return true;
+    return op->at < count;
+}
+
+static void judged(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    op->at = 0;
+    op->control.strict = op->q->header.request_api_version >= op->kind->strict_version;
+    quota_of_mutations(op->q, &op->control);
+    controller_submit(api_shard(op->q), &op->control);
+}
+
+static void filled(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    op->at = 0;
+    if (op->failed)
+        api_malformed(op->q);
+    else
+        api_work_go(work, judge_step, judged);
+}
+
+static void cleared(struct api_work *work)
+{
+    api_work_go(work, fill_step, filled);
+}
+
+/* From the decoded request to the controller. */
+static void topics_go(struct topics_op *op, const struct topics_kind *kind, int32_t count)
+{
+    const struct broker *broker = api_shard(op->q)->broker;
+    op->kind = kind;
+    if (control_op_room(&op->control, count) &&
+        named_twice_init(&op->names, &op->q->arena, (size_t)op->control.item_count,
+                         broker->options.seed[0]))
+        api_work_go(&op->work, clear_step, cleared);
+    else
+        api_malformed(op->q);
 }
 
 static bool may_or_refuse(struct request *q, struct control_item *item,
@@ -200,10 +256,11 @@ static bool created_fill(struct topics_op *op, const struct control_item *item,
 static bool created_step(struct api_work *work)
 {
     struct topics_op *op = container_of(work, struct topics_op, work);
-    int32_t next = op->created.topics_count;
+    int32_t next = op->response.created.topics_count;
     if (next == op->control.item_count)
         return false;
-    struct create_topics_response_topic *out = &op->created.topics[op->created.topics_count++];
+    struct create_topics_response_topic *out =
+        &op->response.created.topics[op->response.created.topics_count++];
     op->failed = !created_fill(op, &op->control.items[next], out);
     /* The topics are made either way; who would not wait is told so (C3). */
     if (op->request.create.timeout_ms <= 0 && !op->control.validate_only &&
@@ -218,7 +275,7 @@ static void created_done(struct api_work *work)
     if (op->failed)
         api_malformed(op->q);
     else
-        api_work_answer(work, KAFKA_CREATE_TOPICS_RESPONSE, &op->created);
+        api_work_answer(work, KAFKA_CREATE_TOPICS_RESPONSE, &op->response.created);
 }
 
 static void on_created(struct control_op *control)
@@ -226,10 +283,10 @@ static void on_created(struct control_op *control)
     struct topics_op *op = container_of(control, struct topics_op, control);
     struct request *q = op->q;
     quota_mutated(q, control);
-    init_create_topics_response(&op->created);
-    op->created.topics =
-        arena_array(&q->arena, (size_t)control->item_count, sizeof(*op->created.topics));
-    if (op->created.topics)
+    init_create_topics_response(&op->response.created);
+    op->response.created.topics =
+        arena_array(&q->arena, (size_t)control->item_count, sizeof(*op->response.created.topics));
+    if (op->response.created.topics)
         api_work_go(&op->work, created_step, created_done);
     else
         api_malformed(q);
@@ -259,60 +316,74 @@ static bool create_item(struct topics_op *op, const struct create_topics_request
     return true;
 }
 
+static bool create_fill(struct topics_op *op, int32_t at)
+{
+    return create_item(op, &op->request.create.topics[at], &op->control.items[at]);
+}
+
+static void create_judge(struct topics_op *op, struct control_item *item)
+{
+    if (op->control.item_count > CREATE_TOPICS_MAX)
+        item_refuse(item, ERR_POLICY_VIOLATION, TOO_MANY_TOPICS);
+    else
+        may_or_refuse(op->q, item, OPERATION_CREATE);
+}
+
 void api_create_topics(struct broker_shard *bs, struct request *q)
 {
+    static const struct topics_kind kind = {
+        .fill = create_fill, .judge = create_judge, .strict_version = CREATE_TOPICS_STRICT_VERSION};
     struct topics_op *op = topics_op_new(q, CONTROL_CREATE_TOPICS, on_created);
     struct rd rd;
+    (void)bs;
     rd_init(&rd, q->body);
     if (!op || !read_create_topics_request(&rd, &q->arena, q->header.request_api_version,
                                            &op->request.create)) {
         api_malformed(q);
         return;
     }
-    const struct create_topics_request *request = &op->request.create;
-    op->control.validate_only = request->validate_only;
-    bool whole = control_op_items(&op->control, request->topics_count);
-    for (int32_t i = 0; whole && i < request->topics_count; i++)
-        whole = create_item(op, &request->topics[i], &op->control.items[i]);
-    if (!whole || !refuse_duplicates(op)) {
-        api_malformed(q);
-        return;
-    }
-    for (int32_t i = 0; i < op->control.item_count; i++) {
-        if (op->control.item_count > CREATE_TOPICS_MAX)
-            item_refuse(&op->control.items[i], ERR_POLICY_VIOLATION, TOO_MANY_TOPICS);
-        else
-            may_or_refuse(q, &op->control.items[i], OPERATION_CREATE);
-    }
-    submit(bs, op, CREATE_TOPICS_STRICT_VERSION);
+    op->control.validate_only = op->request.create.validate_only;
+    topics_go(op, &kind, op->request.create.topics_count);
 }
 
 /* ---- DeleteTopics ---- */
 
-static void on_deleted(struct control_op *control)
+static bool deleted_step(struct api_work *work)
 {
-    struct topics_op *op = container_of(control, struct topics_op, control);
-    struct request *q = op->q;
-    quota_mutated(q, control);
-    struct delete_topics_response response;
-    init_delete_topics_response(&response);
-    response.responses =
-        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.responses));
-    if (!response.responses) {
-        api_malformed(q);
-        return;
-    }
-    for (int32_t i = 0; i < control->item_count; i++) {
-        const struct control_item *item = &control->items[i];
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    const struct control_op *control = &op->control;
+    struct delete_topics_response *response = &op->response.removed;
+    for (int32_t i = 0; response->responses_count < control->item_count && i < ITEMS; i++) {
+        const struct control_item *item = &control->items[response->responses_count];
         struct delete_topics_response_response *out =
-            &response.responses[response.responses_count++];
+            &response->responses[response->responses_count++];
         init_delete_topics_response_response(out);
         out->name = item->by_id ? str_of(item->found_name) : item->name;
         out->topic_id = item->by_id ? item->topic_id : item->created_id;
         out->error_code = control_item_error(control, item);
         out->error_message = str_of(item->message);
     }
-    api_answer(q, KAFKA_DELETE_TOPICS_RESPONSE, &response);
+    return response->responses_count < control->item_count;
+}
+
+static void deleted_done(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    api_work_answer(work, KAFKA_DELETE_TOPICS_RESPONSE, &op->response.removed);
+}
+
+static void on_deleted(struct control_op *control)
+{
+    struct topics_op *op = container_of(control, struct topics_op, control);
+    struct delete_topics_response *response = &op->response.removed;
+    quota_mutated(op->q, control);
+    init_delete_topics_response(response);
+    response->responses =
+        arena_array(&op->q->arena, (size_t)control->item_count, sizeof(*response->responses));
+    if (response->responses)
+        api_work_go(&op->work, deleted_step, deleted_done);
+    else
+        api_malformed(op->q);
 }
 
 static void delete_item(struct request *q, struct str name, const struct uuid *id,
@@ -333,10 +404,24 @@ static void delete_item(struct request *q, struct str name, const struct uuid *i
         may_or_refuse(q, item, OPERATION_DELETE);
 }
 
+static bool delete_fill(struct topics_op *op, int32_t at)
+{
+    const struct delete_topics_request *request = &op->request.remove;
+    struct control_item *item = &op->control.items[at];
+    if (op->q->header.request_api_version >= DELETE_TOPICS_ID_VERSION)
+        delete_item(op->q, request->topics[at].name, &request->topics[at].topic_id, item);
+    else
+        delete_item(op->q, request->topic_names[at], NULL, item);
+    return true;
+}
+
 void api_delete_topics(struct broker_shard *bs, struct request *q)
 {
+    static const struct topics_kind kind = {.fill = delete_fill,
+                                            .strict_version = DELETE_TOPICS_STRICT_VERSION};
     struct topics_op *op = topics_op_new(q, CONTROL_DELETE_TOPICS, on_deleted);
     struct rd rd;
+    (void)bs;
     rd_init(&rd, q->body);
     if (!op || !read_delete_topics_request(&rd, &q->arena, q->header.request_api_version,
                                            &op->request.remove)) {
@@ -344,46 +429,47 @@ void api_delete_topics(struct broker_shard *bs, struct request *q)
         return;
     }
     const struct delete_topics_request *request = &op->request.remove;
-    bool ids = q->header.request_api_version >= DELETE_TOPICS_ID_VERSION;
-    if (!control_op_items(&op->control, ids ? request->topics_count : request->topic_names_count)) {
-        api_malformed(q);
-        return;
-    }
-    for (int32_t i = 0; i < op->control.item_count; i++) {
-        if (ids)
-            delete_item(q, request->topics[i].name, &request->topics[i].topic_id,
-                        &op->control.items[i]);
-        else
-            delete_item(q, request->topic_names[i], NULL, &op->control.items[i]);
-    }
-    if (!refuse_duplicates(op)) {
-        api_malformed(q);
-        return;
-    }
-    submit(bs, op, DELETE_TOPICS_STRICT_VERSION);
+    topics_go(op, &kind,
+              q->header.request_api_version >= DELETE_TOPICS_ID_VERSION
+                  ? request->topics_count
+                  : request->topic_names_count);
 }
 
 /* ---- CreatePartitions ---- */
 
+static bool grown_step(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    const struct control_op *control = &op->control;
+    struct create_partitions_response *response = &op->response.grown;
+    for (int32_t i = 0; response->results_count < control->item_count && i < ITEMS; i++) {
+        const struct control_item *item = &control->items[response->results_count];
+        response->results[response->results_count++] = (struct create_partitions_response_result){
+            .name = item->name,
+            .error_code = control_item_error(control, item),
+            .error_message = str_of(item->message)};
+    }
+    return response->results_count < control->item_count;
+}
+
+static void grown_done(struct api_work *work)
+{
+    struct topics_op *op = container_of(work, struct topics_op, work);
+    api_work_answer(work, KAFKA_CREATE_PARTITIONS_RESPONSE, &op->response.grown);
+}
+
 static void on_grown(struct control_op *control)
 {
     struct topics_op *op = container_of(control, struct topics_op, control);
-    struct request *q = op->q;
-    quota_mutated(q, control);
-    struct create_partitions_response response;
-    init_create_partitions_response(&response);
-    response.results =
-        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.results));
-    if (!response.results) {
-        api_malformed(q);
-        return;
-    }
-    for (int32_t i = 0; i < control->item_count; i++)
-        response.results[response.results_count++] = (struct create_partitions_response_result){
-            .name = control->items[i].name,
-            .error_code = control_item_error(control, &control->items[i]),
-            .error_message = str_of(control->items[i].message)};
-    api_answer(q, KAFKA_CREATE_PARTITIONS_RESPONSE, &response);
+    struct create_partitions_response *response = &op->response.grown;
+    quota_mutated(op->q, control);
+    init_create_partitions_response(response);
+    response->results =
+        arena_array(&op->q->arena, (size_t)control->item_count, sizeof(*response->results));
+    if (response->results)
+        api_work_go(&op->work, grown_step, grown_done);
+    else
+        api_malformed(op->q);
 }
 
 static bool grow_item(struct topics_op *op, const struct create_partitions_request_topic *in,
@@ -406,26 +492,29 @@ static bool grow_item(struct topics_op *op, const struct create_partitions_reque
     return true;
 }
 
+static bool grow_fill(struct topics_op *op, int32_t at)
+{
+    return grow_item(op, &op->request.grow.topics[at], &op->control.items[at]);
+}
+
+static void grow_judge(struct topics_op *op, struct control_item *item)
+{
+    may_or_refuse(op->q, item, OPERATION_ALTER);
+}
+
 void api_create_partitions(struct broker_shard *bs, struct request *q)
 {
+    static const struct topics_kind kind = {
+        .fill = grow_fill, .judge = grow_judge, .strict_version = CREATE_PARTITIONS_STRICT_VERSION};
     struct topics_op *op = topics_op_new(q, CONTROL_CREATE_PARTITIONS, on_grown);
     struct rd rd;
+    (void)bs;
     rd_init(&rd, q->body);
     if (!op || !read_create_partitions_request(&rd, &q->arena, q->header.request_api_version,
                                                &op->request.grow)) {
         api_malformed(q);
         return;
     }
-    const struct create_partitions_request *request = &op->request.grow;
-    op->control.validate_only = request->validate_only;
-    bool whole = control_op_items(&op->control, request->topics_count);
-    for (int32_t i = 0; whole && i < request->topics_count; i++)
-        whole = grow_item(op, &request->topics[i], &op->control.items[i]);
-    if (!whole || !refuse_duplicates(op)) {
-        api_malformed(q);
-        return;
-    }
-    for (int32_t i = 0; i < op->control.item_count; i++)
-        may_or_refuse(q, &op->control.items[i], OPERATION_ALTER);
-    submit(bs, op, CREATE_PARTITIONS_STRICT_VERSION);
+    op->control.validate_only = op->request.grow.validate_only;
+    topics_go(op, &kind, op->request.grow.topics_count);
 }

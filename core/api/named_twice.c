@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define CLEAR_SLOTS 512U /* 12 KiB of memory that may be fresh */
+
 struct named_slot {
     struct str name;
     int32_t partition;
@@ -18,9 +20,15 @@ bool named_twice_init(struct named_twice *nt, struct arena *arena, size_t count,
         size *= 2;
     *nt = (struct named_twice){.mask = size - 1, .salt = salt};
     nt->slots = arena_array(arena, size, sizeof(*nt->slots));
-    if (nt->slots)
-        memset(nt->slots, 0, size * sizeof(*nt->slots));
     return nt->slots != NULL;
+}
+
+bool named_twice_clear(struct named_twice *nt)
+{
+    const size_t count = min_u64(nt->mask + 1 - nt->cleared, CLEAR_SLOTS);
+    memset(&nt->slots[nt->cleared], 0, count * sizeof(*nt->slots));
+    nt->cleared += count;
+    return nt->cleared <= nt->mask;
 }
 
 struct named_topic named_topic_of(const struct named_twice *nt, struct str name)

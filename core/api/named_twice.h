@@ -12,6 +12,7 @@
 struct named_twice {
     struct named_slot *slots;
     size_t mask;
+    size_t cleared;
     uint64_t salt;
 };
 
@@ -21,9 +22,12 @@ struct named_topic {
     uint64_t hash;
 };
 
-/* Room for `count` names; false: the arena is full. */
+/* Room for `count` names, which is to be cleared; false: the arena is full. */
 bool named_twice_init(struct named_twice *nt, struct arena *arena, size_t count,
                       uint64_t salt) warn_unused;
+/* Some of it, because a request may name a million; true: there is more to do. Then come all
+ * additions, then the questions. */
+bool named_twice_clear(struct named_twice *nt);
 struct named_topic named_topic_of(const struct named_twice *nt, struct str name);
 void named_twice_add(struct named_twice *nt, const struct named_topic *topic, int32_t partition);
 bool named_twice(const struct named_twice *nt, const struct named_topic *topic, int32_t partition);

@@ -40,6 +40,12 @@ void group_store_add(struct group_store *store, const struct group_record_bytes 
                       (struct bytes_or_null){record->value.data, record->value.len}, NULL, 0);
 }
 
+bool group_store_is_full(const struct group_store *store)
+{
+    const struct partition *pt = partition_find(&store->bs->partitions, &store->key);
+    return pt && store->builder.plain_len > (size_t)pt->conf.max_message_bytes;
+}
+
 static void append_end(struct group_append *append)
 {
     append->store->appends--;

@@ -53,6 +53,8 @@ void group_store_fini(struct group_store *store);
  * the appends. */
 void group_store_begin(struct group_store *store);
 void group_store_add(struct group_store *store, const struct group_record_bytes *record);
+/* What was added is larger than the log takes in one batch. */
+bool group_store_is_full(const struct group_store *store);
 void group_store_append(struct group_store *store, group_append_done *done, void *user);
 
 /* What a client is told when its offsets, or its group, could not be stored (O3). */

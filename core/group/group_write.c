@@ -8,6 +8,7 @@
 #define REMOVAL_OFFSETS   512U
 #define REMOVAL_BYTES     (64U << 10)
 #define REMOVAL_ARENA_MAX (4U << 20)
+#define FULL_EVERY        64U /* records */
 
 /* ---- one batch ---- */
 
@@ -107,9 +108,12 @@ static bool write_build(const struct group_write *write)
 {
     struct group_store *store = &write->entry->slot->store;
     group_store_begin(store);
-    for (uint32_t i = 0; i < write->count; i++)
+    for (uint32_t i = 0; i < write->count; i++) {
         if (!write_add(write, &write->offsets[i]))
             return false;
+        if (i % FULL_EVERY == 0 && group_store_is_full(store))
+            return false; /* the log would refuse it; a request may be a hundred times as long */
+    }
     return !write->group_too || write_add_group(write);
 }
 
