@@ -7,6 +7,7 @@
 
 #include "core/broker_logs.h"
 #include "core/conf/conf.h"
+#include "core/helper_line.h"
 #include "core/metadata/image.h"
 #include "core/metadata/store.h"
 #include "core/partition.h"
@@ -56,6 +57,7 @@ struct broker_shard {
     struct deflater deflater;
     uint32_t recodes;
     struct partition_line recode_line;
+    struct helper_line helper_line; /* of what inflates: checks */
     struct broker_logs logs;
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */

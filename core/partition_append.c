@@ -3,7 +3,8 @@
  * The line of appends in front of a partition's log: what may be appended, in what order, and what
  * the producer is told. The first in line is checked; most checks end at once on the shard's own
  * inflater, a long one yields between slices, a heavy one runs on a helper thread. The next append
- * starts when the one before it is in the log; durability is waited for by all together.
+ * starts when the one before it is in the log; durability is waited for by all together. The
+ * helper does a heavy one in slices (core/helper_line.h).
  *
  * A batch that is not in its topic's codec (compression.type) is checked and compressed anew on the
  * helper thread, in its place in the line. The new bytes are the broker's memory, so a shard has
@@ -25,15 +26,20 @@
 #define ACKS_ALL                 (-1)
 #define CHECK_SLICES             2U /* between yields */
 #define RECODES_MAX              4U
-#define LZ4_LEVEL_FAST           9 /* compression.lz4.level's default is no level of the slow one */
+/* How much larger than max.message.bytes a batch may be inside, and what it may be in any case. A
+ * producer gathers records until batch.size or its whole buffer (32 MiB) is full, however well they
+ * compress; deflate could do 1,000 times, which is nobody's records. */
+#define INFLATED_TIMES    64U
+#define INFLATED_AT_LEAST (128ULL << 20)
+#define LZ4_LEVEL_FAST    9 /* compression.lz4.level's default is no level of the slow one */
 
 /* A check that takes longer than a turn has. */
 struct partition_check {
     struct batch_check check;
     struct inflater inflater;
     struct partition *pt;
-    struct io_op work;
-    bool working; /* a helper thread has it */
+    struct helper_job job;
+    bool working; /* it is the helper thread's */
     enum batch_verdict verdict;
     bool recodes; /* and compresses it anew */
     struct recode recode;
@@ -250,7 +256,9 @@ static void fill_rules(const struct partition *pt, const struct partition_append
         .now_ms = io_wall_ms(pt->bs->sh->io),
         .timestamp_before_max_ms = conf->message_timestamp_before_max_ms,
         .timestamp_after_max_ms = conf->message_timestamp_after_max_ms,
-        .inflated_bytes_max = INFLATED_BYTES_MAX,
+        .inflated_bytes_max =
+            min_u64(INFLATED_BYTES_MAX,
+                    max_u64(INFLATED_AT_LEAST, (uint64_t)conf->max_message_bytes * INFLATED_TIMES)),
         .message_bytes_max = conf->max_message_bytes,
         .segment_bytes = conf->segment_bytes,
         .log_append_time = conf->message_timestamp_type == CONF_TIMESTAMP_LOG_APPEND_TIME,
@@ -353,21 +361,36 @@ static void check_end(struct partition_check *pc)
     shard_ready(pt->bs->sh, &pt->step);
 }
 
-static void check_work(void *argument)
+static bool check_work(struct helper_job *job, uint32_t slices)
 {
-    struct partition_check *pc = argument;
-    do {
-        pc->verdict = batch_check_step(&pc->check, CHECK_SLICES);
-    } while (pc->verdict == BATCH_MORE);
+    struct partition_check *pc = container_of(job, struct partition_check, job);
+    pc->verdict = batch_check_step(&pc->check, slices);
+    if (pc->verdict == BATCH_MORE)
+        return true;
     if (!pc->recodes || pc->verdict != BATCH_GOOD)
-        return;
+        return false;
     pc->recode.plain_bytes = pc->check.plain_bytes;
     recode_run(&pc->recode, &pc->inflater, &pc->pt->bs->deflater);
+    return false;
 }
 
-static void on_check_worked(struct io_op *op)
+static void check_start(struct partition_check *pc, const struct batch_rules *rules)
 {
-    struct partition_check *pc = container_of(op, struct partition_check, work);
+    inflater_init(&pc->inflater);
+    batch_check_start(&pc->check, rules, &pc->inflater, TAILQ_FIRST(&pc->pt->appends)->records);
+}
+
+static void check_rewind(struct helper_job *job)
+{
+    struct partition_check *pc = container_of(job, struct partition_check, job);
+    const struct batch_rules rules = pc->check.rules;
+    inflater_fini(&pc->inflater);
+    check_start(pc, &rules);
+}
+
+static void on_check_worked(struct helper_job *job)
+{
+    struct partition_check *pc = container_of(job, struct partition_check, job);
     pc->working = false;
     check_end(pc);
 }
@@ -385,16 +408,16 @@ static void check_begin(struct partition *pt, struct partition_append *op, bool 
         .level = codec_level(conf, codec),
         .bytes_max = (uint32_t)min_i64(conf->max_message_bytes, conf->segment_bytes),
         .mistake_cut = io_mutation(pt->bs->sh->io, "recode.byte_lost")};
-    inflater_init(&pc->inflater);
     pt->check = pc;
     struct batch_rules rules;
     fill_rules(pt, op, &rules);
     rules.crc_by_copy = !recodes; /* what the log copies has a checksum of its own */
-    batch_check_start(&pc->check, &rules, &pc->inflater, op->records);
+    check_start(pc, &rules);
     if (recodes || batch_check_is_heavy(&pc->check)) {
         pc->working = true;
-        pc->work.done = on_check_worked;
-        io_work(pt->bs->sh->io, &pc->work, check_work, pc);
+        pc->job = (struct helper_job){
+            .work = check_work, .rewind = check_rewind, .done = on_check_worked};
+        helper_line_go(&pt->bs->helper_line, &pc->job);
     } else {
         shard_ready(pt->bs->sh, &pt->step);
     }

@@ -4,7 +4,7 @@
  * produce request: exactly one whole batch of format v2, of an allowed size, whose checksum,
  * counts, offsets, timestamps and keys hold when its records are really looked at.
  *
- * A check is a state machine, because a batch may be 100 MiB, or may inflate to a gigabyte: each
+ * A check is a state machine, because a batch may be 100 MiB, or may inflate to hundreds: each
  * step looks at a given number of 64 KiB slices and returns. The owner steps it between turns, or
  * hands all of it to a helper thread (batch_check_is_heavy); the verdict is the same. Records are
  * walked, never collected: memory is that of the inflater.

@@ -294,7 +294,86 @@ static void many_partitions_take_turns(void **state)
     desk_end(&desk);
 }
 
+/* ---- what takes long ---- */
+
+/* One gzip record of so many bytes, all the same or of chance. */
+static void make_one(struct made *made, uint32_t value_len, bool plain)
+{
+    uint8_t *value = calloc(1, value_len);
+    uint32_t dice = 1;
+    for (uint32_t i = 0; !plain && i < value_len; i++)
+        value[i] = (uint8_t)((dice = dice * 1664525 + 1013904223) >> 24);
+    memset(made, 0, sizeof(*made));
+    batch_builder_init(&made->builder);
+    deflater_init(&made->deflater);
+    batch_builder_start(&made->builder);
+    batch_builder_add(&made->builder, 1000, BYTES_NULL,
+                      (struct bytes_or_null){value, (int32_t)value_len}, NULL, 0);
+    made->len = batch_builder_finish(&made->builder, &made->deflater, CODEC_GZIP,
+                                     CODEC_LEVEL_DEFAULT, &made->bytes);
+    free(value);
+}
+
+static void ask_on(struct desk *desk, struct question *question, unsigned connection,
+                   const char *name, const struct made *made)
+{
+    struct one_batch one;
+    struct produce_request request = produce_request_of(&one, name, 0, made->bytes, made->len);
+    desk_send(desk, question, connection, KEY_PRODUCE, 9, &request);
+}
+
+/* The helper thread has several that inflate to 80 MB each, and then one that is what it seems. */
+static void a_quick_check_passes_long_ones(void **state)
+{
+    enum { LONGS = 3 };
+    struct desk desk;
+    static struct question longs[LONGS], quick;
+    struct made bomb, honest;
+    char name[32];
+    (void)state;
+    begin(&desk, 10);
+    desk_broker_start(&desk, 1);
+    make_one(&bomb, 80000000, true);
+    make_one(&honest, 100000, false);
+    assert_true(bomb.len > CODEC_SLICE_SIZE_MAX && honest.len > CODEC_SLICE_SIZE_MAX);
+    TOPIC(&desk, "quick");
+    for (unsigned i = 0; i < LONGS; i++) {
+        (void)snprintf(name, sizeof(name), "long-%u", i);
+        TOPIC(&desk, name);
+    }
+    for (unsigned i = 0; i < LONGS; i++) {
+        (void)snprintf(name, sizeof(name), "long-%u", i);
+        ask_on(&desk, &longs[i], i, name, &bomb);
+    }
+    ask_on(&desk, &quick, LONGS, "quick", &honest);
+    assert_int_equal(produce_answer(&quick).error_code, ERR_NONE);
+    for (unsigned i = 0; i < LONGS; i++)
+        assert_false(longs[i].done);
+    for (unsigned i = 0; i < LONGS; i++)
+        assert_int_equal(produce_answer(&longs[i]).error_code, ERR_NONE);
+    made_fini(&bomb);
+    made_fini(&honest);
+    desk_end(&desk);
+}
+
 /* ---- what is refused ---- */
+
+static void what_inflates_beyond_reason_is_refused(void **state)
+{
+    struct desk desk;
+    struct made bomb;
+    (void)state;
+    begin(&desk, 11);
+    desk_broker_start(&desk, 1);
+    make_one(&bomb, 135000000, true);
+    TOPIC(&desk, "usual", SET("segment.bytes", "16777216"));
+    TOPIC(&desk, "large", SET("segment.bytes", "16777216"), SET("max.message.bytes", "4000000"));
+    assert_int_equal(batch_produce(&desk, "usual", 9, bomb.bytes, bomb.len).error_code,
+                     ERR_INVALID_RECORD);
+    assert_int_equal(batch_produce(&desk, "large", 9, bomb.bytes, bomb.len).error_code, ERR_NONE);
+    made_fini(&bomb);
+    desk_end(&desk);
+}
 
 static void b1_what_grows_too_large_is_refused(void **state)
 {
@@ -383,6 +462,8 @@ int main(void)
         cmocka_unit_test(b7_b10_a_codec_and_a_time),
         cmocka_unit_test(b10_order_is_kept_and_duplicates_are_known),
         cmocka_unit_test(many_partitions_take_turns),
+        cmocka_unit_test(a_quick_check_passes_long_ones),
+        cmocka_unit_test(what_inflates_beyond_reason_is_refused),
         cmocka_unit_test(b1_what_grows_too_large_is_refused),
         cmocka_unit_test(f12_old_consumers_do_not_get_zstd),
         cmocka_unit_test(levels_are_obeyed),
