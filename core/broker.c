@@ -310,6 +310,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     inflater_init(&bs->inflater);
     deflater_init(&bs->deflater);
     TAILQ_INIT(&bs->recode_line);
+    TAILQ_INIT(&bs->offset_scans.line);
     helper_line_init(&bs->helper_line, sh);
     bs->sessions = fetch_sessions_new(bs);
     bs->producer_ids = producer_ids_new(bs);

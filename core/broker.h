@@ -29,6 +29,13 @@ struct broker_lookups;
 struct retention;
 struct scrub;
 
+/* Batches that are searched for a time, and who waits to be next: core/api/offset_lookup.c. */
+struct offset_scans {
+    uint64_t bytes;
+    uint64_t bytes_most; /* since the start */
+    TAILQ_HEAD(, offset_lookup) line;
+};
+
 /* What one shard has. home: that shard; found by broker_shard_of(sh). */
 struct broker_shard {
     struct broker *broker;
@@ -57,7 +64,8 @@ struct broker_shard {
     struct deflater deflater;
     uint32_t recodes;
     struct partition_line recode_line;
-    struct helper_line helper_line; /* of what inflates: checks */
+    struct offset_scans offset_scans;
+    struct helper_line helper_line; /* of what inflates: checks and scans */
     struct broker_logs logs;
     struct fetch_sessions *sessions;
     struct groups *groups; /* those that this shard coordinates */

@@ -7,7 +7,89 @@
 
 #include <string.h>
 
-/* As for a produce: a batch does not become larger than this. */
+/* Of batches that are copied for the helper thread at a time, per shard; one that is larger comes
+ * alone. */
+#define SCAN_BYTES_MAX (4U << 20)
+
+struct offset_scan {
+    struct helper_job job;
+    struct offset_lookup *lookup;
+    struct inflater inflater;
+    struct record_find find;
+    int64_t target;
+    int64_t from_offset;
+    bool begun;
+    bool found;
+    struct piece piece;
+    uint32_t copied;
+    uint8_t batch[];
+};
+
+static void find_time(struct offset_lookup *lookup);
+
+/* ---- whose batch is copied next ---- */
+
+static bool scan_fits(const struct offset_scans *scans, uint32_t length)
+{
+    return scans->bytes == 0 || scans->bytes + length <= SCAN_BYTES_MAX;
+}
+
+static void scan_hold(struct offset_lookup *lookup, uint32_t length)
+{
+    struct offset_scans *scans = &lookup->priv.bs->offset_scans;
+    must(scans->bytes >= lookup->priv.held);
+    scans->bytes += length;
+    scans->bytes -= lookup->priv.held;
+    scans->bytes_most = max_u64(scans->bytes_most, scans->bytes);
+    lookup->priv.held = length;
+}
+
+/* What it has found may be gone by now, so it is looked for again. */
+static void on_called(struct shard *sh, struct task *task)
+{
+    struct offset_lookup *lookup = container_of(task, struct offset_lookup, priv.called);
+    struct partition *pt = lookup->priv.pt;
+    (void)sh;
+    find_time(lookup);
+    partition_unpinned(pt);
+}
+
+static void scan_call(struct offset_scans *scans, struct shard *sh)
+{
+    struct offset_lookup *first;
+    while ((first = TAILQ_FIRST(&scans->line)) && scan_fits(scans, first->priv.find.range.length)) {
+        TAILQ_REMOVE(&scans->line, first, priv.link);
+        scan_hold(first, first->priv.find.range.length);
+        shard_ready(sh, &first->priv.called);
+    }
+}
+
+/* Its batch is not needed any more, or never was. */
+static void scan_put(struct offset_lookup *lookup)
+{
+    if (lookup->priv.held == 0)
+        return;
+    struct broker_shard *bs = lookup->priv.bs;
+    scan_hold(lookup, 0);
+    scan_call(&bs->offset_scans, bs->sh);
+}
+
+/* False: it waits for its turn, and so does its partition with being freed. */
+static bool scan_begin(struct offset_lookup *lookup)
+{
+    struct offset_scans *scans = &lookup->priv.bs->offset_scans;
+    const uint32_t length = lookup->priv.find.range.length;
+    if (lookup->priv.held > 0 || (TAILQ_EMPTY(&scans->line) && scan_fits(scans, length))) {
+        scan_hold(lookup, length);
+        return true;
+    }
+    lookup->priv.called = (struct task){.fn = on_called, .name = "offset.lookup"};
+    partition_pinned(lookup->priv.pt);
+    TAILQ_INSERT_TAIL(&scans->line, lookup, priv.link);
+    return false;
+}
+
+/* ---- the end ---- */
 
 static void deliver(struct shard *here, struct mail *mail)
 {
@@ -19,6 +101,7 @@ static void deliver(struct shard *here, struct mail *mail)
 static void finish(struct offset_lookup *lookup)
 {
     struct shard *here = shard_here();
+    scan_put(lookup);
     if (lookup->priv.from->sh == here)
         lookup->done(lookup);
     else
@@ -40,48 +123,56 @@ static enum err error_of(enum log_verdict verdict)
 
 /* ---- a record in a batch ---- */
 
-/* On a helper thread: only the copy of the batch is touched. */
-static void scan(void *argument)
+static struct span scan_batch(struct offset_scan *scan)
 {
-    struct offset_lookup *lookup = argument;
-    struct piece piece;
-    struct span batch = span_of(&piece, lookup->priv.batch, lookup->priv.find.range.length);
-    struct inflater inflater;
-    struct record_find find;
-    struct batch_header header;
-    inflater_init(&inflater);
-    int64_t target = lookup->timestamp;
-    if (lookup->question == OFFSET_MAX_TIMESTAMP && batch_header_read(&header, &batch))
-        target = header.max_timestamp;
-    if (record_find_start(&find, &inflater, batch, target, lookup->priv.from_offset,
-                          INFLATED_BYTES_MAX)) {
-        enum record_status status;
-        do {
-            status = record_find_step(&find, 16);
-        } while (status == RECORD_MORE);
-        if (status == RECORD_READY) {
-            lookup->offset = find.offset;
-            lookup->found_timestamp = find.timestamp;
-        }
-    }
-    inflater_fini(&inflater);
+    return span_of(&scan->piece, scan->batch, scan->copied);
 }
 
-static void find_time(struct offset_lookup *lookup);
+static void scan_free(struct offset_lookup *lookup)
+{
+    inflater_fini(&lookup->priv.scan->inflater);
+    mem_free(lookup->priv.scan);
+    lookup->priv.scan = NULL;
+}
+
+/* On a helper thread: only the copy of the batch is touched. */
+static bool scan_work(struct helper_job *job, uint32_t slices)
+{
+    struct offset_scan *scan = container_of(job, struct offset_scan, job);
+    if (!scan->begun && !record_find_start(&scan->find, &scan->inflater, scan_batch(scan),
+                                           scan->target, scan->from_offset, INFLATED_BYTES_MAX))
+        return false;
+    scan->begun = true;
+    const enum record_status status = record_find_step(&scan->find, slices);
+    scan->found = status == RECORD_READY;
+    return status == RECORD_MORE;
+}
+
+static void scan_rewind(struct helper_job *job)
+{
+    struct offset_scan *scan = container_of(job, struct offset_scan, job);
+    inflater_fini(&scan->inflater);
+    inflater_init(&scan->inflater);
+    scan->begun = false;
+}
 
 /* The log may begin inside the batch: what made it young enough may lie below the start. */
-static void on_scanned(struct io_op *op)
+static void on_scanned(struct helper_job *job)
 {
-    struct offset_lookup *lookup = container_of(op, struct offset_lookup, priv.work);
-    struct piece piece;
-    struct span batch = span_of(&piece, lookup->priv.batch, lookup->priv.find.range.length);
+    struct offset_scan *scan = container_of(job, struct offset_scan, job);
+    struct offset_lookup *lookup = scan->lookup;
+    const struct span batch = scan_batch(scan);
     struct batch_header header;
+    if (scan->found) {
+        lookup->offset = scan->find.offset;
+        lookup->found_timestamp = scan->find.timestamp;
+    }
     bool cut = lookup->offset < 0 && lookup->question == OFFSET_OF_TIMESTAMP &&
                batch_header_read(&header, &batch) && header.base_offset < lookup->priv.from_offset;
     if (cut)
         lookup->priv.from_offset = batch_last_offset(&header) + 1;
     struct partition *pt = lookup->priv.pt;
-    mem_free(lookup->priv.batch);
+    scan_free(lookup);
     if (cut)
         find_time(lookup);
     else
@@ -89,21 +180,34 @@ static void on_scanned(struct io_op *op)
     partition_unpinned(pt);
 }
 
+static void scan_start(struct offset_lookup *lookup)
+{
+    struct offset_scan *scan = lookup->priv.scan;
+    const struct span batch = scan_batch(scan);
+    struct batch_header header;
+    scan->target = lookup->timestamp;
+    if (lookup->question == OFFSET_MAX_TIMESTAMP && batch_header_read(&header, &batch))
+        scan->target = header.max_timestamp;
+    scan->from_offset = lookup->priv.from_offset;
+    scan->job = (struct helper_job){.work = scan_work, .rewind = scan_rewind, .done = on_scanned};
+    helper_line_go(&lookup->priv.bs->helper_line, &scan->job);
+}
+
 static void copy_next(struct offset_lookup *lookup);
 
 static bool copy_pinned(struct offset_lookup *lookup)
 {
     struct log_pin *pin = &lookup->priv.pin;
+    struct offset_scan *scan = lookup->priv.scan;
     if (pin->verdict != LOG_OK) {
-        mem_free(lookup->priv.batch);
+        scan_free(lookup);
         partition_unpinned(lookup->priv.pt);
         finish_error(lookup, error_of(pin->verdict));
         return false;
     }
     for (uint32_t i = 0; i < pin->pieces; i++) {
-        memcpy(lookup->priv.batch + lookup->priv.batch_at, pin->iov[i].iov_base,
-               pin->iov[i].iov_len);
-        lookup->priv.batch_at += (uint32_t)pin->iov[i].iov_len;
+        memcpy(scan->batch + scan->copied, pin->iov[i].iov_base, pin->iov[i].iov_len);
+        scan->copied += (uint32_t)pin->iov[i].iov_len;
     }
     log_unpin(pin);
     return true;
@@ -120,19 +224,19 @@ static void copy_next(struct offset_lookup *lookup)
 {
     struct log_pin *pin = &lookup->priv.pin;
     const struct log_range *range = &lookup->priv.find.range;
-    while (lookup->priv.batch_at < range->length) {
-        uint32_t left = range->length - lookup->priv.batch_at;
+    const struct offset_scan *scan = lookup->priv.scan;
+    while (scan->copied < range->length) {
+        uint32_t left = range->length - scan->copied;
         pin->done = on_pinned;
         pin->user = lookup;
         pin->check = &lookup->priv.check;
-        if (!log_pin(lookup->priv.pt->log, range, lookup->priv.batch_at,
+        if (!log_pin(lookup->priv.pt->log, range, scan->copied,
                      (uint32_t)min_u64(left, LOG_PIN_BYTES_MAX), pin))
             return;
         if (!copy_pinned(lookup))
             return;
     }
-    lookup->priv.work.done = on_scanned;
-    io_work(lookup->priv.pt->bs->sh->io, &lookup->priv.work, scan, lookup);
+    scan_start(lookup);
 }
 
 /* ---- the batch ---- */
@@ -148,9 +252,12 @@ static void found(struct offset_lookup *lookup)
         finish(lookup);
         return;
     }
+    if (!scan_begin(lookup))
+        return;
     lookup->leader_epoch = lookup->priv.pt->leader_epoch;
-    lookup->priv.batch = mem_alloc(find->range.length);
-    lookup->priv.batch_at = 0;
+    lookup->priv.scan = mem_alloc(sizeof(struct offset_scan) + find->range.length);
+    *lookup->priv.scan = (struct offset_scan){.lookup = lookup};
+    inflater_init(&lookup->priv.scan->inflater);
     lookup->priv.check.begun = false;
     partition_pinned(lookup->priv.pt);
     copy_next(lookup);
@@ -181,6 +288,8 @@ static void find_time(struct offset_lookup *lookup)
 
 static void look_up(struct broker_shard *bs, struct offset_lookup *lookup)
 {
+    lookup->priv.bs = bs;
+    lookup->priv.held = 0;
     struct partition *pt = partition_find(&bs->partitions, &lookup->key);
     if (!pt) {
         finish_error(lookup, partition_absence(bs, &lookup->key));

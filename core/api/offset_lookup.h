@@ -5,7 +5,8 @@
  *
  * A time is looked for in two steps: the log finds the batch by its max timestamp, then the records
  * of that batch are looked at one by one (L2: the answer is a record's, not a batch's) on a helper
- * thread, because they may have to be inflated.
+ * thread, because they may have to be inflated. The helper gets a copy of the batch; so a shard has
+ * only a few of them at a time, and the other questions wait for their turn.
  */
 #pragma once
 
@@ -42,15 +43,17 @@ struct offset_lookup {
     struct {
         struct mail mail;
         struct broker_shard *from;
+        struct broker_shard *bs; /* the home's */
         struct partition *pt;
+        uint32_t held; /* bytes of its batch, of those that may be copied at a time */
+        TAILQ_ENTRY(offset_lookup) link; /* while it waits for that */
+        struct task called;
         int64_t from_offset; /* the answer lies between these */
         int64_t upto_offset;
         struct log_find find;
         struct log_pin pin;
         struct log_check check;
-        struct io_op work;
-        uint8_t *batch; /* a copy, for the helper thread */
-        uint32_t batch_at;
+        struct offset_scan *scan; /* the batch, for the helper thread */
     } priv;
 };
 

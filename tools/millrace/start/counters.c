@@ -72,9 +72,10 @@ static void print_logs(const struct broker_shard *bs, uint16_t id)
 static void print_requests(const struct broker_shard *bs, uint16_t id)
 {
     diag_info(NULL, "counters.requests",
-              "shard=%u yields=%" PRIu64 " helper_jobs=%" PRIu64 " helper_rewinds=%" PRIu64, id,
-              read_count(&bs->yields), read_count(&bs->helper_line.jobs),
-              read_count(&bs->helper_line.rewinds));
+              "shard=%u yields=%" PRIu64 " scan_bytes_most=%" PRIu64 " helper_jobs=%" PRIu64
+              " helper_rewinds=%" PRIu64,
+              id, read_count(&bs->yields), read_count(&bs->offset_scans.bytes_most),
+              read_count(&bs->helper_line.jobs), read_count(&bs->helper_line.rewinds));
 }
 
 static void print_net(const struct net_shard *net, uint16_t id)
