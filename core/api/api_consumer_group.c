@@ -282,6 +282,7 @@ void api_consumer_group_heartbeat(struct broker_shard *bs, struct request *q)
 
 /* ---- ConsumerGroupDescribe ---- */
 
+#define MEMBER_TYPE_CLASSIC  0
 #define MEMBER_TYPE_CONSUMER 1
 
 struct describe_op {
@@ -333,7 +334,7 @@ static void describe_member(struct describe_op *op, const struct consumer_member
     out->member_epoch = m->epoch;
     out->client_id = copy_str(arena, m->client_id, &op->full);
     out->client_host = copy_str(arena, m->client_host, &op->full);
-    out->member_type = MEMBER_TYPE_CONSUMER;
+    out->member_type = m->classic ? MEMBER_TYPE_CLASSIC : MEMBER_TYPE_CONSUMER;
     out->subscribed_topic_regex =
         sub->regex ? copy_str(arena, sub->regex->text, &op->full) : str_null();
     out->subscribed_topic_names =

@@ -110,13 +110,14 @@ static void on_committed(struct group_write *write)
 /* Under an older epoch only for what the member has had since (KIP-1251). */
 static void commit_drop_stale(struct commit_op *op, const struct consumer_group *g)
 {
+    const enum err stale = consumer_stale_error(consumer_group_member(g, op->request.member_id));
     uint32_t kept = 0;
     for (uint32_t i = 0; i < op->count; i++) {
         const struct tp part = {.topic = op->offsets[i].topic_id,
                                 .partition = op->offsets[i].partition};
         if (!consumer_group_commit_of(g, op->request.member_id,
                                       op->request.generation_id_or_member_epoch, &part)) {
-            *op->errors[i] = ERR_STALE_MEMBER_EPOCH;
+            *op->errors[i] = (int16_t)stale;
             continue;
         }
         op->errors[kept] = op->errors[i];
@@ -128,10 +129,13 @@ static void commit_drop_stale(struct commit_op *op, const struct consumer_group 
 static enum err commit_check_consumer(const struct consumer_group *g, struct commit_op *op)
 {
     bool each_partition;
+    const struct consumer_member *member = consumer_group_member(g, op->request.member_id);
     const int32_t epoch = op->request.generation_id_or_member_epoch;
+    if (member && member->classic && io_mutation(shard_here()->io, "migrate.generation_unchecked"))
+        return ERR_NONE;
     const enum err error = consumer_group_commit(g, op->request.member_id, epoch, &each_partition);
     /* A member is known first; what an older version says is no epoch. */
-    if (error != ERR_UNKNOWN_MEMBER_ID && g->member_count > 0 &&
+    if (error != ERR_UNKNOWN_MEMBER_ID && g->member_count > 0 && !member->classic &&
         op->q->header.request_api_version < COMMIT_EPOCH_VERSION)
         return ERR_UNSUPPORTED_VERSION;
     if (error == ERR_NONE && each_partition &&

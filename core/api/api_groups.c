@@ -4,8 +4,11 @@
  * coordinator, encode. Joins and syncs wait there for other members, for as long as the rebalance
  * timeout says; when their connection ends meanwhile they are called back, and what they have done
  * to the group stays done.
+ *
+ * A consumer group of KIP-848 answers them, too, when it has members: it migrates then.
  */
 #include "core/api/api.h"
+#include "core/group/consumer_classic.h"
 #include "core/group/groups.h"
 
 #include <stdio.h>
@@ -123,6 +126,26 @@ void api_group_cancel(struct request *q)
     shard_post(bs->sh, wait->call.home, &wait->cancel_mail, on_cancel);
 }
 
+/* The group, if it is one of KIP-848 with members. */
+static struct group_entry *find_mixed(const struct groups *groups, struct str group_id)
+{
+    struct group_entry *entry = groups_find_consumer(groups, group_id);
+    return entry && !group_entry_is_empty(entry) ? entry : NULL;
+}
+
+/* A consumer group has answered in memory; who asked is told when that is durable. */
+static void end_when_durable(struct group_entry *entry, struct group_wait *stored,
+                             struct group_call *call, enum err error)
+{
+    stored->call = call;
+    if (error == ERR_NONE) {
+        groups_answer_when_durable(entry, stored);
+        return;
+    }
+    groups_settle(entry);
+    group_call_end(call, error);
+}
+
 /* On the home shard: the call goes back with what its answer holds. */
 static void wait_end(struct wait *wait, enum err error)
 {
@@ -148,6 +171,7 @@ static void wait_start(struct wait *wait, struct request *q, struct str group_id
 
 struct join_op {
     struct wait wait;
+    struct group_wait stored;
     struct join_group_request request;
     struct join_group_response response;
     struct group_join join;
@@ -171,9 +195,9 @@ static void members_fill(struct join_op *op, const struct group *g, bool *failed
     }
 }
 
-static void on_joined(struct group_join *join)
+static enum err join_fill(struct join_op *op)
 {
-    struct join_op *op = container_of(join, struct join_op, join);
+    const struct group_join *join = &op->join;
     struct arena *arena = op->wait.call.arena;
     struct join_group_response *response = &op->response;
     bool failed = false;
@@ -185,15 +209,39 @@ static void on_joined(struct group_join *join)
     response->member_id = copy_str(arena, join->member_id_out, &failed);
     if (join->members_of)
         members_fill(op, join->members_of, &failed);
-    wait_end(&op->wait, failed ? ERR_UNKNOWN_SERVER_ERROR : join->error);
+    return failed ? ERR_UNKNOWN_SERVER_ERROR : join->error;
+}
+
+static void on_joined(struct group_join *join)
+{
+    struct join_op *op = container_of(join, struct join_op, join);
+    wait_end(&op->wait, join_fill(op));
+}
+
+/* Nobody waits for others there, and a cancel finds nothing to do. */
+static void join_mixed(struct group_entry *entry, struct join_op *op)
+{
+    struct io *io = shard_here()->io;
+    const uint64_t high = io_random(io);
+    const struct uuid id = uuid_of_random(high, io_random(io));
+    char made_id[UUID_TEXT_LEN + 1];
+    uuid_text(&id, made_id);
+    consumer_classic_join(entry->consumer, &op->join, str_of(made_id));
+    op->wait.ended = true;
+    end_when_durable(entry, &op->stored, &op->wait.call, join_fill(op));
 }
 
 static void join_run(struct groups *groups, struct group_call *call)
 {
     struct join_op *op = container_of(call, struct join_op, wait.call);
     const struct join_group_request *request = &op->request;
-    struct group_entry *entry = groups_find(groups, request->group_id);
+    struct group_entry *entry = find_mixed(groups, request->group_id);
     enum err error = ERR_UNKNOWN_MEMBER_ID;
+    if (entry) {
+        join_mixed(entry, op);
+        return;
+    }
+    entry = groups_find(groups, request->group_id);
     if (!entry && request->member_id.len > 0) {
         op->response.member_id = request->member_id;
         wait_end(&op->wait, error);
@@ -288,6 +336,7 @@ void api_join_group(struct broker_shard *bs, struct request *q)
 
 struct sync_op {
     struct wait wait;
+    struct group_wait stored;
     struct sync_group_request request;
     struct sync_group_response response;
     struct group_sync sync;
@@ -304,10 +353,26 @@ static void on_synced(struct group_sync *sync)
     wait_end(&op->wait, failed ? ERR_UNKNOWN_SERVER_ERROR : sync->error);
 }
 
+/* The texts are the request's own, and the assignment is in its arena. */
+static void sync_mixed(struct group_entry *entry, struct sync_op *op)
+{
+    consumer_classic_sync(entry->consumer, &op->sync, op->wait.call.arena);
+    op->response.protocol_type = op->sync.protocol_type_out;
+    op->response.protocol_name = op->sync.protocol_out;
+    op->response.assignment = op->sync.assignment;
+    op->wait.ended = true;
+    end_when_durable(entry, &op->stored, &op->wait.call, op->sync.error);
+}
+
 static void sync_run(struct groups *groups, struct group_call *call)
 {
     struct sync_op *op = container_of(call, struct sync_op, wait.call);
-    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
+    struct group_entry *entry = find_mixed(groups, op->request.group_id);
+    if (entry) {
+        sync_mixed(entry, op);
+        return;
+    }
+    entry = groups_find_classic(groups, op->request.group_id);
     if (!entry) {
         wait_end(&op->wait, ERR_UNKNOWN_MEMBER_ID);
         return;
@@ -393,6 +458,7 @@ void api_sync_group(struct broker_shard *bs, struct request *q)
 
 struct heartbeat_op {
     struct group_call call;
+    struct group_wait stored;
     struct request *q;
     struct heartbeat_request request;
 };
@@ -400,8 +466,16 @@ struct heartbeat_op {
 static void heartbeat_run(struct groups *groups, struct group_call *call)
 {
     struct heartbeat_op *op = container_of(call, struct heartbeat_op, call);
-    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
+    struct group_entry *entry = find_mixed(groups, op->request.group_id);
     enum err error = ERR_UNKNOWN_MEMBER_ID;
+    if (entry) {
+        error =
+            consumer_classic_heartbeat(entry->consumer, op->request.member_id,
+                                       op->request.group_instance_id, op->request.generation_id);
+        end_when_durable(entry, &op->stored, call, error);
+        return;
+    }
+    entry = groups_find_classic(groups, op->request.group_id);
     if (entry) {
         error = group_heartbeat(entry->group, op->request.member_id, op->request.group_instance_id,
                                 op->request.generation_id);
@@ -446,15 +520,36 @@ void api_heartbeat(struct broker_shard *bs, struct request *q)
 
 struct leave_op {
     struct group_call call;
+    struct group_wait stored;
     struct request *q;
     struct leave_group_request request;
     struct leave_group_response response;
 };
 
+static void leave_mixed(struct group_entry *entry, struct leave_op *op)
+{
+    bool left = false;
+    for (int32_t i = 0; i < op->request.members_count; i++) {
+        const struct leave_group_request_member *in = &op->request.members[i];
+        const enum err error =
+            consumer_classic_leave(entry->consumer, in->member_id, in->group_instance_id);
+        op->response.members[i].error_code = (int16_t)error;
+        left |= error == ERR_NONE;
+    }
+    if (left)
+        consumer_classic_left(entry->consumer);
+    end_when_durable(entry, &op->stored, &op->call, ERR_NONE);
+}
+
 static void leave_run(struct groups *groups, struct group_call *call)
 {
     struct leave_op *op = container_of(call, struct leave_op, call);
-    struct group_entry *entry = groups_find_classic(groups, op->request.group_id);
+    struct group_entry *entry = find_mixed(groups, op->request.group_id);
+    if (entry) {
+        leave_mixed(entry, op);
+        return;
+    }
+    entry = groups_find_classic(groups, op->request.group_id);
     for (int32_t i = 0; i < op->request.members_count; i++) {
         const struct leave_group_request_member *in = &op->request.members[i];
         enum err error = ERR_UNKNOWN_MEMBER_ID;

@@ -105,6 +105,13 @@ enum {
     CONF_PROTOCOL_CLASSIC = 1 << 0,
     CONF_PROTOCOL_CONSUMER = 1 << 1,
 };
+/* The order of group.consumer.migration.policy's choices. */
+enum conf_migration {
+    CONF_MIGRATION_BIDIRECTIONAL,
+    CONF_MIGRATION_UPGRADE,
+    CONF_MIGRATION_DOWNGRADE,
+    CONF_MIGRATION_DISABLED,
+};
 enum {
     CONF_CLEANUP_COMPACT = 1 << 0,
     CONF_CLEANUP_DELETE = 1 << 1,

@@ -30,8 +30,17 @@ void consumer_due_at(struct consumer_group *g, uint64_t at_ns)
 
 void consumer_member_is_alive(struct consumer_group *g, struct consumer_member *member)
 {
-    member->expires_ns = consumer_after_ms(g, g->host->session_timeout_ms);
+    member->expires_ns = consumer_after_ms(g, member->classic ? member->classic->session_timeout_ms
+                                                              : g->host->session_timeout_ms);
     consumer_due_at(g, member->expires_ns);
+}
+
+/* By then it must have done something. */
+static uint64_t dies_at(const struct consumer_member *member)
+{
+    const struct consumer_classic *classic = member->classic;
+    uint64_t at_ns = min_u64(member->expires_ns, member->revoke_by_ns);
+    return classic ? min_u64(at_ns, min_u64(classic->join_by_ns, classic->sync_by_ns)) : at_ns;
 }
 
 void consumer_group_tick(struct consumer_group *g)
@@ -41,16 +50,16 @@ void consumer_group_tick(struct consumer_group *g)
     g->deadline_ns = UINT64_MAX;
     for (struct consumer_member *m = g->members; m; m = next) {
         next = m->hh.next;
-        if (m->expires_ns <= now_ns || m->revoke_by_ns <= now_ns)
+        if (dies_at(m) <= now_ns)
             consumer_member_fence(g, m);
         else
-            consumer_due_at(g, min_u64(m->expires_ns, m->revoke_by_ns));
+            consumer_due_at(g, dies_at(m));
     }
 }
 
 /* ---- memory ---- */
 
-static void account(struct consumer_group *g, size_t before, size_t after)
+void consumer_account(struct consumer_group *g, size_t before, size_t after)
 {
     g->bytes += after;
     g->bytes -= before;
@@ -66,7 +75,7 @@ static size_t text_size(struct str text)
 void consumer_set_text(struct consumer_group *g, struct str *to, struct str text)
 {
     struct str copy = group_text_copy(text);
-    account(g, text_size(*to), text_size(copy));
+    consumer_account(g, text_size(*to), text_size(copy));
     mem_free(no_const(to->data));
     *to = copy;
 }
@@ -118,6 +127,7 @@ void consumer_bump(struct consumer_group *g)
 {
     must(g->epoch < INT32_MAX);
     g->epoch++;
+    g->calm = false;
     g->dirty |= CONSUMER_DIRTY_GROUP;
 }
 
@@ -138,7 +148,7 @@ void consumer_hold(struct consumer_group *g, struct consumer_member *member, con
     must(!consumer_holding_find(g, part)); /* one reader for each partition */
     *holding = (struct consumer_holding){.part = *part, .epoch = epoch, .member = member};
     HASH_ADD(hh, g->holdings, part, sizeof(holding->part), holding);
-    account(g, 0, sizeof(*holding));
+    consumer_account(g, 0, sizeof(*holding));
 }
 
 void consumer_let_go(struct consumer_group *g, const struct tp *part)
@@ -146,7 +156,7 @@ void consumer_let_go(struct consumer_group *g, const struct tp *part)
     struct consumer_holding *holding = consumer_holding_find(g, part);
     must(holding);
     HASH_DELETE(hh, g->holdings, holding);
-    account(g, sizeof(*holding), 0);
+    consumer_account(g, sizeof(*holding), 0);
     mem_free(holding);
 }
 
@@ -201,7 +211,7 @@ struct consumer_member *consumer_member_add(struct consumer_group *g, struct str
         HASH_ADD_KEYPTR(hh_instance, g->statics, member->instance_id.data,
                         (size_t)member->instance_id.len, member);
     g->member_count++;
-    account(g, 0, sizeof(*member));
+    consumer_account(g, 0, sizeof(*member));
     return member;
 }
 
@@ -232,7 +242,7 @@ void consumer_member_forget(struct consumer_group *g, struct consumer_subscripti
     if (last)
         mark_gone(g, regex->text, true);
     consumer_unsubscribe(&g->subscriptions, sub);
-    account(g, before, g->subscriptions.bytes);
+    consumer_account(g, before, g->subscriptions.bytes);
 }
 
 void consumer_member_subscribe(struct consumer_group *g, struct consumer_member *member,
@@ -241,7 +251,7 @@ void consumer_member_subscribe(struct consumer_group *g, struct consumer_member 
     struct consumer_subscription *old = member->subscription;
     const size_t before = g->subscriptions.bytes;
     member->subscription = consumer_subscribe(&g->subscriptions, names, count, regex);
-    account(g, before, g->subscriptions.bytes);
+    consumer_account(g, before, g->subscriptions.bytes);
     if (old)
         consumer_member_forget(g, old);
 }
@@ -255,6 +265,78 @@ void consumer_recount(struct consumer_group *g, struct consumer_member *member)
     member->reconciled = is;
 }
 
+/* ---- the classic protocol ---- */
+
+static void speak(struct consumer_group *g, const struct consumer_classic *classic, bool more)
+{
+    for (uint32_t i = 0; i < classic->protocol_count; i++) {
+        const struct str name = classic->protocols[i].name;
+        struct consumer_spoken *spoken = NULL;
+        HASH_FIND(hh, g->spoken, name.data, (size_t)name.len, spoken);
+        if (!spoken) {
+            must(more);
+            spoken = mem_zalloc(sizeof(*spoken));
+            spoken->name = group_text_copy(name);
+            HASH_ADD_KEYPTR(hh, g->spoken, spoken->name.data, (size_t)name.len, spoken);
+            consumer_account(g, 0, sizeof(*spoken) + (size_t)name.len);
+        }
+        spoken->members += more;
+        spoken->members -= !more;
+        if (spoken->members > 0)
+            continue;
+        HASH_DELETE(hh, g->spoken, spoken);
+        consumer_account(g, sizeof(*spoken) + (size_t)name.len, 0);
+        mem_free(no_const(spoken->name.data));
+        mem_free(spoken);
+    }
+}
+
+static size_t classic_size(const struct consumer_classic *classic)
+{
+    return sizeof(*classic) + group_protocols_size(classic->protocols, classic->protocol_count);
+}
+
+void consumer_set_classic(struct consumer_group *g, struct consumer_member *member,
+                          int32_t session_timeout_ms, const struct group_protocol *protocols,
+                          uint32_t count)
+{
+    struct consumer_classic *old = member->classic;
+    struct consumer_classic *classic = NULL;
+    if (count > 0) {
+        classic = mem_zalloc(sizeof(*classic));
+        classic->session_timeout_ms = session_timeout_ms;
+        classic->protocols = group_protocols_copy(protocols, count);
+        classic->protocol_count = count;
+        classic->join_by_ns = UINT64_MAX;
+        classic->sync_by_ns = UINT64_MAX;
+        consumer_account(g, 0, classic_size(classic));
+        speak(g, classic, true);
+        g->classic_count++;
+    }
+    member->classic = classic;
+    if (!old)
+        return;
+    g->classic_count--;
+    speak(g, old, false);
+    consumer_account(g, classic_size(old), 0);
+    mem_free(old->protocols);
+    mem_free(old);
+}
+
+bool consumer_group_wants_downgrade(const struct consumer_group *g)
+{
+    return g->host->downgrades && !g->stays && !g->dead && g->member_count > 0 &&
+           g->classic_count == g->member_count && g->member_count <= g->host->classic_members_max;
+}
+
+void consumer_group_stay(struct consumer_group *g)
+{
+    g->stays = true;
+    consumer_bump(g);
+}
+
+/* ---- members that go ---- */
+
 static void member_free(struct consumer_group *g, struct consumer_member *member)
 {
     tp_set_fini(&member->target);
@@ -265,7 +347,7 @@ static void member_free(struct consumer_group *g, struct consumer_member *member
     consumer_set_text(g, &member->rack_id, str_null());
     consumer_set_text(g, &member->client_id, str_null());
     consumer_set_text(g, &member->client_host, str_null());
-    account(g, sizeof(*member), 0);
+    consumer_account(g, sizeof(*member), 0);
     mem_free(member->restored_since);
     mem_free(member);
 }
@@ -281,6 +363,7 @@ void consumer_member_remove(struct consumer_group *g, struct consumer_member *me
     if (member->dirty != 0)
         TAILQ_REMOVE(&g->dirty_members, member, dirty_link);
     consumer_member_vote(g, member, -1);
+    consumer_set_classic(g, member, 0, NULL, 0);
     if (member->subscription)
         consumer_member_forget(g, member->subscription);
     g->reconciled_count -= member->reconciled;
@@ -295,7 +378,8 @@ void consumer_member_remove(struct consumer_group *g, struct consumer_member *me
 void consumer_member_fence(struct consumer_group *g, struct consumer_member *member)
 {
     consumer_member_remove(g, member);
-    consumer_bump(g);
+    if (!consumer_group_wants_downgrade(g)) /* its first generation is a new one anyway */
+        consumer_bump(g);
 }
 
 /* ---- the group ---- */
@@ -319,7 +403,7 @@ void consumer_group_free(struct consumer_group *g)
     while (g->members)
         consumer_member_remove(g, g->members);
     consumer_group_clean(g);
-    must(!g->holdings && g->bytes == 0 && g->subscriptions.count == 0);
+    must(!g->holdings && !g->spoken && g->bytes == 0 && g->subscriptions.count == 0);
     mem_free(no_const(g->id.data));
     mem_free(g);
 }
@@ -366,6 +450,11 @@ void consumer_cursor_end(struct consumer_cursor *cursor)
 
 /* ---- commits ---- */
 
+enum err consumer_stale_error(const struct consumer_member *member)
+{
+    return member->classic ? ERR_ILLEGAL_GENERATION : ERR_STALE_MEMBER_EPOCH;
+}
+
 enum err consumer_group_commit(const struct consumer_group *g, struct str member_id, int32_t epoch,
                                bool *each_partition)
 {
@@ -376,7 +465,7 @@ enum err consumer_group_commit(const struct consumer_group *g, struct str member
     if (!member)
         return ERR_UNKNOWN_MEMBER_ID;
     if (epoch > member->epoch)
-        return ERR_STALE_MEMBER_EPOCH;
+        return consumer_stale_error(member);
     *each_partition = epoch < member->epoch;
     return ERR_NONE;
 }
@@ -395,5 +484,5 @@ enum err consumer_group_fetch(const struct consumer_group *g, struct str member_
     const struct consumer_member *member = consumer_find(g, member_id);
     if (!member)
         return ERR_UNKNOWN_MEMBER_ID;
-    return epoch == member->epoch ? ERR_NONE : ERR_STALE_MEMBER_EPOCH;
+    return epoch == member->epoch ? ERR_NONE : consumer_stale_error(member);
 }

@@ -25,6 +25,9 @@
  *   - A member that gives back twice in a row comes to its epoch one heartbeat earlier than in
  *     Kafka, and after a restart commits for what it is giving back need its newest epoch.
  *
+ * Members may speak the classic protocol: a group migrates with those it has, in both directions
+ * (core/group/consumer_classic.h, core/group/consumer_migrate.h).
+ *
  * Sources: the protocol's requests, KIP-848, KIP-1251 (commits under an older epoch).
  */
 #pragma once
@@ -71,6 +74,23 @@ enum consumer_dirty {
     CONSUMER_DIRTY_EPOCH = 16   /* the assignment's */
 };
 
+/* Of a member that speaks the classic protocol still, while its group migrates
+ * (core/group/consumer_classic.h). */
+struct consumer_classic {
+    int32_t session_timeout_ms;
+    struct group_protocol *protocols; /* one allocation with their bytes; one at least */
+    uint32_t protocol_count;
+    uint64_t join_by_ns; /* it was told to join again; UINT64_MAX: it was not */
+    uint64_t sync_by_ns; /* it has joined, and is to ask what is its own; likewise */
+};
+
+/* A protocol that such members speak, and how many. */
+struct consumer_spoken {
+    struct str name;
+    uint32_t members;
+    UT_hash_handle hh;
+};
+
 struct consumer_member {
     struct str id;
     struct str instance_id; /* null: dynamic */
@@ -78,6 +98,7 @@ struct consumer_member {
     struct str client_id;
     struct str client_host;
     struct consumer_subscription *subscription; /* NULL only while it is read back */
+    struct consumer_classic *classic;           /* NULL: it speaks the protocol of KIP-848 */
     int32_t assignor;                           /* enum assignor; -1: any */
     int32_t rebalance_timeout_ms;
     int32_t epoch;
@@ -119,6 +140,8 @@ struct consumer_host {
     /* Is there such a topic, of which id and with how many partitions? */
     bool (*topic)(struct consumer_host *host, struct str name, struct uuid *id,
                   uint32_t *partitions);
+    /* What is it called? Null: there is none such. */
+    struct str (*topic_name)(struct consumer_host *host, const struct uuid *id);
     /* assign_run(), now or later; then consumer_group_assigned(), which takes the plan. */
     void (*assign)(struct consumer_host *host, struct consumer_group *g, struct assign_plan *plan);
     /* Ask all expressions that were not asked against the newest topics; then, in a later call,
@@ -138,6 +161,14 @@ struct consumer_host {
     uint64_t topics_version;   /* grows when topics come, go or get partitions; > 0 */
     uint64_t member_bytes;     /* of all groups of this host: kept by the groups */
     uint64_t member_bytes_max; /* no member joins above it */
+
+    /* group.consumer.migration.policy, and what members of the classic protocol are held to */
+    bool upgrades;   /* a classic group becomes one of these */
+    bool downgrades; /* and the other way */
+    bool mixes;      /* members of the classic protocol may come in */
+    uint32_t classic_members_max;
+    int32_t classic_session_min_ms;
+    int32_t classic_session_max_ms;
 };
 
 struct consumer_group {
@@ -151,6 +182,10 @@ struct consumer_group {
     struct consumer_member *members; /* map by id */
     struct consumer_member *statics; /* map by instance id */
     uint32_t member_count;
+    uint32_t classic_count;         /* of them, those that speak the classic protocol */
+    struct consumer_spoken *spoken; /* map by name */
+    bool stays;                     /* its record as a classic group would be too large */
+    bool calm; /* as a classic group it need not rebalance: nothing has changed since */
     struct consumer_subscriptions subscriptions;
     struct consumer_holding *holdings; /* map by partition */
     size_t bytes;
@@ -222,6 +257,8 @@ enum err consumer_group_commit(const struct consumer_group *g, struct str member
                                bool *each_partition);
 bool consumer_group_commit_of(const struct consumer_group *g, struct str member_id, int32_t epoch,
                               const struct tp *part);
+/* What a member is told whose epoch it is not: it knows errors of its own protocol only. */
+enum err consumer_stale_error(const struct consumer_member *member);
 enum err consumer_group_fetch(const struct consumer_group *g, struct str member_id, int32_t epoch);
 
 /* ---- time and work ---- */
@@ -240,6 +277,10 @@ void consumer_group_resolved(struct consumer_group *g);
 
 /* A later one takes the place of an earlier one; NULL: it is taken back. In any order. */
 struct consumer_restored_member {
+    bool classic;
+    int32_t session_timeout_ms; /* of the classic protocol, as what follows */
+    const struct group_protocol *protocols;
+    uint32_t protocol_count;
     struct str instance_id, rack_id, client_id, client_host;
     const struct str *names;
     uint32_t name_count;
@@ -283,6 +324,10 @@ const struct consumer_member *consumer_group_member(const struct consumer_group 
 /* The epoch since which its member has it; -1: nobody has. */
 int32_t consumer_group_held_since(const struct consumer_group *g, const struct tp *part);
 bool consumer_group_is_dirty(const struct consumer_group *g);
+/* All its members speak the classic protocol, and it is to become a group of that. */
+bool consumer_group_wants_downgrade(const struct consumer_group *g);
+/* But it cannot, and what has changed is to be shared among those it has. */
+void consumer_group_stay(struct consumer_group *g);
 /* It was never more than a name. */
 bool consumer_group_is_void(const struct consumer_group *g);
 /* Everything that was marked is written, or will be. */

@@ -163,9 +163,8 @@ static struct consumer_member *find_dynamic(struct consumer_group *g, struct con
     return NULL;
 }
 
-/* Under another id: what the old one had is its own, and nobody has to share anew. */
-static struct consumer_member *succeed(struct consumer_group *g, struct consumer_member *old,
-                                       struct str id)
+struct consumer_member *consumer_succeed(struct consumer_group *g, struct consumer_member *old,
+                                         struct str id)
 {
     HASH_DELETE(hh_instance, g->statics, old);
     struct consumer_member *member = consumer_member_add(g, id, old->instance_id);
@@ -194,7 +193,7 @@ static struct consumer_member *join_static(struct consumer_group *g, struct cons
         return fenced(hb); /* the id is somebody else's */
     if (!old)
         return is_full(g, hb) ? NULL : consumer_member_add(g, hb->member_id, hb->instance_id);
-    if (old->epoch != CONSUMER_EPOCH_LEAVE_STATIC) {
+    if (!old->classic && old->epoch != CONSUMER_EPOCH_LEAVE_STATIC) {
         refuse(hb, ERR_UNRELEASED_INSTANCE_ID, "another member has this instance id");
         return NULL;
     }
@@ -203,7 +202,7 @@ static struct consumer_member *join_static(struct consumer_group *g, struct cons
         consumer_mark(g, old, CONSUMER_DIRTY_CURRENT);
         return old;
     }
-    return consumer_find(g, hb->member_id) ? fenced(hb) : succeed(g, old, hb->member_id);
+    return consumer_find(g, hb->member_id) ? fenced(hb) : consumer_succeed(g, old, hb->member_id);
 }
 
 static struct consumer_member *known_static(const struct consumer_group *g,
@@ -259,7 +258,7 @@ static void leave(struct consumer_group *g, struct consumer_heartbeat *hb)
 
 /* ---- what does it want? ---- */
 
-static bool set_text(struct consumer_group *g, struct str *to, struct str text)
+bool consumer_set_changed(struct consumer_group *g, struct str *to, struct str text)
 {
     if (text.len < 0 || str_equal(*to, text))
         return false;
@@ -299,11 +298,15 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
 {
     const bool is_new = !member->subscription;
     enum assignor assignor;
-    bool changed = is_new;
+    bool changed = is_new || member->classic;
     bool bump = is_new;
-    changed |= set_text(g, &member->rack_id, hb->rack_id);
-    changed |= set_text(g, &member->client_id, hb->client_id);
-    changed |= set_text(g, &member->client_host, hb->client_host);
+    if (is_new || member->classic)
+        g->stays = false;
+    if (member->classic)
+        consumer_set_classic(g, member, 0, NULL, 0);
+    changed |= consumer_set_changed(g, &member->rack_id, hb->rack_id);
+    changed |= consumer_set_changed(g, &member->client_id, hb->client_id);
+    changed |= consumer_set_changed(g, &member->client_host, hb->client_host);
     if (hb->rebalance_timeout_ms != -1 &&
         hb->rebalance_timeout_ms != member->rebalance_timeout_ms) {
         member->rebalance_timeout_ms = hb->rebalance_timeout_ms;
@@ -332,11 +335,24 @@ static bool says_all(const struct consumer_heartbeat *hb)
 
 /* With an epoch in which nobody has anything: who joins can be told one, however long the first
  * plan takes. A log that was cut off may know the group's epoch and none of a plan's. */
-static void begin(struct consumer_group *g)
+void consumer_begin(struct consumer_group *g)
 {
     if (g->epoch <= 1)
         consumer_bump(g);
     consumer_set_assignment_epoch(g, 1);
+}
+
+bool consumer_bring_on(struct consumer_group *g, struct consumer_member *member, bool bump,
+                       const struct tp_set *owned, bool anew)
+{
+    const int32_t epoch = g->epoch;
+    consumer_look_at_topics(g);
+    if (bump && g->epoch == epoch)
+        consumer_bump(g);
+    consumer_maybe_plan(g);
+    const bool changed = consumer_reconcile(g, member, owned, anew);
+    consumer_member_is_alive(g, member);
+    return changed;
 }
 
 static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
@@ -349,16 +365,10 @@ static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
         return;
     }
     if (g->assignment_epoch == 0)
-        begin(g);
+        consumer_begin(g);
     bool anew;
     const bool bump = take_wishes(g, member, hb, &anew);
-    const int32_t epoch = g->epoch;
-    consumer_look_at_topics(g);
-    if (bump && g->epoch == epoch)
-        consumer_bump(g);
-    consumer_maybe_plan(g);
-    const bool changed = consumer_reconcile(g, member, hb->owned, anew);
-    consumer_member_is_alive(g, member);
+    const bool changed = consumer_bring_on(g, member, bump, hb->owned, anew);
     hb->member_id_out = member->id;
     hb->epoch_out = member->epoch;
     hb->assignment = says_all(hb) || changed ? &member->assigned : NULL;
@@ -384,5 +394,13 @@ void consumer_group_heartbeat(struct consumer_group *g, struct consumer_heartbea
 bool consumer_group_may_join(const struct consumer_group *g, struct consumer_heartbeat *hb)
 {
     hb->error = check_wishes(g, hb, &hb->message);
-    return hb->error == ERR_NONE && has_memory(g, hb) && !is_full(g, hb);
+    if (hb->error != ERR_NONE || !has_memory(g, hb))
+        return false;
+    const struct consumer_member *of_id = consumer_find(g, hb->member_id);
+    const struct consumer_member *of_instance = consumer_find_static(g, hb->instance_id);
+    if (hb->instance_id.len >= 0 && of_id && of_id != of_instance) {
+        (void)fenced(hb); /* the id is somebody else's */
+        return false;
+    }
+    return of_id || of_instance || !is_full(g, hb);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A consumer group from inside: what its files (consumer_group.c, consumer_heartbeat.c,
- * consumer_reconcile.c, consumer_plan.c, consumer_restore.c) know of each other and nobody else.
+ * consumer_classic.c, consumer_migrate.c, consumer_reconcile.c, consumer_plan.c,
+ * consumer_restore.c) know of each other and nobody else.
  */
 #pragma once
 
@@ -34,12 +35,29 @@ void consumer_member_forget(struct consumer_group *g, struct consumer_subscripti
 void consumer_member_vote(struct consumer_group *g, struct consumer_member *member,
                           int32_t assignor);
 void consumer_recount(struct consumer_group *g, struct consumer_member *member);
+void consumer_account(struct consumer_group *g, size_t before, size_t after);
+/* It speaks the classic protocol with these from now on. Count 0: it does not any more. */
+void consumer_set_classic(struct consumer_group *g, struct consumer_member *member,
+                          int32_t session_timeout_ms, const struct group_protocol *protocols,
+                          uint32_t count);
 
 struct consumer_holding *consumer_holding_find(const struct consumer_group *g,
                                                const struct tp *part);
 void consumer_hold(struct consumer_group *g, struct consumer_member *member, const struct tp *part,
                    int32_t epoch);
 void consumer_let_go(struct consumer_group *g, const struct tp *part);
+
+/* ---- core/group/consumer_heartbeat.c ---- */
+
+/* Under another id: what the old one had is its own, and nobody has to share anew. */
+struct consumer_member *consumer_succeed(struct consumer_group *g, struct consumer_member *old,
+                                         struct str id);
+/* With an epoch in which nobody has anything, if there is none yet. */
+void consumer_begin(struct consumer_group *g);
+bool consumer_set_changed(struct consumer_group *g, struct str *to, struct str text);
+/* What it wants is looked at, and the group plans if need be. True: what it has has changed. */
+bool consumer_bring_on(struct consumer_group *g, struct consumer_member *member, bool bump,
+                       const struct tp_set *owned, bool anew);
 
 /* ---- core/group/consumer_reconcile.c ---- */
 

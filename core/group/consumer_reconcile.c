@@ -27,7 +27,8 @@ void consumer_set_current(struct consumer_group *g, struct consumer_member *memb
 static void become(struct consumer_group *g, struct consumer_member *member,
                    enum consumer_member_state state)
 {
-    const bool revokes = state == CONSUMER_MEMBER_REVOKING;
+    /* One of the classic protocol is told to join again, and has a time of its own for that. */
+    const bool revokes = state == CONSUMER_MEMBER_REVOKING && !member->classic;
     member->revoke_by_ns =
         revokes ? consumer_after_ms(g, member->rebalance_timeout_ms) : UINT64_MAX;
     consumer_due_at(g, member->revoke_by_ns);

@@ -3,6 +3,27 @@
 
 /* ---- reading ---- */
 
+static void
+read_classic(struct consumer_record *record, struct arena *arena,
+             const struct consumer_group_member_metadata_value_classic_member_metadata *classic)
+{
+    struct consumer_restored_member *member = &record->of_member;
+    const size_t count = (size_t)max_i64(classic->supported_protocols_count, 0);
+    struct group_protocol *protocols = arena_array(arena, count, sizeof(*protocols));
+    if (count == 0 || count > GROUP_PROTOCOLS_MAX || !protocols) {
+        record->reason = "the member speaks the classic protocol, and no assignor";
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        protocols[i] =
+            (struct group_protocol){.name = classic->supported_protocols[i].name,
+                                    .metadata = classic->supported_protocols[i].metadata};
+    member->classic = true;
+    member->session_timeout_ms = classic->session_timeout_ms;
+    member->protocols = protocols;
+    member->protocol_count = (uint32_t)count;
+}
+
 static void read_member(struct consumer_record *record, struct rd *rd, struct arena *arena)
 {
     struct consumer_group_member_metadata_value value;
@@ -10,7 +31,6 @@ static void read_member(struct consumer_record *record, struct rd *rd, struct ar
         record->reason = "the value is no member";
         return;
     }
-    record->classic = value.has_classic_member_metadata;
     record->of_member = (struct consumer_restored_member){
         .instance_id = value.instance_id,
         .rack_id = value.rack_id,
@@ -22,6 +42,8 @@ static void read_member(struct consumer_record *record, struct rd *rd, struct ar
         .assignor = value.server_assignor,
         .rebalance_timeout_ms = value.rebalance_timeout_ms,
     };
+    if (value.has_classic_member_metadata)
+        read_classic(record, arena, &value.classic_member_metadata);
 }
 
 static void read_value(struct consumer_record *record, struct bytes value, struct arena *arena)
@@ -189,8 +211,7 @@ void consumer_record_restore(const struct consumer_record *record, struct consum
         g->assignment_epoch = record->of_epoch.assignment_epoch;
         break;
     case CONSUMER_RECORD_MEMBER:
-        consumer_restore_member(g, record->member,
-                                record->tombstone || record->classic ? NULL : &record->of_member);
+        consumer_restore_member(g, record->member, record->tombstone ? NULL : &record->of_member);
         break;
     case CONSUMER_RECORD_TARGET:
         if (!record->tombstone)
@@ -252,13 +273,36 @@ static struct str text_or_empty(struct str text)
     return text.len >= 0 ? text : str_of("");
 }
 
+static bool fill_classic(struct arena *arena, const struct consumer_classic *classic,
+                         struct consumer_group_member_metadata_value *value)
+{
+    struct consumer_group_member_metadata_value_classic_member_metadata *out =
+        &value->classic_member_metadata;
+    value->has_classic_member_metadata = classic != NULL; /* null is not the default */
+    if (!classic)
+        return true;
+    out->session_timeout_ms = classic->session_timeout_ms;
+    out->supported_protocols =
+        arena_array(arena, classic->protocol_count, sizeof(*out->supported_protocols));
+    out->supported_protocols_count = (int32_t)classic->protocol_count;
+    for (uint32_t i = 0; out->supported_protocols && i < classic->protocol_count; i++) {
+        struct consumer_group_member_metadata_value_supported_protocol *to =
+            &out->supported_protocols[i];
+        init_consumer_group_member_metadata_value_supported_protocol(to);
+        to->name = classic->protocols[i].name;
+        to->metadata = classic->protocols[i].metadata;
+    }
+    return out->supported_protocols != NULL;
+}
+
 static bool add_member(struct consumer_writer *writer, const struct consumer_group *g,
                        const struct consumer_member *m)
 {
     struct consumer_group_member_metadata_value value;
     struct wr w;
     init_consumer_group_member_metadata_value(&value);
-    value.has_classic_member_metadata = false; /* which is not the default, and has to be said */
+    if (!fill_classic(writer->arena, m->classic, &value))
+        return false;
     value.instance_id = m->instance_id;
     value.rack_id = m->rack_id;
     value.client_id = text_or_empty(m->client_id);
@@ -414,6 +458,14 @@ static bool add_regex(struct consumer_writer *writer, const struct consumer_grou
     return add(writer, &w, CONSUMER_RECORD_REGEX, g->id, regex->text);
 }
 
+static bool add_gone_member(struct consumer_writer *writer, const struct consumer_group *g,
+                            struct str id)
+{
+    return add_gone(writer, CONSUMER_RECORD_CURRENT, g->id, id) &&
+           add_gone(writer, CONSUMER_RECORD_TARGET, g->id, id) &&
+           add_gone(writer, CONSUMER_RECORD_MEMBER, g->id, id);
+}
+
 static bool add_removed(struct consumer_writer *writer, const struct consumer_group *g)
 {
     bool good = true;
@@ -422,9 +474,7 @@ static bool add_removed(struct consumer_writer *writer, const struct consumer_gr
         if (gone->regex)
             good = good && add_gone(writer, CONSUMER_RECORD_REGEX, g->id, gone->id);
         else
-            good = good && add_gone(writer, CONSUMER_RECORD_CURRENT, g->id, gone->id) &&
-                   add_gone(writer, CONSUMER_RECORD_TARGET, g->id, gone->id) &&
-                   add_gone(writer, CONSUMER_RECORD_MEMBER, g->id, gone->id);
+            good = good && add_gone_member(writer, g, gone->id);
     }
     return good;
 }
@@ -463,9 +513,19 @@ bool consumer_record_changes(struct consumer_writer *writer, const struct consum
            add_members(writer, g, CONSUMER_DIRTY_CURRENT, add_current);
 }
 
+static bool add_gone_members(struct consumer_writer *writer, const struct consumer_group *g)
+{
+    for (const struct consumer_member *m = g->members; m; m = m->hh.next)
+        if (!add_gone_member(writer, g, m->id))
+            return false;
+    return true;
+}
+
+/* Members of the classic protocol have no expressions. */
 bool consumer_record_gone(struct consumer_writer *writer, const struct consumer_group *g)
 {
-    return add_removed(writer, g) && add_gone(writer, CONSUMER_RECORD_EPOCH, g->id, str_null()) &&
+    return add_removed(writer, g) && add_gone_members(writer, g) &&
+           add_gone(writer, CONSUMER_RECORD_EPOCH, g->id, str_null()) &&
            add_gone(writer, CONSUMER_RECORD_TOPICS, g->id, str_null()) &&
            add_gone(writer, CONSUMER_RECORD_GROUP, g->id, str_null());
 }

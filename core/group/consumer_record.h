@@ -25,7 +25,6 @@ enum consumer_record_kind {
 struct consumer_record {
     enum consumer_record_kind kind;
     bool tombstone;
-    bool classic; /* CONSUMER_RECORD_MEMBER: speaks the classic protocol, which is not for us */
     struct str group;
     struct str member; /* or the regular expression */
     struct consumer_group_metadata_value of_group;
@@ -51,5 +50,5 @@ struct consumer_writer {
 };
 /* Everything that is marked. */
 bool consumer_record_changes(struct consumer_writer *writer, const struct consumer_group *g);
-/* Tombstones for what a group without members has left. */
+/* Tombstones for all of it, members included. */
 bool consumer_record_gone(struct consumer_writer *writer, const struct consumer_group *g);

@@ -51,6 +51,8 @@ void consumer_restore_member(struct consumer_group *g, struct str id,
     consumer_set_text(g, &member->client_id, restored->client_id);
     consumer_set_text(g, &member->client_host, restored->client_host);
     member->rebalance_timeout_ms = restored->rebalance_timeout_ms;
+    consumer_set_classic(g, member, restored->session_timeout_ms, restored->protocols,
+                         restored->classic ? restored->protocol_count : 0);
     consumer_member_subscribe(g, member, restored->names, restored->name_count, restored->regex);
     consumer_member_vote(g, member,
                          assign_find(restored->assignor, &assignor) ? (int32_t)assignor : -1);
@@ -118,7 +120,7 @@ void consumer_group_resume(struct consumer_group *g)
         mem_free(m->restored_since);
         m->restored_since = NULL;
         consumer_member_is_alive(g, m);
-        if (m->state == CONSUMER_MEMBER_REVOKING) {
+        if (m->state == CONSUMER_MEMBER_REVOKING && !m->classic) {
             m->revoke_by_ns = consumer_after_ms(g, m->rebalance_timeout_ms);
             consumer_due_at(g, m->revoke_by_ns);
         }

@@ -607,14 +607,14 @@ void group_free(struct group *g)
 
 void group_restore_member(struct group *g, struct str member_id, struct str instance_id,
                           struct str client_id, struct str client_host, int32_t session_timeout_ms,
-                          int32_t rebalance_timeout_ms, const struct group_protocol *protocol,
-                          struct bytes assignment)
+                          int32_t rebalance_timeout_ms, const struct group_protocol *protocols,
+                          uint32_t protocol_count, struct bytes assignment)
 {
     must(g->state == GROUP_EMPTY);
     if (group_find_member(g, member_id) || group_find_static(g, instance_id))
         return;
     struct group_member *member = group_member_new(member_id, instance_id, client_id, client_host);
-    group_member_set_protocols(member, protocol, 1);
+    group_member_set_protocols(member, protocols, protocol_count);
     group_member_set_assignment(member, assignment);
     member->session_timeout_ms = session_timeout_ms;
     member->rebalance_timeout_ms = rebalance_timeout_ms;
@@ -631,14 +631,38 @@ void group_restore(struct group *g, int32_t generation, struct str protocol_type
     if (group_find_member(g, leader))
         group_set_text(&g->leader, leader);
     g->state_since_ms = state_since_ms;
+    g->undecided = g->members && leader.len < 0;
     if (g->members)
         g->state = GROUP_STABLE; /* by no transition: that is how it was left */
+}
+
+void group_restore_chosen(struct group *g, int32_t generation, struct str protocol_type,
+                          bool undecided)
+{
+    must(g->members);
+    g->generation = generation;
+    group_set_text(&g->protocol_type, protocol_type);
+    group_set_text(&g->protocol, group_choose_protocol(g));
+    g->state_since_ms = g->host->wall_ms(g->host);
+    g->undecided = undecided;
+    g->state = GROUP_STABLE;
 }
 
 void group_resume(struct group *g)
 {
     for (struct group_member *m = g->members; m; m = m->hh.next)
         group_member_is_alive(g, m);
+    if (g->undecided)
+        group_maybe_prepare_rebalance(g);
+}
+
+void group_forget_assignments(struct group *g)
+{
+    for (struct group_member *m = g->members; m; m = m->hh.next) {
+        const size_t before = m->bytes;
+        group_member_set_assignment(m, (struct bytes){0});
+        group_account(g, before, m->bytes);
+    }
 }
 
 /* ---- questions ---- */

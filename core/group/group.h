@@ -98,6 +98,7 @@ struct group {
     uint64_t sync_ends_ns; /* for those that have not synced */
     bool delayed;          /* the initial delay runs */
     bool joined_meanwhile; /* somebody joined within it */
+    bool undecided;        /* no leader has decided this generation; its record has none */
     int32_t delay_left_ms;
     uint64_t tickets;
     uint64_t sync_ticket; /* the decision of this generation is being stored; 0: it is not */
@@ -197,13 +198,20 @@ void group_stored(struct group *g, uint64_t ticket, enum err error);
 /* What was read back from the log: members first, then the group, which is then Empty or Stable. */
 void group_restore_member(struct group *g, struct str member_id, struct str instance_id,
                           struct str client_id, struct str client_host, int32_t session_timeout_ms,
-                          int32_t rebalance_timeout_ms, const struct group_protocol *protocol,
-                          struct bytes assignment);
+                          int32_t rebalance_timeout_ms, const struct group_protocol *protocols,
+                          uint32_t protocol_count, struct bytes assignment);
 void group_restore(struct group *g, int32_t generation, struct str protocol_type,
                    struct str protocol, struct str leader, int64_t state_since_ms);
 
+/* Of members that were of another kind of group; the protocol is one that all speak. Undecided:
+ * nobody who leads has decided who has what, so they are to join again (group_resume()). */
+void group_restore_chosen(struct group *g, int32_t generation, struct str protocol_type,
+                          bool undecided);
+
 /* The host serves from now on: whoever was restored has a session timeout to be heard. */
 void group_resume(struct group *g);
+/* A mistake on purpose: nobody has anything. */
+void group_forget_assignments(struct group *g);
 /* Everybody who waits is answered with the error; the group is Dead. */
 void group_kill(struct group *g, enum err error);
 

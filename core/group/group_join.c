@@ -51,7 +51,7 @@ static void vote(const struct group_member *member, const struct str *candidates
 }
 
 /* Most votes win, and of equals the one the oldest member likes best. */
-static struct str choose_protocol(const struct group *g)
+struct str group_choose_protocol(const struct group *g)
 {
     const struct group_member *first = g->members;
     must(first && first->protocol_count <= GROUP_PROTOCOLS_MAX);
@@ -153,7 +153,7 @@ static bool elect_leader(struct group *g)
 
 static void generation_tell(struct group *g)
 {
-    group_set_text(&g->protocol, choose_protocol(g));
+    group_set_text(&g->protocol, group_choose_protocol(g));
     group_become(g, GROUP_COMPLETING_REBALANCE);
     g->sync_ends_ns = group_after_ms(g, rebalance_timeout_of(g));
     group_due_at(g, g->sync_ends_ns);
@@ -182,6 +182,7 @@ static void complete_join(struct group *g)
     }
     g->join_ends_ns = UINT64_MAX;
     g->delayed = false;
+    g->undecided = false;
     g->generation = g->generation == INT32_MAX ? 0 : g->generation + 1;
     if (g->members) {
         generation_tell(g);
@@ -322,7 +323,7 @@ static void join_static(struct group *g, struct group_member *member, struct str
     take_over(g, member, id);
     member_update(g, member, join);
     join_wait(g, member, join);
-    if (g->state == GROUP_STABLE && str_equal(choose_protocol(g), g->protocol)) {
+    if (g->state == GROUP_STABLE && str_equal(group_choose_protocol(g), g->protocol)) {
         join->stores = true;
         join->old_leader = old_leader;
         TAILQ_INSERT_TAIL(&g->storing, join, link);

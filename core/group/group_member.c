@@ -60,7 +60,7 @@ void group_member_rename(struct group_member *member, struct str id)
     mem_free(no_const(old.data));
 }
 
-static size_t protocols_size(const struct group_protocol *protocols, uint32_t count)
+size_t group_protocols_size(const struct group_protocol *protocols, uint32_t count)
 {
     size_t size = count * sizeof(*protocols);
     for (uint32_t i = 0; i < count; i++)
@@ -69,11 +69,9 @@ static size_t protocols_size(const struct group_protocol *protocols, uint32_t co
     return size;
 }
 
-void group_member_set_protocols(struct group_member *member, const struct group_protocol *protocols,
-                                uint32_t count)
+struct group_protocol *group_protocols_copy(const struct group_protocol *protocols, uint32_t count)
 {
-    size_t size = protocols_size(protocols, count);
-    struct group_protocol *copy = mem_alloc(size + 1);
+    struct group_protocol *copy = mem_alloc(group_protocols_size(protocols, count) + 1);
     uint8_t *at = (uint8_t *)(copy + count);
     for (uint32_t i = 0; i < count; i++) {
         int32_t name_len = (int32_t)max_i64(protocols[i].name.len, 0);
@@ -87,8 +85,15 @@ void group_member_set_protocols(struct group_member *member, const struct group_
             memcpy(at, protocols[i].metadata.data, (size_t)metadata_len);
         at += metadata_len;
     }
-    member->bytes += size;
-    member->bytes -= protocols_size(member->protocols, member->protocol_count);
+    return copy;
+}
+
+void group_member_set_protocols(struct group_member *member, const struct group_protocol *protocols,
+                                uint32_t count)
+{
+    struct group_protocol *copy = group_protocols_copy(protocols, count);
+    member->bytes += group_protocols_size(protocols, count);
+    member->bytes -= group_protocols_size(member->protocols, member->protocol_count);
     mem_free(member->protocols);
     member->protocols = copy;
     member->protocol_count = count;
@@ -125,16 +130,21 @@ static bool bytes_equal(struct bytes a, struct bytes b)
     return a.len == b.len && (a.len <= 0 || memcmp(a.data, b.data, (size_t)a.len) == 0);
 }
 
+bool group_protocols_equal(const struct group_protocol *a, uint32_t a_count,
+                           const struct group_protocol *b, uint32_t b_count)
+{
+    if (a_count != b_count)
+        return false;
+    for (uint32_t i = 0; i < a_count; i++)
+        if (!str_equal(a[i].name, b[i].name) || !bytes_equal(a[i].metadata, b[i].metadata))
+            return false;
+    return true;
+}
+
 bool group_member_matches(const struct group_member *member, const struct group_protocol *protocols,
                           uint32_t count)
 {
-    if (member->protocol_count != count)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (!str_equal(member->protocols[i].name, protocols[i].name) ||
-            !bytes_equal(member->protocols[i].metadata, protocols[i].metadata))
-            return false;
-    return true;
+    return group_protocols_equal(member->protocols, member->protocol_count, protocols, count);
 }
 
 const struct group_protocol *group_member_protocol(const struct group_member *member,

@@ -69,5 +69,11 @@ const struct group_protocol *group_member_protocol(const struct group_member *me
 /* Empty when it does not speak it. */
 struct bytes group_member_metadata(const struct group_member *member, struct str protocol);
 
+/* Protocols with their bytes, in one allocation. */
+struct group_protocol *group_protocols_copy(const struct group_protocol *protocols, uint32_t count);
+size_t group_protocols_size(const struct group_protocol *protocols, uint32_t count);
+bool group_protocols_equal(const struct group_protocol *a, uint32_t a_count,
+                           const struct group_protocol *b, uint32_t b_count);
+
 /* A copy in memory of its own; null stays null. */
 struct str group_text_copy(struct str text);

@@ -42,6 +42,8 @@ void group_member_is_alive(struct group *g, struct group_member *member);
 
 /* ---- core/group/group_join.c ---- */
 
+/* Of those that all members speak; there is one. */
+struct str group_choose_protocol(const struct group *g);
 void group_drop_decision(struct group *g, enum err error);
 void group_maybe_prepare_rebalance(struct group *g);
 void group_store_now(struct group *g);

@@ -134,7 +134,7 @@ void group_record_restore(const struct group_record *record, struct group *g)
                                                 .metadata = m->subscription};
         int32_t rebalance_ms = m->rebalance_timeout < 0 ? m->session_timeout : m->rebalance_timeout;
         group_restore_member(g, m->member_id, m->group_instance_id, m->client_id, m->client_host,
-                             m->session_timeout, rebalance_ms, &protocol, m->assignment);
+                             m->session_timeout, rebalance_ms, &protocol, 1, m->assignment);
     }
     group_restore(g, value->generation, value->protocol_type, value->protocol, value->leader,
                   value->current_state_timestamp);
@@ -231,7 +231,7 @@ bool group_record_of_group(struct group_record_bytes *bytes, struct arena *arena
     value.protocol_type = g->protocol_type.len >= 0 ? g->protocol_type : str_of("");
     value.generation = g->generation;
     value.protocol = g->protocol;
-    value.leader = g->leader;
+    value.leader = g->undecided ? str_null() : g->leader;
     value.current_state_timestamp = g->state_since_ms;
     value.members = arena_array(arena, g->member_count, sizeof(*value.members));
     if (!value.members)

@@ -237,18 +237,26 @@ static void entry_free_group(struct group_entry *entry)
     entry->kinds++;
 }
 
-void group_entry_renew(struct group_entry *entry)
+void group_entry_become(struct group_entry *entry, struct group *group,
+                        struct consumer_group *consumer)
 {
     entry_free_group(entry);
-    entry->group = group_new(&entry->groups->host, entry->id);
-    entry->group->user = entry;
+    entry->group = group;
+    entry->consumer = consumer;
+    if (group)
+        group->user = entry;
+    else
+        consumer->user = entry;
+}
+
+void group_entry_renew(struct group_entry *entry)
+{
+    group_entry_become(entry, group_new(&entry->groups->host, entry->id), NULL);
 }
 
 void group_entry_renew_consumer(struct group_entry *entry)
 {
-    entry_free_group(entry);
-    entry->consumer = consumer_group_new(&entry->groups->consumers, entry->id);
-    entry->consumer->user = entry;
+    group_entry_become(entry, NULL, consumer_group_new(&entry->groups->consumers, entry->id));
 }
 
 struct group_entry *group_entry_new(struct group_slot *slot, struct str id)

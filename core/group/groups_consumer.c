@@ -49,6 +49,12 @@ static bool host_topic(struct consumer_host *host, struct str name, struct uuid 
     return true;
 }
 
+static struct str host_topic_name(struct consumer_host *host, const struct uuid *id)
+{
+    const struct topic_image *topic = image_topic_by_id(groups_of(host)->bs->image, id);
+    return topic ? (struct str){topic->name, (int32_t)topic->name_len} : str_null();
+}
+
 static size_t host_record_bytes_max(struct consumer_host *host, const struct consumer_group *g)
 {
     const struct group_entry *entry = g->user;
@@ -94,7 +100,7 @@ static void on_changed(struct group_append *append)
     groups_release(entry);
 }
 
-static void append_changes(struct group_entry *entry)
+void group_entry_append(struct group_entry *entry)
 {
     struct change *change = mem_alloc(sizeof(*change));
     *change = (struct change){.entry = entry, .ticket = ++entry->sent};
@@ -115,7 +121,7 @@ static bool flush_add(struct consumer_writer *writer, const struct group_record_
     struct group_store *store = &flush->entry->slot->store;
     if (store->builder.header.record_count > 0 &&
         batch_builder_size(&store->builder) >= flush->bytes) {
-        append_changes(flush->entry);
+        group_entry_append(flush->entry);
         group_store_begin(store);
     }
     group_store_add(store, record);
@@ -123,8 +129,8 @@ static bool flush_add(struct consumer_writer *writer, const struct group_record_
     return true;
 }
 
-static void flush_write(struct group_entry *entry,
-                        bool (*records)(struct consumer_writer *, const struct consumer_group *))
+void group_entry_write(struct group_entry *entry,
+                       bool (*records)(struct consumer_writer *, const struct consumer_group *))
 {
     struct groups *groups = entry->groups;
     const size_t half = host_record_bytes_max(&groups->consumers, entry->consumer) / 2;
@@ -135,7 +141,7 @@ static void flush_write(struct group_entry *entry,
     group_store_begin(&entry->slot->store);
     must(records(&flush.writer, entry->consumer)); /* less than the arena's: members are bounded */
     if (entry->slot->store.builder.header.record_count > 0)
-        append_changes(entry);
+        group_entry_append(entry);
     arena_reset(&groups->arena);
     entry->stored = true;
 }
@@ -144,10 +150,13 @@ void group_entry_flush(struct group_entry *entry)
 {
     struct consumer_group *g = entry->consumer;
     /* Nothing comes behind a group's tombstones. */
-    if (!g || g->dead || entry->ending || entry->hidden || entry->slot->state != SLOT_SERVING ||
-        !consumer_group_is_dirty(g))
+    if (!g || g->dead || entry->ending || entry->hidden || entry->slot->state != SLOT_SERVING)
         return;
-    flush_write(entry, consumer_record_changes);
+    if (consumer_group_wants_downgrade(g) && groups_downgrade(entry))
+        return;
+    if (!consumer_group_is_dirty(g))
+        return;
+    group_entry_write(entry, consumer_record_changes);
     consumer_group_clean(g);
 }
 
@@ -321,10 +330,12 @@ void groups_consumer_init(struct groups *groups)
     const struct broker_conf *conf = &groups->bs->broker->conf->broker;
     const size_t heap_bytes =
         groups->bs->broker->options.plan.heap_bytes / groups->bs->broker->shard_count;
+    const enum conf_migration policy = (enum conf_migration)conf->group_consumer_migration_policy;
     groups->consumers = (struct consumer_host){
         .now_ns = host_now_ns,
         .wall_ms = host_wall_ms,
         .topic = host_topic,
+        .topic_name = host_topic_name,
         .assign = host_assign,
         .resolve = host_resolve,
         .regex_check = host_regex_check,
@@ -335,80 +346,12 @@ void groups_consumer_init(struct groups *groups)
         .regexes_max = REGEXES_MAX,
         .topics_version = 1,
         .member_bytes_max = heap_bytes / MEMBERS_SHARE,
+        .upgrades = policy == CONF_MIGRATION_BIDIRECTIONAL || policy == CONF_MIGRATION_UPGRADE,
+        .downgrades = policy == CONF_MIGRATION_BIDIRECTIONAL || policy == CONF_MIGRATION_DOWNGRADE,
+        .mixes = policy != CONF_MIGRATION_DISABLED,
+        .classic_members_max = (uint32_t)conf->group_max_size,
+        .classic_session_min_ms = conf->group_min_session_timeout_ms,
+        .classic_session_max_ms = conf->group_max_session_timeout_ms,
     };
     take_assignors(&groups->consumers, conf->group_consumer_assignors);
-}
-
-/* ---- which kind a group is ---- */
-
-/* The group becomes one of the other kind: what the log says of it is taken back. */
-static void write_gone(struct group_entry *entry)
-{
-    struct group_store *store = &entry->slot->store;
-    struct group_record_bytes record;
-    if (!entry->stored)
-        return;
-    if (entry->consumer) {
-        flush_write(entry, consumer_record_gone);
-    } else {
-        arena_reset(&entry->groups->arena);
-        group_store_begin(store);
-        must(group_record_of_group_gone(&record, &entry->groups->arena, entry->id));
-        group_store_add(store, &record);
-        append_changes(entry);
-    }
-    entry->stored = false;
-}
-
-static struct group_entry *get_any(struct groups *groups, struct str id, enum err *error)
-{
-    struct group_entry *entry = groups_get(groups, id);
-    *error = !entry || group_entry_is_dead(entry) ? ERR_COORDINATOR_NOT_AVAILABLE : ERR_NONE;
-    return entry && *error == ERR_NONE ? entry : NULL;
-}
-
-struct group_entry *groups_get_classic(struct groups *groups, struct str id, enum err *error)
-{
-    struct group_entry *entry = get_any(groups, id, error);
-    if (!entry || entry->group)
-        return entry;
-    if (!group_entry_is_empty(entry))
-        *error = ERR_INCONSISTENT_GROUP_PROTOCOL;
-    else if (entry->consumer->planning || entry->consumer->resolving)
-        *error = ERR_COORDINATOR_LOAD_IN_PROGRESS;
-    if (*error != ERR_NONE)
-        return NULL;
-    write_gone(entry);
-    group_entry_renew(entry);
-    return entry;
-}
-
-/* A group of the other kind stays one when the member would not come in. */
-static bool may_join(struct group_entry *entry, struct consumer_heartbeat *hb)
-{
-    struct consumer_group *trial = consumer_group_new(&entry->groups->consumers, entry->id);
-    trial->user = entry;
-    const bool may = consumer_group_may_join(trial, hb);
-    consumer_group_free(trial);
-    return may;
-}
-
-struct group_entry *groups_get_consumer(struct groups *groups, struct str id,
-                                        struct consumer_heartbeat *hb, enum err *error)
-{
-    struct group_entry *entry = get_any(groups, id, error);
-    if (!entry || entry->consumer)
-        return entry;
-    if (!group_entry_is_empty(entry)) {
-        *error = ERR_GROUP_ID_NOT_FOUND;
-        return NULL;
-    }
-    if (!may_join(entry, hb)) {
-        *error = hb->error;
-        groups_settle(entry); /* it may have been made for this */
-        return NULL;
-    }
-    write_gone(entry);
-    group_entry_renew_consumer(entry);
-    return entry;
 }

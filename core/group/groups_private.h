@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "core/group/consumer_record.h"
 #include "core/group/group_sweep.h"
 #include "core/group/group_write.h"
 #include "core/group/groups.h"
@@ -55,6 +56,9 @@ void group_entry_account(struct group_entry *entry);
 /* The group begins anew, as one of that kind; its offsets stay. */
 void group_entry_renew(struct group_entry *entry);
 void group_entry_renew_consumer(struct group_entry *entry);
+/* Or as this one. */
+void group_entry_become(struct group_entry *entry, struct group *group,
+                        struct consumer_group *consumer);
 /* The partition is not ours any more. */
 void group_entry_drop(struct group_entry *entry);
 void groups_maybe_stopped(struct groups *groups);
@@ -64,8 +68,17 @@ void groups_maybe_stopped(struct groups *groups);
 void groups_consumer_init(struct groups *groups);
 /* Writes what has changed. */
 void group_entry_flush(struct group_entry *entry);
+/* What records() gives, in as many batches as it takes; and what has been put into one. */
+void group_entry_write(struct group_entry *entry, bool (*records)(struct consumer_writer *writer,
+                                                                  const struct consumer_group *g));
+void group_entry_append(struct group_entry *entry);
 /* Who waits is told. */
 void group_entry_end_waits(struct group_entry *entry, enum err error);
+
+/* ---- core/group/groups_migrate.c ---- */
+
+/* The consumer group becomes a classic one. False: it stays what it is, for now or for good. */
+bool groups_downgrade(struct group_entry *entry) warn_unused;
 
 /* ---- core/group/groups_load.c ---- */
 

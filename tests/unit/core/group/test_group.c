@@ -1091,7 +1091,7 @@ static void g14_subscriptions_of_consumers_are_known(void **state)
     const struct group_protocol good = {str_of("range"), {wants_t, sizeof(wants_t)}};
     const struct group_protocol bad = {str_of("range"), {broken, sizeof(broken)}};
     group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 10000,
-                         &good, (struct bytes){0});
+                         &good, 1, (struct bytes){0});
     group_restore(w.g, 3, str_of("consumer"), str_of("range"), str_of("m"), 5);
     assert_true(group_is_consumer(w.g));
     assert_true(group_subscribes(w.g, str_of("t")));
@@ -1099,7 +1099,7 @@ static void g14_subscriptions_of_consumers_are_known(void **state)
     end(&w);
     begin(&w);
     group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 10000,
-                         &bad, (struct bytes){0});
+                         &bad, 1, (struct bytes){0});
     group_restore(w.g, 3, str_of("consumer"), str_of("range"), str_of("m"), 5);
     assert_true(group_subscribes(w.g, str_of("u")));
     end(&w);
@@ -1112,7 +1112,7 @@ static void a_restored_group_goes_on_where_it_was(void **state)
     begin(&w);
     const struct group_protocol protocol = {str_of("range"), bytes_of("a")};
     group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 30000,
-                         &protocol, bytes_of("all"));
+                         &protocol, 1, bytes_of("all"));
     group_restore(w.g, 7, str_of("consumer"), str_of("range"), str_of("m"), 5);
     assert_int_equal(w.g->state, GROUP_STABLE);
     assert_int_equal(group_heartbeat(w.g, str_of("m"), str_null(), 7), ERR_NONE);
