@@ -338,9 +338,9 @@ def k6_who_reads_commits(b):
 # ---- K7, and what is told about them ----
 
 def k7_kinds_of_groups(b):
-    """A group with members keeps its kind; an empty one becomes what is asked for, with its offsets."""
+    """An empty group becomes what is asked for, with its offsets; requests about one of the other kind find none."""
     topic = b.topic()
-    old = Member(b, coordinated(b), metadata=subscription(topic))
+    old = Member(b, coordinated(b), metadata=subscription(topic), kind='connect')
     same(old.join()['error_code'], 0)
     same(Consumer(b, old.group, topic).join()['error_code'], NO_GROUP)
     one = Consumer(b, coordinated(b), topic).joined()

@@ -28,7 +28,7 @@ SETTINGS = {'log.retention.check.interval.ms': '200', 'log.cleaner.backoff.ms': 
             'group.consumer.heartbeat.interval.ms': '1000'}
 KAFKA_ONLY = {'log.initial.task.delay.ms': '100',
               'group.consumer.min.session.timeout.ms': '1000', 'group.consumer.min.heartbeat.interval.ms': '500',
-              'group.consumer.migration.policy': 'disabled', 'group.consumer.assignment.interval.ms': '0',
+              'group.consumer.assignment.interval.ms': '0',
               'group.consumer.assignor.offload.enable': 'false'}
 NO_ANSWER_S = 30
 NOT_LEADER = 6
