@@ -32,6 +32,7 @@ extern const struct actor_kind actor_admin;
 extern const struct actor_kind actor_reader;
 extern const struct actor_kind actor_member;
 extern const struct actor_kind actor_fellow;
+extern const struct actor_kind actor_elder;
 extern const struct actor_kind actor_keeper;
 extern const struct actor_kind actor_trimmer;
 extern const struct actor_kind actor_changer;

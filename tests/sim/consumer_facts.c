@@ -65,3 +65,10 @@ void consumer_give(struct model *m, uint32_t group, uint32_t member,
     if (place && *place == member)
         *place = CONSUMER_NOBODY;
 }
+
+#define TIMES_NS (400 * MS)
+
+bool consumer_is_classic_time(const struct model *m, uint32_t group)
+{
+    return m->consumers->migrates && (world_now_ns(m->world) / TIMES_NS + group) % 3 == 0;
+}

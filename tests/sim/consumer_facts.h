@@ -15,6 +15,7 @@
 
 #define CONSUMER_GROUPS       2U
 #define CONSUMER_MEMBERS      16U
+#define CONSUMER_ELDERS       10U /* those of the classic protocol, from here on */
 #define CONSUMER_PARTS        128U
 #define CONSUMER_SESSION_MS   60
 #define CONSUMER_REBALANCE_MS 240
@@ -38,6 +39,7 @@ struct consumer_facts {
         uint64_t heard_ns; /* sent then, and answered */
         uint64_t clean_ns; /* likewise, when it had nothing to give back */
     } members[CONSUMER_MEMBERS];
+    bool migrates;                     /* now and then all that speak KIP-848's protocol are gone */
     uint64_t taken, accepted, refused; /* what came to pass */
 };
 
@@ -47,5 +49,7 @@ void consumer_take(struct model *m, uint32_t group, uint32_t member,
                    const struct consumer_part *part);
 void consumer_give(struct model *m, uint32_t group, uint32_t member,
                    const struct consumer_part *part);
+/* Nobody who speaks KIP-848's protocol is to be in the group now. */
+bool consumer_is_classic_time(const struct model *m, uint32_t group);
 /* Who has it for certain, now. */
 uint32_t consumer_holder(const struct model *m, uint32_t group, const struct consumer_part *part);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shipped broker over its lives, as in broker.c, with members of consumer groups of KIP-848; an
+ * The shipped broker over its lives, as in broker.c, with members of consumer groups of KIP-848 and
+ * members of the classic protocol in the same groups, which migrate up and down thereby; an
  * administrator who makes topics, gives them partitions and takes them away under them; and a
  * producer beside them. What they are told must agree with consumer_facts.h.
  */
@@ -11,10 +12,8 @@
 #include <stdlib.h>
 
 static const struct cast cast[] = {
-    {&actor_fellow, 9},
-    {&actor_admin, 1},
-    {&actor_producer, 1},
-    {&actor_reader, 1},
+    {&actor_fellow, 7},   {&actor_elder, 4},  {&actor_admin, 1},
+    {&actor_producer, 1}, {&actor_reader, 1},
 };
 
 static void setting(struct node *node, const char *name, const char *value)
@@ -29,6 +28,9 @@ static void consumers_begin(struct model *m)
     setting(m->node, "group.coordinator.rebalance.protocols", "classic,consumer");
     setting(m->node, "group.consumer.session.timeout.ms", "60");
     setting(m->node, "group.consumer.heartbeat.interval.ms", "10");
+    setting(m->node, "group.min.session.timeout.ms", "10");
+    setting(m->node, "group.initial.rebalance.delay.ms", rng_one_in(&m->rng, 2) ? "0" : "10");
+    m->consumers->migrates = !rng_one_in(&m->rng, 3);
     if (rng_one_in(&m->rng, 3))
         setting(m->node, "group.consumer.assignors", "range");
 }

@@ -376,10 +376,13 @@ static void fellow_step(struct actor *a)
     struct fellow *me = fellow_of(a);
     if (me->ask.under_way || (a->model->resting && !me->in))
         return;
-    if (a->model->resting)
+    const bool away = consumer_is_classic_time(a->model, me->group);
+    if (a->model->resting || (away && me->in && rng_one_in(&a->rng, 3)))
         ask_leave(me);
     else if (me->in)
         live(me);
+    else if (away)
+        actor_later(a, 20 * MS);
     else if (me->left && rng_one_in(&a->rng, 2))
         ask_commit(me);
     else if (rng_one_in(&a->rng, 4))
