@@ -349,6 +349,7 @@ static void member_free(struct consumer_group *g, struct consumer_member *member
     consumer_set_text(g, &member->client_host, str_null());
     consumer_account(g, sizeof(*member), 0);
     mem_free(member->restored_since);
+    mem_free(member->revoked_since);
     mem_free(member);
 }
 

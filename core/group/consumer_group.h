@@ -22,8 +22,6 @@
  *     without it when their partition has slow followers.
  *   - What is kept of expressions' matches, of targets and for dividing partitions counts for no
  *     bound: 100,000 topics or 7,000 members of many topics cost hundreds of megabytes.
- *   - A member that gives back twice in a row comes to its epoch one heartbeat earlier than in
- *     Kafka, and after a restart commits for what it is giving back need its newest epoch.
  *
  * Members may speak the classic protocol: a group migrates with those it has, in both directions
  * (core/group/consumer_classic.h, core/group/consumer_migrate.h).
@@ -111,7 +109,8 @@ struct consumer_member {
     uint64_t revoke_by_ns; /* UINT64_MAX: nothing is to be given back */
     uint8_t dirty;
     bool reconciled;         /* private: counted as such */
-    int32_t *restored_since; /* private: of `assigned`, until the group is served */
+    int32_t *restored_since; /* private: of `assigned`, until the group is served; */
+    int32_t *revoked_since;  /* likewise of `revoking` */
     TAILQ_ENTRY(consumer_member) dirty_link;
     UT_hash_handle hh; /* by id, in order of arrival */
     UT_hash_handle hh_instance;
@@ -292,9 +291,10 @@ struct consumer_restored_current {
     int32_t epoch;
     int32_t previous_epoch;
     enum consumer_member_state state;
-    struct tp_set assigned; /* taken over, all three */
+    struct tp_set assigned; /* taken over, all four */
     struct tp_set revoking;
-    int32_t *since; /* of `assigned`; NULL: `epoch` */
+    int32_t *since;         /* of `assigned`; NULL: `epoch` */
+    int32_t *revoked_since; /* of `revoking`, likewise */
 };
 void consumer_restore_member(struct consumer_group *g, struct str id,
                              const struct consumer_restored_member *member);

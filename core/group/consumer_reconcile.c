@@ -76,15 +76,14 @@ static void to_epoch(struct consumer_member *member, int32_t epoch)
     member->epoch = epoch;
 }
 
-/* `epoch`: that it has come to, if it is to give something back. */
 static void next_step(struct consumer_group *g, struct consumer_member *member,
-                      const struct tp_set *owned, int32_t epoch)
+                      const struct tp_set *owned)
 {
     struct tp_set target = wanted_of(g, member, &member->target);
     struct tp_set keeps = tp_set_both(&member->assigned, &target);
     struct tp_set loses = tp_set_without(&member->assigned, &keeps);
     if (loses.count > 0 && still_owns(owned, &loses)) {
-        to_epoch(member, epoch);
+        to_epoch(member, member->epoch); /* until it has given that back, too */
         consumer_set_current(g, member, keeps, loses);
         become(g, member, CONSUMER_MEMBER_REVOKING);
         tp_set_fini(&target);
@@ -135,16 +134,16 @@ bool consumer_reconcile(struct consumer_group *g, struct consumer_member *member
     const struct tp_set was = tp_set_copy(&member->assigned);
     if (member->state == CONSUMER_MEMBER_STABLE) {
         if (member->epoch != g->assignment_epoch)
-            next_step(g, member, owned, member->epoch);
+            next_step(g, member, owned);
         else if (subscribes_anew)
             give_up_unwanted(g, member);
     } else if (member->state == CONSUMER_MEMBER_REVOKING) {
         if (!still_owns(owned, &member->revoking))
-            next_step(g, member, owned, (int32_t)min_i64(member->epoch + 1LL, g->assignment_epoch));
+            next_step(g, member, owned);
         else if (subscribes_anew)
             give_up_unwanted(g, member);
     } else if (member->state == CONSUMER_MEMBER_UNKNOWN || !waits_in_vain(g, member)) {
-        next_step(g, member, owned, member->epoch);
+        next_step(g, member, owned);
     }
     const bool changed = !tp_set_equal(&was, &member->assigned);
     mem_free(was.parts);

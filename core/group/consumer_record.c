@@ -159,14 +159,14 @@ static struct tp_set current_of(const current_topic *topics, int32_t count)
 }
 
 /* Since which epoch each is held; who wrote no epochs knew none. */
-static int32_t *since_of(const struct consumer_group_current_member_assignment_value *value,
+static int32_t *since_of(const current_topic *topics, int32_t count, int32_t epoch,
                          const struct tp_set *set)
 {
     int32_t *since = mem_alloc((set->count + 1UL) * sizeof(*since));
     for (uint32_t i = 0; i < set->count; i++)
-        since[i] = value->member_epoch;
-    for (int32_t t = 0; t < value->assigned_partitions_count; t++) {
-        const current_topic *topic = &value->assigned_partitions[t];
+        since[i] = epoch;
+    for (int32_t t = 0; t < count; t++) {
+        const current_topic *topic = &topics[t];
         for (int32_t p = 0; p < topic->assignment_epochs_count && p < topic->partitions_count;
              p++) {
             const struct tp part = {.topic = topic->topic_id, .partition = topic->partitions[p]};
@@ -195,7 +195,11 @@ static void restore_current(const struct consumer_record *record, struct consume
         .assigned = current_of(value->assigned_partitions, value->assigned_partitions_count),
         .revoking = current_of(value->partitions_pending_revocation,
                                value->partitions_pending_revocation_count)};
-    current.since = since_of(value, &current.assigned);
+    current.since = since_of(value->assigned_partitions, value->assigned_partitions_count,
+                             value->member_epoch, &current.assigned);
+    current.revoked_since =
+        since_of(value->partitions_pending_revocation, value->partitions_pending_revocation_count,
+                 value->member_epoch, &current.revoking);
     consumer_restore_current(g, record->member, &current);
 }
 

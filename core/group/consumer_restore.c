@@ -85,6 +85,8 @@ void consumer_restore_current(struct consumer_group *g, struct str id,
     tp_set_replace(&member->revoking, current->revoking);
     mem_free(member->restored_since);
     member->restored_since = current->since;
+    mem_free(member->revoked_since);
+    member->revoked_since = current->revoked_since;
     forget_if_nothing(g, member);
 }
 
@@ -116,9 +118,11 @@ void consumer_group_resume(struct consumer_group *g)
     g->restoring = false;
     for (struct consumer_member *m = g->members; m; m = m->hh.next) {
         hold_restored(g, m, &m->assigned, m->restored_since);
-        hold_restored(g, m, &m->revoking, NULL);
+        hold_restored(g, m, &m->revoking, m->revoked_since);
         mem_free(m->restored_since);
         m->restored_since = NULL;
+        mem_free(m->revoked_since);
+        m->revoked_since = NULL;
         consumer_member_is_alive(g, m);
         if (m->state == CONSUMER_MEMBER_REVOKING && !m->classic) {
             m->revoke_by_ns = consumer_after_ms(g, m->rebalance_timeout_ms);

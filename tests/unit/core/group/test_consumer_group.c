@@ -747,6 +747,62 @@ static void k6_commits(void **state)
 }
 
 /* As they are in Kafka's records. */
+static void k5_who_gives_back_twice_waits_twice(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "01");
+    struct client b = client_of(&w, "b", "01");
+    struct client c = client_of(&w, "c", "01");
+    join(&a);
+    settle_down(&a, 1);
+    const int32_t first = a.epoch;
+    const struct consumer_member *member = consumer_group_member(w.g, str_of("a"));
+    join(&b);
+    beat(&a);
+    assert_int_equal(member->state, CONSUMER_MEMBER_REVOKING);
+    join(&c);
+    obey(&a); /* and is told to give back more */
+    assert_int_equal(member->state, CONSUMER_MEMBER_REVOKING);
+    assert_int_equal(a.epoch, first);
+    obey(&a);
+    assert_int_equal(member->state, CONSUMER_MEMBER_STABLE);
+    assert_int_equal(a.epoch, w.g->epoch);
+    client_forget(&a);
+    client_forget(&b);
+    client_forget(&c);
+    world_end(&w);
+}
+
+static void k6_commits_for_what_is_given_back_outlive_a_restart(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    struct client b = client_of(&w, "b", "0");
+    join(&a);
+    settle_down(&a, 1);
+    const int32_t first = a.epoch;
+    a.topics = "01";
+    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    settle_down(&a, 1);
+    assert_true(a.epoch > first);
+    join(&b);
+    beat(&a);
+    restart(&w);
+    const struct consumer_member *member = consumer_group_member(w.g, str_of("a"));
+    uint32_t old = 0;
+    assert_int_equal(member->state, CONSUMER_MEMBER_REVOKING);
+    for (uint32_t i = 0; i < member->revoking.count; i++)
+        old += consumer_group_commit_of(w.g, str_of("a"), first, &member->revoking.parts[i]);
+    assert_true(old > 0);
+    client_forget(&a);
+    client_forget(&b);
+    world_end(&w);
+}
+
 static void states_have_their_numbers(void **state)
 {
     (void)state;
@@ -1121,6 +1177,8 @@ int main(void)
         cmocka_unit_test(k5_who_does_not_give_back_is_fenced),
         cmocka_unit_test(k5_silence),
         cmocka_unit_test(k6_commits),
+        cmocka_unit_test(k5_who_gives_back_twice_waits_twice),
+        cmocka_unit_test(k6_commits_for_what_is_given_back_outlive_a_restart),
         cmocka_unit_test(states_have_their_numbers),
         cmocka_unit_test(a_state_that_is_not_known),
         cmocka_unit_test(topics_change),
