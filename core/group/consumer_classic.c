@@ -141,6 +141,7 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
     consumer_member_subscribe(g, member, subscription->topics,
                               (uint32_t)max_i64(subscription->topics_count, 0), str_null());
     *anew = member->subscription != old;
+    member->planned &= !*anew;
     if (old)
         consumer_member_forget(g, old);
     if (changed || *anew)
@@ -161,10 +162,11 @@ static enum err join_with(struct consumer_group *g, struct group_join *join, str
                           const struct consumer_protocol_subscription *subscription)
 {
     struct consumer_member *member;
+    const char *message;
     bool anew;
     if (!fits_record(g, join, subscription))
         return ERR_UNKNOWN_SERVER_ERROR;
-    const enum err error = come_in(g, join, id, &member);
+    enum err error = come_in(g, join, id, &member);
     if (error != ERR_NONE)
         return error;
     if (g->assignment_epoch == 0)
@@ -173,6 +175,9 @@ static enum err join_with(struct consumer_group *g, struct group_join *join, str
     struct tp_set owned = consumer_embedded_owned(g->host, subscription);
     (void)consumer_bring_on(g, member, bump, &owned, anew);
     tp_set_fini(&owned);
+    error = consumer_refuse(g, member, &message);
+    if (error != ERR_NONE)
+        return error;
     member->classic->join_by_ns = UINT64_MAX;
     member->classic->sync_by_ns = consumer_after_ms(g, member->rebalance_timeout_ms);
     consumer_due_at(g, member->classic->sync_by_ns);
@@ -268,13 +273,17 @@ enum err consumer_classic_heartbeat(struct consumer_group *g, struct str member_
                                     struct str instance_id, int32_t generation)
 {
     struct consumer_member *member;
-    const enum err error = find_classic(g, member_id, instance_id, generation, &member);
+    const char *message;
+    enum err error = find_classic(g, member_id, instance_id, generation, &member);
     if (error != ERR_NONE)
         return error;
     consumer_member_is_alive(g, member);
     /* There may be nobody else to see that a member is gone, or that topics have changed. */
     consumer_look_at_topics(g);
     consumer_maybe_plan(g);
+    error = consumer_refuse(g, member, &message);
+    if (error != ERR_NONE)
+        return error;
     if (!has_a_step_to_go(g, member))
         return ERR_NONE;
     has_to_join(g, member);

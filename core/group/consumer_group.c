@@ -95,6 +95,11 @@ bool consumer_group_is_dirty(const struct consumer_group *g)
            g->regexes_dirty;
 }
 
+void consumer_group_doubt(struct consumer_group *g)
+{
+    g->dirty |= CONSUMER_DIRTY_EPOCH;
+}
+
 static void mark_gone(struct consumer_group *g, struct str id, bool regex)
 {
     struct consumer_gone *gone = mem_zalloc(sizeof(*gone));
@@ -361,6 +366,7 @@ void consumer_member_remove(struct consumer_group *g, struct consumer_member *me
         if (cursor->next == member)
             cursor->next = member->hh.next;
     consumer_set_current(g, member, (struct tp_set){0}, (struct tp_set){0});
+    consumer_set_target(g, member, (struct tp_set){0});
     if (member->dirty != 0)
         TAILQ_REMOVE(&g->dirty_members, member, dirty_link);
     consumer_member_vote(g, member, -1);
@@ -390,6 +396,7 @@ struct consumer_group *consumer_group_new(struct consumer_host *host, struct str
     struct consumer_group *g = mem_zalloc(sizeof(*g));
     g->host = host;
     g->id = group_text_copy(id);
+    g->refused_epoch = -1;
     g->deadline_ns = UINT64_MAX;
     TAILQ_INIT(&g->dirty_members);
     STAILQ_INIT(&g->gone);

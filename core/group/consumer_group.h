@@ -14,14 +14,9 @@
  * Whatever a call has changed is marked (`dirty`), the host writes it
  * (core/group/consumer_record.h) and answers when that is durable.
  *
- * Known, and the reason why this protocol has to be named in the configuration to be offered:
- *   - A TARGET or CURRENT record beyond max.message.bytes (some 35,000 topics of one partition for
- *     one member) is refused by the log each time, and then all groups of the partition are read
- *     back each time.
- *   - A write that is timed out, not refused, is in the log all the same; the groups are read back
- *     without it when their partition has slow followers.
- *   - What is kept of expressions' matches, of targets and for dividing partitions counts for no
- *     bound: 100,000 topics or 7,000 members of many topics cost hundreds of megabytes.
+ * What cannot be kept is refused, and by that who wants it, never those that were there: a target
+ * whose record the log would not take, a plan or matches of an expression beyond the memory for
+ * members of all groups.
  *
  * Members may speak the classic protocol: a group migrates with those it has, in both directions
  * (core/group/consumer_classic.h, core/group/consumer_migrate.h).
@@ -108,6 +103,7 @@ struct consumer_member {
     uint64_t expires_ns;
     uint64_t revoke_by_ns; /* UINT64_MAX: nothing is to be given back */
     uint8_t dirty;
+    bool planned;            /* some target was made for what it wants now */
     bool reconciled;         /* private: counted as such */
     int32_t *restored_since; /* private: of `assigned`, until the group is served; */
     int32_t *revoked_since;  /* likewise of `revoking` */
@@ -209,6 +205,9 @@ struct consumer_group {
     uint64_t plan_after_ns; /* no plan is begun before */
     bool planning;          /* a plan is being worked on */
     int32_t plan_epoch;     /* and will be for this epoch of the group */
+    size_t plan_bytes;      /* of memory, meanwhile */
+    int32_t refused_epoch;  /* no plan for it could be kept: */
+    enum err refusal;       /* what who asked for it is told */
     bool resolving;
     LIST_HEAD(, consumer_cursor) cursors;
 };
@@ -265,6 +264,12 @@ enum err consumer_group_fetch(const struct consumer_group *g, struct str member_
 void consumer_group_tick(struct consumer_group *g);
 /* What it costs is not to be paid again before that time. */
 void consumer_group_rest(struct consumer_group *g, uint64_t until_ns);
+/* Members whose records the log would not take are fenced; how many. To be called before what has
+ * changed is written. */
+uint32_t consumer_group_shed(struct consumer_group *g);
+/* What was written last is in the log and may be durable or not: something is to be written again,
+ * which says that it is. */
+void consumer_group_doubt(struct consumer_group *g);
 /* The plan is worked out; it goes. */
 void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan);
 /* All that were asked have been told (consumer_group_resolve_one()). */

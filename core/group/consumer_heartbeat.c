@@ -176,8 +176,8 @@ struct consumer_member *consumer_succeed(struct consumer_group *g, struct consum
     consumer_member_subscribe(g, member, old->subscription->names, old->subscription->name_count,
                               old->subscription->regex ? old->subscription->regex->text
                                                        : str_null());
-    tp_set_replace(&member->target, old->target);
-    old->target = (struct tp_set){0};
+    consumer_set_target(g, member, tp_set_copy(&old->target));
+    member->planned = old->planned;
     struct tp_set assigned = tp_set_copy(&old->assigned);
     consumer_member_remove(g, old);
     consumer_set_current(g, member, assigned, (struct tp_set){0});
@@ -287,6 +287,7 @@ static bool take_subscription(struct consumer_group *g, struct consumer_member *
         kept->refs++; /* `names` and `regex` may be its own */
     consumer_member_subscribe(g, member, names, count, regex);
     const bool anew = member->subscription != kept;
+    member->planned &= !anew;
     if (kept)
         consumer_member_forget(g, kept);
     return anew;
@@ -369,6 +370,9 @@ static void stay(struct consumer_group *g, struct consumer_heartbeat *hb)
     bool anew;
     const bool bump = take_wishes(g, member, hb, &anew);
     const bool changed = consumer_bring_on(g, member, bump, hb->owned, anew);
+    hb->error = consumer_refuse(g, member, &hb->message);
+    if (hb->error != ERR_NONE)
+        return;
     hb->member_id_out = member->id;
     hb->epoch_out = member->epoch;
     hb->assignment = says_all(hb) || changed ? &member->assigned : NULL;

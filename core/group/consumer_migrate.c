@@ -72,7 +72,8 @@ static bool member_up(struct consumer_group *g, const struct group *from,
     member->epoch = from->generation;
     member->previous_epoch = from->generation;
     drop_held(g, &assigned);
-    tp_set_replace(&member->target, tp_set_copy(&assigned));
+    consumer_set_target(g, member, tp_set_copy(&assigned));
+    member->planned = true;
     consumer_set_current(g, member, assigned, (struct tp_set){0});
     consumer_member_is_alive(g, member);
     consumer_recount(g, member);

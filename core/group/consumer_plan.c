@@ -9,6 +9,9 @@
 
 #include <stdlib.h>
 
+/* A topic that an expression matches is there as its name, as a topic of the group's and by id. */
+#define MATCH_COPIES 3U
+
 /* ---- topics ---- */
 
 static int compare_ids(const void *a, const void *b)
@@ -32,7 +35,9 @@ void consumer_refresh(struct consumer_group *g, struct consumer_subscription *su
         return;
     const struct consumer_regex *regex = sub->regex;
     const uint32_t room = sub->name_count + (regex ? regex->topic_count : 0);
-    sub->ids = mem_realloc(sub->ids, (room + 1UL) * sizeof(*sub->ids));
+    const size_t before = g->subscriptions.bytes;
+    consumer_subscription_reserve(&g->subscriptions, sub, room);
+    consumer_account(g, before, g->subscriptions.bytes);
     uint32_t count = add_ids(g, sub->ids, sub->names, sub->name_count);
     if (regex)
         count += add_ids(g, sub->ids + count, regex->topics, regex->topic_count);
@@ -109,10 +114,15 @@ void consumer_group_resolve_one(struct consumer_group *g, struct str text, uint6
         return; /* nobody wants it any more */
     const size_t before = g->subscriptions.bytes;
     regex->asked = version;
+    regex->refused = g->host->member_bytes + MATCH_COPIES * consumer_names_size(topics, count) >
+                     g->host->member_bytes_max;
+    if (regex->refused) { /* it means what it has meant before, if anything */
+        regex->resolved = true;
+        return;
+    }
     if (!consumer_regex_resolve(&g->subscriptions, regex, topics, count))
         return;
-    g->bytes += g->subscriptions.bytes - before;
-    g->host->member_bytes += g->subscriptions.bytes - before;
+    consumer_account(g, before, g->subscriptions.bytes);
     regex->resolved_ms = g->host->wall_ms(g->host);
     regex->dirty = true;
     g->regexes_dirty = true;
@@ -173,9 +183,95 @@ static void plan_members(const struct consumer_group *g, struct assign_plan *pla
     }
 }
 
+/* ---- what is too much ---- */
+
+/* What a record has beside texts, topics and partitions, and these, in the largest of the two that
+ * tell of an assignment. */
+#define RECORD_BYTES 256U
+#define TEXT_BYTES   5U
+#define TOPIC_BYTES  40U
+#define PART_BYTES   8U
+
+static size_t record_bytes(const struct consumer_group *g, struct str id, const struct tp_set *set)
+{
+    size_t bytes = RECORD_BYTES + 2UL * TEXT_BYTES + (size_t)g->id.len + (size_t)id.len +
+                   (size_t)set->count * PART_BYTES;
+    uint32_t run;
+    for (uint32_t at = 0; (run = tp_set_run(set, at)) > 0; at += run)
+        bytes += TOPIC_BYTES;
+    return bytes;
+}
+
+static bool plan_fits(const struct consumer_group *g, const struct assign_plan *plan)
+{
+    const size_t max = g->host->record_bytes_max(g->host, g);
+    for (uint32_t i = 0; i < plan->member_count; i++)
+        if (record_bytes(g, plan->members[i].id, &plan->members[i].next) > max)
+            return false;
+    return true;
+}
+
+static void refuse_plan(struct consumer_group *g, int32_t epoch, enum err error)
+{
+    g->refused_epoch = epoch;
+    g->refusal = error;
+}
+
+/* Of those that are there already nobody has asked for it: topics have grown, and they go on with
+ * the target that they have. */
+enum err consumer_refuse(struct consumer_group *g, struct consumer_member *member,
+                         const char **message)
+{
+    const struct consumer_regex *regex = member->subscription->regex;
+    if (regex && regex->refused && !member->planned) {
+        *message = "the memory for members of groups does not take what the expression matches";
+        consumer_member_fence(g, member);
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    }
+    if (g->refused_epoch != g->epoch || member->planned)
+        return ERR_NONE;
+    *message = g->refusal == ERR_COORDINATOR_NOT_AVAILABLE
+                   ? "the memory for members of groups does not take the group's assignment"
+                   : "what a member would be assigned is more than a record may hold: "
+                     "max.message.bytes of __consumer_offsets";
+    consumer_member_fence(g, member);
+    return g->refusal;
+}
+
+uint32_t consumer_group_shed(struct consumer_group *g)
+{
+    const size_t max = g->host->record_bytes_max(g->host, g);
+    struct consumer_member *next;
+    uint32_t shed = 0;
+    for (struct consumer_member *m = TAILQ_FIRST(&g->dirty_members); m; m = next) {
+        next = TAILQ_NEXT(m, dirty_link);
+        if (record_bytes(g, m->id, &m->target) <= max &&
+            record_bytes(g, m->id, &m->assigned) + record_bytes(g, m->id, &m->revoking) <= max)
+            continue;
+        consumer_member_fence(g, m);
+        shed++;
+    }
+    return shed;
+}
+
+/* What a plan is made of, and what comes of it: for each partition a place in two sets, who has it,
+ * and where it is held. */
+#define PLAN_PART_BYTES   (3 * sizeof(struct tp) + sizeof(uint32_t) + sizeof(struct consumer_holding))
+#define PLAN_MEMBER_BYTES (sizeof(struct assign_member) + 64U)
+
+static size_t plan_bytes(const struct consumer_group *g, const struct assign_plan *plan)
+{
+    size_t bytes = plan->member_count * PLAN_MEMBER_BYTES;
+    for (uint32_t i = 0; i < plan->topic_count; i++)
+        bytes += sizeof(plan->topics[i]) + plan->topics[i].partitions * PLAN_PART_BYTES;
+    for (const struct consumer_subscription *sub = g->subscriptions.map; sub; sub = sub->hh.next)
+        bytes += sub->id_count * (uint64_t)sub->refs * sizeof(uint32_t);
+    return bytes;
+}
+
 void consumer_maybe_plan(struct consumer_group *g)
 {
-    if (g->planning || g->epoch <= g->assignment_epoch ||
+    if (g->planning || g->epoch <= g->assignment_epoch || g->epoch == g->refused_epoch ||
         g->host->now_ns(g->host) < g->plan_after_ns)
         return;
     /* Nobody is to lose what an expression means that has not been asked since a restart. */
@@ -186,6 +282,14 @@ void consumer_maybe_plan(struct consumer_group *g)
         assign_plan_new(HASH_COUNT(g->subscriptions.topics), subscriptions, g->member_count);
     plan->assignor = consumer_group_assignor(g);
     plan_topics(g, plan);
+    g->plan_bytes = plan_bytes(g, plan);
+    if (g->host->member_bytes + g->plan_bytes > g->host->member_bytes_max) {
+        g->plan_bytes = 0;
+        refuse_plan(g, g->epoch, ERR_COORDINATOR_NOT_AVAILABLE);
+        assign_plan_free(plan);
+        return;
+    }
+    consumer_account(g, 0, g->plan_bytes);
     plan_subscriptions(g, plan);
     plan_members(g, plan);
     g->planning = true;
@@ -210,9 +314,12 @@ static struct consumer_member *find_planned(const struct consumer_group *g,
 static void take_target(struct consumer_group *g, struct assign_member *planned)
 {
     struct consumer_member *member = find_planned(g, planned);
-    if (!member || tp_set_equal(&member->target, &planned->next))
+    if (!member)
         return;
-    tp_set_replace(&member->target, planned->next);
+    member->planned |= member->subscription->number == planned->subscription;
+    if (tp_set_equal(&member->target, &planned->next))
+        return;
+    consumer_set_target(g, member, planned->next);
     planned->next = (struct tp_set){0};
     consumer_mark(g, member, CONSUMER_DIRTY_TARGET);
 }
@@ -221,7 +328,13 @@ void consumer_group_assigned(struct consumer_group *g, struct assign_plan *plan)
 {
     must(g->planning);
     g->planning = false;
-    const bool over = g->dead || g->member_count == 0;
+    consumer_account(g, g->plan_bytes, 0);
+    g->plan_bytes = 0;
+    bool over = g->dead || g->member_count == 0;
+    if (!over && !plan_fits(g, plan)) {
+        refuse_plan(g, g->plan_epoch, ERR_UNKNOWN_SERVER_ERROR);
+        over = true;
+    }
     for (uint32_t i = 0; !over && i < plan->member_count; i++)
         take_target(g, &plan->members[i]);
     assign_plan_free(plan);

@@ -68,7 +68,15 @@ bool consumer_reconcile(struct consumer_group *g, struct consumer_member *member
 void consumer_set_current(struct consumer_group *g, struct consumer_member *member,
                           struct tp_set assigned, struct tp_set revoking);
 
+/* Taken over. */
+void consumer_set_target(struct consumer_group *g, struct consumer_member *member,
+                         struct tp_set target);
+
 /* ---- core/group/consumer_plan.c ---- */
+
+/* No plan with what it wants could be kept: it is out, with that error. */
+enum err consumer_refuse(struct consumer_group *g, struct consumer_member *member,
+                         const char **message);
 
 /* The topics of its subscription as they are now. */
 void consumer_refresh(struct consumer_group *g, struct consumer_subscription *sub);

@@ -4,6 +4,18 @@
  */
 #include "core/group/consumer_private.h"
 
+static size_t set_size(const struct tp_set *set)
+{
+    return set->count * sizeof(*set->parts);
+}
+
+void consumer_set_target(struct consumer_group *g, struct consumer_member *member,
+                         struct tp_set target)
+{
+    consumer_account(g, set_size(&member->target), set_size(&target));
+    tp_set_replace(&member->target, target);
+}
+
 /* What it no longer has, nor is to give back, is free; what is new it has since its epoch. */
 void consumer_set_current(struct consumer_group *g, struct consumer_member *member,
                           struct tp_set assigned, struct tp_set revoking)
@@ -16,6 +28,8 @@ void consumer_set_current(struct consumer_group *g, struct consumer_member *memb
         consumer_let_go(g, &gone.parts[i]);
     for (uint32_t i = 0; !g->restoring && i < new.count; i++)
         consumer_hold(g, member, &new.parts[i], member->epoch);
+    consumer_account(g, set_size(&member->assigned) + set_size(&member->revoking),
+                     set_size(&assigned) + set_size(&revoking));
     tp_set_replace(&member->assigned, assigned);
     tp_set_replace(&member->revoking, revoking);
     tp_set_fini(&was);

@@ -437,18 +437,19 @@ static bool add_epoch(struct consumer_writer *writer, const struct consumer_grou
  */
 #define REGEX_RECORD_BYTES_MAX (512U << 10)
 
-static bool is_long(const struct consumer_regex *regex)
+static bool is_long(const struct consumer_group *g, const struct consumer_regex *regex)
 {
+    const size_t max = min_u64(REGEX_RECORD_BYTES_MAX, g->host->record_bytes_max(g->host, g) / 2);
     size_t bytes = 0;
     for (uint32_t i = 0; i < regex->topic_count; i++)
         bytes += (size_t)regex->topics[i].len + 2;
-    return bytes > REGEX_RECORD_BYTES_MAX;
+    return bytes > max;
 }
 
 static bool add_regex(struct consumer_writer *writer, const struct consumer_group *g,
                       const struct consumer_regex *regex)
 {
-    if (is_long(regex))
+    if (is_long(g, regex))
         return true;
     struct consumer_group_regular_expression_value value;
     struct wr w;

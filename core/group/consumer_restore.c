@@ -64,7 +64,8 @@ void consumer_restore_target(struct consumer_group *g, struct str id, struct tp_
     struct consumer_member *member = target ? find_or_add(g, id) : consumer_find(g, id);
     if (!member)
         return;
-    tp_set_replace(&member->target, target ? *target : (struct tp_set){0});
+    consumer_set_target(g, member, target ? *target : (struct tp_set){0});
+    member->planned = target != NULL;
     forget_if_nothing(g, member);
 }
 
@@ -81,8 +82,7 @@ void consumer_restore_current(struct consumer_group *g, struct str id,
     member->epoch = current->epoch;
     member->previous_epoch = current->previous_epoch;
     member->state = current->state;
-    tp_set_replace(&member->assigned, current->assigned);
-    tp_set_replace(&member->revoking, current->revoking);
+    consumer_set_current(g, member, current->assigned, current->revoking);
     mem_free(member->restored_since);
     member->restored_since = current->since;
     mem_free(member->revoked_since);

@@ -55,7 +55,7 @@ static int compare_names(const void *a, const void *b)
     return order != 0 ? order : (one->len > two->len) - (one->len < two->len);
 }
 
-static size_t names_size(const struct str *names, uint32_t count)
+size_t consumer_names_size(const struct str *names, uint32_t count)
 {
     size_t size = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -66,7 +66,7 @@ static size_t names_size(const struct str *names, uint32_t count)
 /* Sorted, each once, in one piece of memory. */
 static struct str *names_copy(const struct str *names, uint32_t *count)
 {
-    struct str *copy = mem_alloc(names_size(names, *count) + 1);
+    struct str *copy = mem_alloc(consumer_names_size(names, *count) + 1);
     char *text = (char *)(copy + *count);
     for (uint32_t i = 0; i < *count; i++) {
         copy[i] = (struct str){text, names[i].len};
@@ -113,7 +113,7 @@ static void regex_forget_topics(struct consumer_subscriptions *all, struct consu
 {
     for (uint32_t i = 0; i < regex->topic_count; i++)
         topic_put(all, regex->topics[i]);
-    all->bytes -= names_size(regex->topics, regex->topic_count);
+    all->bytes -= consumer_names_size(regex->topics, regex->topic_count);
     mem_free(regex->topics);
     regex->topics = NULL;
     regex->topic_count = 0;
@@ -149,10 +149,21 @@ bool consumer_subscription_names(const struct consumer_subscription *sub, const 
     return same;
 }
 
-static void forget_ids(struct consumer_subscription *sub)
+void consumer_subscription_reserve(struct consumer_subscriptions *all,
+                                   struct consumer_subscription *sub, uint32_t room)
+{
+    sub->ids = mem_realloc(sub->ids, (room + 1UL) * sizeof(*sub->ids));
+    all->bytes += room * sizeof(*sub->ids);
+    all->bytes -= sub->id_room * sizeof(*sub->ids);
+    sub->id_room = room;
+}
+
+static void forget_ids(struct consumer_subscriptions *all, struct consumer_subscription *sub)
 {
     mem_free(sub->ids);
     sub->ids = NULL;
+    all->bytes -= sub->id_room * sizeof(*sub->ids);
+    sub->id_room = 0;
     sub->id_count = 0;
     sub->version = 0;
 }
@@ -172,11 +183,11 @@ bool consumer_regex_resolve(struct consumer_subscriptions *all, struct consumer_
     regex_forget_topics(all, regex);
     regex->topics = copy;
     regex->topic_count = count;
-    all->bytes += names_size(copy, count);
+    all->bytes += consumer_names_size(copy, count);
     struct consumer_subscription *sub = all->map;
     for (; sub; sub = sub->hh.next)
         if (sub->regex == regex)
-            forget_ids(sub);
+            forget_ids(all, sub);
     return true;
 }
 
@@ -207,7 +218,7 @@ static struct str key_of(const struct str *names, uint32_t count, struct str reg
 
 static size_t sub_size(const struct consumer_subscription *sub)
 {
-    return sizeof(*sub) + (size_t)sub->key.len + names_size(sub->names, sub->name_count);
+    return sizeof(*sub) + (size_t)sub->key.len + consumer_names_size(sub->names, sub->name_count);
 }
 
 struct consumer_subscription *consumer_subscribe(struct consumer_subscriptions *all,
@@ -250,7 +261,7 @@ void consumer_unsubscribe(struct consumer_subscriptions *all, struct consumer_su
     HASH_DELETE(hh, all->map, sub);
     all->count--;
     all->bytes -= sub_size(sub);
-    forget_ids(sub);
+    forget_ids(all, sub);
     mem_free(sub->names);
     mem_free(no_const(sub->key.data));
     mem_free(sub);

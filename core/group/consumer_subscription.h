@@ -19,6 +19,7 @@ struct consumer_regex {
     uint64_t asked;     /* the version of the cluster's topics that it was asked against */
     struct str *topics; /* sorted names that it matches */
     uint32_t topic_count;
+    bool refused;        /* what it matches now does not fit the memory for members */
     int64_t resolved_ms; /* wall clock */
     bool dirty;          /* to be written */
     UT_hash_handle hh;
@@ -33,6 +34,7 @@ struct consumer_subscription {
 
     /* The topics of the cluster that it means, sorted; as of that version of both. */
     struct uuid *ids;
+    uint32_t id_room; /* of which there is memory for */
     uint32_t id_count;
     uint64_t version;
 
@@ -68,6 +70,12 @@ struct consumer_regex *consumer_regex_find(const struct consumer_subscriptions *
 /* What it matches; copied. False: as before. */
 bool consumer_regex_resolve(struct consumer_subscriptions *all, struct consumer_regex *regex,
                             const struct str *topics, uint32_t count);
+
+/* Memory for so many ids, which are not there yet. */
+void consumer_subscription_reserve(struct consumer_subscriptions *all,
+                                   struct consumer_subscription *sub, uint32_t room);
+/* What its matches would take. */
+size_t consumer_names_size(const struct str *names, uint32_t count);
 
 bool consumer_subscribes(const struct consumer_subscriptions *all, struct str topic);
 /* Does it name these, in any order? */

@@ -325,7 +325,7 @@ void group_entry_drop(struct group_entry *entry)
     else if (entry->group->state != GROUP_DEAD) /* it may be on its way out already */
         group_kill(entry->group, ERR_NOT_COORDINATOR);
     entry_hide(entry);
-    group_entry_end_waits(entry, ERR_NOT_COORDINATOR);
+    group_entry_end_waits(entry, UINT64_MAX, ERR_NOT_COORDINATOR);
     groups_settle(entry);
 }
 

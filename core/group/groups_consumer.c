@@ -75,14 +75,19 @@ struct change {
     uint64_t ticket;
 };
 
-void group_entry_end_waits(struct group_entry *entry, enum err error)
+void group_entry_end_waits(struct group_entry *entry, uint64_t upto, enum err error)
 {
     struct group_wait *wait;
-    while ((wait = TAILQ_FIRST(&entry->waits)) != NULL &&
-           (error != ERR_NONE || wait->ticket <= entry->durable)) {
+    while ((wait = TAILQ_FIRST(&entry->waits)) != NULL && wait->ticket <= upto) {
         TAILQ_REMOVE(&entry->waits, wait, link);
         group_call_end(wait->call, error);
     }
+}
+
+/* Followers are slow, or too few: it is in the log all the same, and stays unless others lead. */
+static bool is_in_the_log(enum err error)
+{
+    return error == ERR_REQUEST_TIMED_OUT || error == ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
 }
 
 static void on_changed(struct group_append *append)
@@ -92,7 +97,11 @@ static void on_changed(struct group_append *append)
     struct group_slot *slot = entry->slot;
     if (append->error == ERR_NONE) {
         entry->durable = max_u64(entry->durable, change->ticket);
-        group_entry_end_waits(entry, ERR_NONE);
+        group_entry_end_waits(entry, entry->durable, ERR_NONE);
+    } else if (is_in_the_log(append->error)) {
+        group_entry_end_waits(entry, change->ticket, ERR_COORDINATOR_NOT_AVAILABLE);
+        if (entry->consumer && !group_entry_is_empty(entry))
+            consumer_group_doubt(entry->consumer);
     } else {
         groups_slot_reload(slot);
     }
@@ -156,6 +165,12 @@ void group_entry_flush(struct group_entry *entry)
         return;
     if (!consumer_group_is_dirty(g))
         return;
+    const uint32_t shed = consumer_group_shed(g);
+    if (shed > 0)
+        diag_warn(
+            entry->groups->bs->sh, "group.members_too_large",
+            "group=%.*s members=%u reason=\"a record would be larger than max.message.bytes\"",
+            entry->id.len, entry->id.data, shed);
     group_entry_write(entry, consumer_record_changes);
     consumer_group_clean(g);
 }

@@ -72,8 +72,8 @@ void group_entry_flush(struct group_entry *entry);
 void group_entry_write(struct group_entry *entry, bool (*records)(struct consumer_writer *writer,
                                                                   const struct consumer_group *g));
 void group_entry_append(struct group_entry *entry);
-/* Who waits is told. */
-void group_entry_end_waits(struct group_entry *entry, enum err error);
+/* Who waits for no more than so many changes is told. */
+void group_entry_end_waits(struct group_entry *entry, uint64_t upto, enum err error);
 
 /* ---- core/group/groups_migrate.c ---- */
 

@@ -30,7 +30,9 @@ struct world {
     uint64_t seed;
     uint32_t partitions[TOPICS]; /* 0: there is no such topic */
     uint32_t generation[TOPICS]; /* a topic that was made again has another id */
-    bool later;                  /* plans wait for plan_now() */
+    size_t record_max;
+    unsigned plans;
+    bool later; /* plans wait for plan_now() */
     struct assign_plan *plan;
     bool resolving;
     struct entry *log;
@@ -80,6 +82,7 @@ static bool topic(struct consumer_host *host, struct str name, struct uuid *id,
 static void assign(struct consumer_host *host, struct consumer_group *g, struct assign_plan *plan)
 {
     struct world *w = world_of(host);
+    w->plans++;
     assign_run(plan);
     if (w->later)
         w->plan = plan;
@@ -119,9 +122,8 @@ static void resolve_now(struct world *w)
 
 static size_t record_bytes_max(struct consumer_host *host, const struct consumer_group *g)
 {
-    (void)host;
     (void)g;
-    return 4096;
+    return world_of(host)->record_max;
 }
 
 static const char *regex_check(struct consumer_host *host, struct str regex)
@@ -188,6 +190,7 @@ static void world_begin(struct world *w)
 {
     memset(w, 0, sizeof(*w));
     w->now_ns = 1000 * MS;
+    w->record_max = 4096;
     w->seed = 42;
     for (uint32_t i = 0; i < 3; i++)
         w->partitions[i] = 4;
@@ -418,6 +421,135 @@ static void k1_what_cannot_be_stored(void **state)
     say_all(&a);
     assert_int_equal(a.error, ERR_INVALID_REQUEST);
     assert_true(consumer_group_is_void(w.g));
+    world_end(&w);
+}
+
+/* Topic 3 has more partitions than a record of one member's may name. */
+static void what_is_too_much_for_a_record(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    w.partitions[3] = 1000;
+    struct client a = client_of(&w, "a", "0");
+    struct client b = client_of(&w, "b", "3");
+    join(&a);
+    settle_down(&a, 1);
+    join(&b);
+    assert_int_equal(b.error, ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(w.g->member_count, 1); /* as if it had never come */
+    settle_down(&a, 1);
+    assert_int_equal(a.owned.count, 4);
+    assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
+    w.later = true; /* it is known when the plan is made */
+    join(&b);
+    assert_int_equal(b.error, ERR_NONE);
+    plan_now(&w);
+    beat(&a);
+    assert_int_equal(a.error, ERR_NONE);
+    beat(&b);
+    assert_int_equal(b.error, ERR_UNKNOWN_SERVER_ERROR);
+    beat(&b);
+    assert_int_equal(b.error, ERR_UNKNOWN_MEMBER_ID);
+    w.later = false;
+    settle_down(&a, 1);
+    a.topics = "03"; /* who wants more is out as well */
+    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
+    assert_int_equal(a.error, ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(w.g->member_count, 0);
+    client_forget(&a);
+    client_forget(&b);
+    world_end(&w);
+}
+
+static void topics_that_grow_too_much_change_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    join(&a);
+    settle_down(&a, 1);
+    w.partitions[0] = 1000;
+    w.host.topics_version++;
+    const unsigned plans = w.plans;
+    settle_down(&a, 1); /* and no heartbeat makes a plan again */
+    assert_int_equal(w.plans, plans + 1);
+    assert_int_equal(a.owned.count, 4);
+    w.partitions[0] = 8;
+    w.host.topics_version++;
+    settle_down(&a, 1);
+    assert_int_equal(a.owned.count, 8);
+    client_forget(&a);
+    world_end(&w);
+}
+
+static void members_whose_records_are_too_large_are_shed(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    struct client a = client_of(&w, "a", "0");
+    struct client b = client_of(&w, "b", "0");
+    join(&a);
+    settle_down(&a, 1);
+    join(&b);
+    assert_int_equal(consumer_group_shed(w.g), 0);
+    struct consumer_heartbeat hb = {.member_id = str_of("a"),
+                                    .epoch = a.epoch,
+                                    .instance_id = str_null(),
+                                    .rack_id = str_of("moved"),
+                                    .client_id = str_null(),
+                                    .client_host = str_null(),
+                                    .rebalance_timeout_ms = -1,
+                                    .name_count = -1,
+                                    .regex = str_null(),
+                                    .assignor = str_null()};
+    consumer_group_heartbeat(w.g, &hb);
+    w.record_max = 256;
+    assert_int_equal(consumer_group_shed(w.g), 1);
+    assert_int_equal(w.g->member_count, 1);
+    flush(&w);
+    assert_null(consumer_group_member(w.g, str_of("a")));
+    client_forget(&a);
+    client_forget(&b);
+    world_end(&w);
+}
+
+static void what_is_too_much_for_memory(void **state)
+{
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    w.record_max = 1U << 20;
+    w.partitions[3] = 3000;
+    struct client a = client_of(&w, "a", "0");
+    struct client b = client_of(&w, "b", "3");
+    struct client c = client_of(&w, "c", "");
+    c.regex = "t.*";
+    join(&a);
+    settle_down(&a, 1);
+    w.host.member_bytes_max = 100000;
+    join(&b);
+    assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(w.g->member_count, 1);
+    settle_down(&a, 1);
+    w.host.member_bytes_max = 1U << 30; /* that passes */
+    join(&b);
+    settle_down(&b, 1);
+    assert_int_equal(b.owned.count, 3000);
+    assert_true(w.host.member_bytes > 3000 * 2 * sizeof(struct tp));
+    join(&c);
+    w.host.member_bytes_max = w.host.member_bytes + 8;
+    resolve_now(&w);
+    beat(&c);
+    assert_int_equal(c.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    beat(&a);
+    assert_int_equal(a.error, ERR_NONE);
+    assert_int_equal(w.g->member_count, 2);
+    client_forget(&a);
+    client_forget(&b);
+    client_forget(&c);
     world_end(&w);
 }
 
@@ -1167,6 +1299,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(k1_what_is_refused),
         cmocka_unit_test(k1_what_cannot_be_stored),
+        cmocka_unit_test(what_is_too_much_for_a_record),
+        cmocka_unit_test(topics_that_grow_too_much_change_nothing),
+        cmocka_unit_test(members_whose_records_are_too_large_are_shed),
+        cmocka_unit_test(what_is_too_much_for_memory),
         cmocka_unit_test(room_is_for_all_groups),
         cmocka_unit_test(who_would_be_refused_changes_nothing),
         cmocka_unit_test(k2_only_what_is_new_is_told),
