@@ -264,7 +264,7 @@ CLIENTS = (
 # of Java and franz-go, where each member of a group is a program that starts slowly, a rebalance of the newest.
 FEW = ('sarama-1.61.1', 'kafka-go-0.4.51', 'aiokafka-0.14.0', 'kafkajs-2.2.4', 'platformatic-2.12.1')
 NOT_BRIEF = ('rskafka-0.6.0', 'node-rdkafka-3.6.1', 'rust-rdkafka-0.39.0')
-BRIEF = ('codec-zstd', 'too-large', 'list-offsets', 'configs', 'transaction', 'rebalance')
+BRIEF = ('codec-zstd', 'too-large', 'list-offsets', 'configs', 'transaction', 'rebalance', 'kip-848', 'migration')
 ONE_GROUP_CASE = ('groups-java-4.3.1', 'groups-franz-go-1.22.3')
 
 
@@ -387,8 +387,8 @@ class Process:
     def transaction(self, name):
         self._ask('transaction', name, timeout_s=20)
 
-    def join(self, group, topic, reset, session_ms):
-        self._ask('join', group, topic, reset, str(session_ms))
+    def join(self, group, topic, reset, session_ms, protocol='classic'):
+        self._ask('join', group, topic, reset, str(session_ms), *([protocol] if protocol != 'classic' else []))
 
     def poll(self, ms):
         """The partitions that are this member's now, and [(partition, offset)] of what it read."""
@@ -399,7 +399,9 @@ class Process:
         self._ask('commit', topic, str(partition), str(offset))
 
     def leave(self):
-        self._ask('leave')
+        """What clients that note it have been given and have given back: [(+ or -, partition, ns)]."""
+        rows = [row.split('\t') for row in self._ask('leave')]
+        return [(how, int(partition), int(ns)) for how, partition, ns in rows]
 
     def close(self):
         if self.process is None:

@@ -33,7 +33,7 @@ class Client:
         return [('version', f'{own}/librdkafka {confluent_kafka.libversion()[0]}'),
                 ('codecs', 'none,gzip,snappy,lz4,zstd'),
                 ('features', 'create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,'
-                             'timestamps,offsets,groups,reset-none')]
+                             'timestamps,offsets,groups,reset-none' + (',kip-848' if confluent_kafka.libversion()[1] >= 0x020c0000 else ''))]
 
     def create(self, topic, partitions, configs):
         config = dict(pair.split('=') for pair in configs.split(',') if pair)
@@ -129,10 +129,11 @@ class Client:
             self.admin.alter_configs([resource])[resource].result(15)
         return []
 
-    def join(self, group, topic, reset, session_ms):
+    def join(self, group, topic, reset, session_ms, protocol='classic'):
+        own = ({'group.protocol': 'consumer'} if protocol == 'consumer' else
+               {'session.timeout.ms': int(session_ms), 'heartbeat.interval.ms': 500})
         self.member = Consumer({**self.base, 'group.id': group, 'enable.auto.commit': False,
-                                'auto.offset.reset': {'none': 'error'}.get(reset, reset),
-                                'session.timeout.ms': int(session_ms), 'heartbeat.interval.ms': 500})
+                                'auto.offset.reset': {'none': 'error'}.get(reset, reset), **own})
         self.member.subscribe([topic])
         return []
 

@@ -7,6 +7,9 @@ takes two minutes and is not in a brief run."""
 
 import concurrent.futures
 import os
+import socket
+import struct
+import sys
 import threading
 import time
 import types
@@ -18,22 +21,27 @@ from clients import Refused
 from matrix import check, make_topic, need
 from records import Record
 
+sys.path.insert(0, os.path.join(clients.TOP, 'tests', 'oracle'))
+import frames  # noqa: E402
+
 SESSION_MS = 6000  # the shortest that a broker allows
 
 
 class Member:
     """One consumer in a group: a client process, what it was assigned, and what it has read."""
 
-    def __init__(self, run, client, group, topic, reset='earliest'):
+    def __init__(self, run, client, group, topic, reset='earliest', protocol='classic', commits=False):
         need(client, 'groups')
         self.client = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
-        self.topic, self.assigned, self.read, self.failure = topic, [], [], None
-        self.client.join(group, topic, reset, SESSION_MS)
+        self.topic, self.assigned, self.read, self.failure, self.commits = topic, [], [], None, commits
+        self.client.join(group, topic, reset, SESSION_MS, protocol)
 
     def poll(self, ms=300):
         try:
             self.assigned, read = self.client.poll(ms)
             self.read += read
+            for partition, offset in dict(read).items() if self.commits else ():
+                self.commit(offset + 1, partition)
         except Refused as refused:
             self.failure = refused
 
@@ -41,8 +49,9 @@ class Member:
         self.client.commit(self.topic, partition, offset)
 
     def leave(self):
-        self.client.leave()
+        changes = self.client.leave()
         self.client.close()
+        return changes
 
     def kill(self):
         """kill -9: it says goodbye to nobody."""
@@ -127,6 +136,119 @@ def rebalance(run, client):
     members.pop().kill()
     share(members, 3)
     members.pop().leave()
+
+
+def kip_848(run, client):
+    """Members of the newer protocol share; a third one joins, one leaves, one is killed; what is committed is not read again."""
+    need(client, 'kip-848')
+    topic, group = make_topic(run, run.topic('group'), 3), run.topic('kip-848')
+
+    def member():
+        return Member(run, client, group, topic, protocol='consumer')
+    members = [member()]
+    share(members, 3)
+    check(kind_of(run, group) == 'consumer', f'the group is of kind {kind_of(run, group)}')
+    members += [member()]
+    share(members, 3)
+    members += [member()]
+    share(members, 3)
+    members.pop().leave()
+    share(members, 3)
+    members.pop().kill()
+    share(members, 3)
+    write(client, topic, 0, 6)
+    read_offsets(members[0], range(6))
+    members[0].commit(6)
+    members.pop().leave()
+    write(client, topic, 6, 1)
+    members = [member()]
+    read_offsets(members[0], [6])
+    members.pop().leave()
+
+
+def kind_of(run, group):
+    """As ListGroups tells it: classic, consumer; None."""
+    api = frames.APIS['list_groups']
+    with socket.create_connection(run.address, timeout=10) as link:
+        frame = api.frame(5, 1, 'interop', {'states_filter': [], 'types_filter': []})
+        link.sendall(struct.pack('>i', len(frame)) + frame)
+        answers = link.makefile('rb')
+        answer = api.answer(5, answers.read(struct.unpack('>i', answers.read(4))[0]))[1]
+    return next((found['group_type'].lower() for found in answer['groups'] if found['group_id'] == group), None)
+
+
+class Stream:
+    """Records that come without an end, to every partition, until somebody says so."""
+
+    def __init__(self, run, topic, partitions):
+        self.address, self.topic, self.partitions = run.address, topic, partitions
+        self.ends, self.is_over = [0] * partitions, threading.Event()
+        self.thread = threading.Thread(target=self.flow)
+        self.thread.start()
+
+    def flow(self):
+        with wire.Connection(self.address) as connection:
+            while not self.is_over.wait(0.02):
+                for partition in range(self.partitions):
+                    error, _ = wire.produce(connection, self.topic, partition, wire.batch([b'record']))
+                    self.ends[partition] += error == 0
+
+    def end(self):
+        self.is_over.set()
+        self.thread.join()
+
+
+def owners_apart(histories):
+    """Nobody is given a partition before the one who had it has given it back. What a member has when it goes it gives back then."""
+    events = sorted((ns, how == '+', partition, member) for member, history in enumerate(histories) for how, partition, ns in history)
+    owner = {}
+    for _, is_given, partition, member in events:
+        if is_given:
+            check(owner.get(partition, member) == member, f'partition {partition} is given to member {member} while member {owner.get(partition)} has it')
+            owner[partition] = member
+        elif owner.get(partition) == member:
+            del owner[partition]
+    return len(events)
+
+
+def migration(run, client):
+    """A classic group is rolled to the newer protocol, member by member, and back, while it reads a stream: every record is read,
+    and no partition has two readers at any time."""
+    need(client, 'kip-848')
+    if client.family != 'java':
+        raise clients.Cannot('only Java tells when it is given what')
+    partitions = 6
+    topic, group = make_topic(run, run.topic('group'), partitions), run.topic('migration')
+    gone, histories, kinds = [], [], []
+
+    def member(protocol):
+        return Member(run, client, group, topic, protocol=protocol, commits=True)
+
+    def step(comes=None, goes=None):
+        """Somebody comes, or goes, and the rest share."""
+        if comes:
+            members.append(member(comes))
+        if goes is not None:
+            gone.append(members.pop(goes))
+            histories.append(gone[-1].leave())
+        share(members, partitions)
+        kinds.append(kind_of(run, group))
+    members, stream = [], Stream(run, topic, partitions)
+    try:
+        for how in ({'comes': 'classic'}, {'comes': 'classic'},             # as it was
+                    {'comes': 'consumer'}, {'goes': 0}, {'comes': 'consumer'}, {'goes': 0},  # up
+                    {'comes': 'classic'}, {'goes': 0}, {'comes': 'classic'}, {'goes': 0}):  # and back
+            step(**how)
+    finally:
+        stream.end()
+
+    def all_read():
+        read = {place for one in gone + members for place in one.read}
+        return all((partition, offset) in read for partition in range(partitions) for offset in range(stream.ends[partition]))
+    poll_until(f'every record up to {stream.ends}', members, all_read)
+    histories += [one.leave() for one in members]
+    check(kinds == ['classic'] * 2 + ['consumer'] * 7 + ['classic'], f'the group was {kinds}')
+    return f'{sum(stream.ends)} records, {owners_apart(histories)} changes of owners'
 
 
 def reset(run, client):
@@ -249,7 +371,7 @@ def away_for_two_minutes(run, client):
 
 
 RESTARTING = [('consume', consume)]  # the broker, so nothing else may run beside it
-CASES = [('rebalance', rebalance), ('reset', reset), ('reset-none', reset_none), ('seed', seed), ('away', away)]
+CASES = [('rebalance', rebalance), ('kip-848', kip_848), ('migration', migration), ('reset', reset), ('reset-none', reset_none), ('seed', seed), ('away', away)]
 
 
 # --- kcat --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ MIB = 1 << 20
 SETTINGS = {'log.retention.check.interval.ms': '200', 'log.cleaner.backoff.ms': '100', 'group.initial.rebalance.delay.ms': '0', 'group.max.size': '4',
             'offsets.topic.replication.factor': '1', 'offsets.retention.check.interval.ms': '3000',
             'log.cleaner.min.cleanable.ratio': '0.01', 'group.consumer.session.timeout.ms': '9000',
-            'group.coordinator.rebalance.protocols': 'classic,consumer',
             'group.consumer.heartbeat.interval.ms': '1000'}
 KAFKA_ONLY = {'log.initial.task.delay.ms': '100',
               'group.consumer.min.session.timeout.ms': '1000', 'group.consumer.min.heartbeat.interval.ms': '500',

@@ -25,7 +25,6 @@ static void setting(struct node *node, const char *name, const char *value)
 static void consumers_begin(struct model *m)
 {
     m->consumers = consumer_facts_new();
-    setting(m->node, "group.coordinator.rebalance.protocols", "classic,consumer");
     setting(m->node, "group.consumer.session.timeout.ms", "60");
     setting(m->node, "group.consumer.heartbeat.interval.ms", "10");
     setting(m->node, "group.min.session.timeout.ms", "10");

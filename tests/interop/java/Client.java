@@ -25,6 +25,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.DescribeClusterResult;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -47,6 +48,7 @@ public class Client {
     final String address;
     final Admin admin;
     KafkaConsumer<byte[], byte[]> member; // of a group
+    final List<String> changes = new ArrayList<>(); // of what the member has, with the machine's monotonic time
     final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII), 1 << 20);
 
     Client(String address) {
@@ -116,7 +118,7 @@ public class Client {
         return List.of(row("version", AppInfoParser.getVersion()), row("codecs", "none,gzip,snappy,lz4,zstd"),
             row("features",
                 "create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,"
-                + "offsets,groups,reset-none"));
+                + "offsets,groups,reset-none" + (AppInfoParser.getVersion().startsWith("4.") ? ",kip-848" : "")));
     }
 
     List<String> create(String topic, String partitions, String configs) throws Exception {
@@ -232,11 +234,30 @@ public class Client {
         return List.of();
     }
 
-    List<String> join(String group, String topic, String reset, String sessionMs) {
-        Properties settings = settings("group.id", group, "enable.auto.commit", "false", "auto.offset.reset", reset,
-            "session.timeout.ms", sessionMs, "heartbeat.interval.ms", "500");
+    void changed(String how, Collection<TopicPartition> parts) {
+        for (TopicPartition part : parts)
+            changes.add(row(how, part.partition(), System.nanoTime()));
+    }
+
+    List<String> join(String group, String topic, String reset, String sessionMs, String protocol) {
+        Properties settings = settings("group.id", group, "enable.auto.commit", "false", "auto.offset.reset", reset);
+        if (protocol.equals("consumer"))
+            settings.put("group.protocol", protocol);
+        else
+            settings.putAll(Map.of("session.timeout.ms", sessionMs, "heartbeat.interval.ms", "500"));
+        changes.clear();
         member = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-        member.subscribe(List.of(topic));
+        member.subscribe(List.of(topic), new ConsumerRebalanceListener() {
+            @Override
+            public void onPartitionsAssigned(Collection<TopicPartition> parts) {
+                changed("+", parts);
+            }
+
+            @Override
+            public void onPartitionsRevoked(Collection<TopicPartition> parts) {
+                changed("-", parts);
+            }
+        });
         return List.of();
     }
 
@@ -259,7 +280,7 @@ public class Client {
 
     List<String> leave() {
         member.close();
-        return List.of();
+        return changes;
     }
 
     List<String> answer(String[] f) throws Exception {
@@ -275,7 +296,7 @@ public class Client {
         case "configs": return configs(f[1]);
         case "alter": return alter(f[1], f[2], f[3]);
         case "transaction": return transaction(f[1]);
-        case "join": return join(f[1], f[2], f[3], f[4]);
+        case "join": return join(f[1], f[2], f[3], f[4], field(f, 5));
         case "poll": return poll(f[1]);
         case "commit": return commit(f[1], f[2], f[3]);
         case "leave": return leave();

@@ -48,7 +48,6 @@ static inline void groups_begin_with(struct desk *desk, uint16_t shards)
 static inline void groups_begin(struct desk *desk, uint64_t seed, uint16_t shards)
 {
     desk_begin(desk, seed);
-    desk_set(desk, "group.coordinator.rebalance.protocols", "classic,consumer");
     groups_begin_with(desk, shards);
 }
 
