@@ -23,6 +23,22 @@
 #define COMMIT_EPOCH_VERSION 9
 #define COMMIT_ITEMS         16U /* per step */
 
+/* Of both: topics by id (KIP-848). */
+#define TOPIC_ID_VERSION 10
+
+/* What a topic is called here; a copy, for images come and go. Null: there is none such. */
+static struct str name_of_id(const struct image *image, const struct uuid *id, struct arena *arena,
+                             bool *full)
+{
+    const struct topic_image *topic = image_topic_by_id(image, id);
+    char *copy = topic ? arena_alloc(arena, topic->name_len) : NULL;
+    *full |= topic && !copy;
+    if (!copy)
+        return str_null();
+    memcpy(copy, topic->name, topic->name_len);
+    return (struct str){copy, (int32_t)topic->name_len};
+}
+
 /* ---- OffsetCommit ---- */
 
 struct commit_op {
@@ -32,7 +48,8 @@ struct commit_op {
     struct offset_commit_request request;
     struct offset_commit_response response;
     struct api_cursor at;            /* what is looked at */
-    const struct topic_image *image; /* of the topic that it is at, or NULL */
+    struct str name;                 /* of the topic that it is at; null: an id that none has */
+    const struct topic_image *image; /* of that topic, or NULL */
     bool failed;                     /* no memory */
     struct group_offset *offsets;
     int16_t **errors; /* of each offset, in the response */
@@ -48,7 +65,9 @@ static void commit_partition(struct commit_op *op, const struct topic_image *top
     const struct broker_conf *conf = &api_shard(q)->broker->conf->broker;
     init_offset_commit_response_partition(out);
     out->partition_index = in->partition_index;
-    if (!api_may(q, OPERATION_READ, RESOURCE_TOPIC, name)) {
+    if (name.len < 0) {
+        out->error_code = ERR_UNKNOWN_TOPIC_ID;
+    } else if (!api_may(q, OPERATION_READ, RESOURCE_TOPIC, name)) {
         out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
     } else if (!topic || !image_partition(topic, in->partition_index)) {
         out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -72,14 +91,21 @@ static void commit_topic(struct commit_op *op)
 {
     const struct offset_commit_request_topic *in = &op->request.topics[op->at.topic];
     struct offset_commit_response_topic *out = &op->response.topics[op->at.topic];
-    op->image = image_topic_by_name(op->work.image, in->name.data, (size_t)in->name.len);
+    bool full = false;
+    op->name = in->name;
+    if (op->q->header.request_api_version >= TOPIC_ID_VERSION)
+        op->name = name_of_id(op->work.image, &in->topic_id, &op->q->arena, &full);
+    op->image = op->name.len < 0
+                    ? NULL
+                    : image_topic_by_name(op->work.image, op->name.data, (size_t)op->name.len);
     init_offset_commit_response_topic(out);
     out->name = in->name;
+    out->topic_id = in->topic_id;
     out->partitions_count = (int32_t)max_i64(in->partitions_count, 0);
     out->partitions =
         arena_array(&op->q->arena, (size_t)out->partitions_count, sizeof(*out->partitions));
     op->response.topics_count++;
-    op->failed = !out->partitions;
+    op->failed = full || !out->partitions;
 }
 
 static bool commit_step(struct api_work *work)
@@ -94,7 +120,7 @@ static bool commit_step(struct api_work *work)
         if (place == API_TOPIC)
             commit_topic(op);
         else if (place == API_PARTITION)
-            commit_partition(op, op->image, request->topics[at->topic].name,
+            commit_partition(op, op->image, op->name,
                              &request->topics[at->topic].partitions[at->partition],
                              &op->response.topics[at->topic].partitions[at->partition]);
     }
@@ -302,11 +328,19 @@ static void fetch_named(struct offset_fetch_op *op, const struct group_offsets *
         const size_t count = (size_t)max_i64(asked->partition_indexes_count, 0);
         init_offset_fetch_response_group_topic(topic);
         topic->name = asked->name;
+        topic->topic_id = asked->topic_id;
         topic->partitions = arena_array(arena, count, sizeof(*topic->partitions));
         for (size_t p = 0; topic->partitions && p < count; p++) {
             const int32_t partition = asked->partition_indexes[p];
-            fetch_fill(op, offsets ? group_offsets_find(offsets, asked->name, partition) : NULL,
-                       partition, &topic->partitions[topic->partitions_count++]);
+            struct offset_fetch_response_group_topic_partition *to =
+                &topic->partitions[topic->partitions_count++];
+            const struct group_offset *found =
+                offsets && asked->name.len >= 0
+                    ? group_offsets_find(offsets, asked->name, partition)
+                    : NULL;
+            fetch_fill(op, found, partition, to);
+            if (asked->name.len < 0)
+                to->error_code = ERR_UNKNOWN_TOPIC_ID;
         }
         op->full |= !topic->partitions;
     }
@@ -336,9 +370,19 @@ static void fetch_all(struct offset_fetch_op *op, const struct group_offsets *of
     const uint32_t count = offsets ? offsets->topic_count : 0;
     out->topics = arena_array(op->series.call.arena, count, sizeof(*out->topics));
     op->full |= !out->topics;
+    const bool by_id = op->q->header.request_api_version >= TOPIC_ID_VERSION;
+    const struct image *image = broker_shard_of(shard_here())->image;
     const struct group_topic *topic = offsets ? offsets->topics : NULL;
-    for (; topic && !op->full; topic = topic->hh.next)
-        fetch_all_of(op, topic, &out->topics[out->topics_count++]);
+    for (; topic && !op->full; topic = topic->hh.next) {
+        const struct topic_image *there =
+            image_topic_by_name(image, topic->name.data, (size_t)topic->name.len);
+        if (by_id && !there)
+            continue; /* it has no id any more */
+        struct offset_fetch_response_group_topic *to = &out->topics[out->topics_count++];
+        fetch_all_of(op, topic, to);
+        if (by_id)
+            to->topic_id = there->id;
+    }
 }
 
 static void offset_fetch_run(struct groups *groups, struct group_call *call)
@@ -434,6 +478,15 @@ static void offset_fetch_back(struct group_series *series)
         errors_into_partitions(op, error);
 }
 
+static bool fetch_name_topics(struct offset_fetch_op *op, struct offset_fetch_request_group *group)
+{
+    const struct image *image = api_shard(op->q)->image;
+    bool full = false;
+    for (int32_t i = 0; i < group->topics_count && !full; i++)
+        group->topics[i].name = name_of_id(image, &group->topics[i].topic_id, &op->q->arena, &full);
+    return !full;
+}
+
 /* The older shape as a list of one group. */
 static bool fetch_prepare(struct offset_fetch_op *op)
 {
@@ -466,6 +519,9 @@ static bool fetch_prepare(struct offset_fetch_op *op)
     for (size_t i = 0; i < count; i++) {
         init_offset_fetch_response_group(&op->response.groups[i]);
         op->response.groups[i].group_id = request->groups[i].group_id;
+        if (op->q->header.request_api_version >= TOPIC_ID_VERSION &&
+            !fetch_name_topics(op, &request->groups[i]))
+            return false;
     }
     op->response.groups_count = (int32_t)count;
     return true;

@@ -335,6 +335,35 @@ def k6_who_reads_commits(b):
     same([fetch(None, -1), fetch(one.id, one.epoch), fetch(one.id, one.epoch + 1), fetch('nobody', 1)], [3, 3, STALE, UNKNOWN])
 
 
+def k6_topics_by_id(b):
+    """Version 10 of OffsetCommit and OffsetFetch; an id of no topic has an error of its own, and so has one whose topic is gone."""
+    group, topic, gone = coordinated(b), b.topic(partitions=2), b.topic()
+    one = Consumer(b, group, topic, gone).joined()
+    ids = {name: b.topic_id(name) for name in (topic, gone)}
+    nobody = uuid.uuid4().bytes
+
+    def commit(topic_id, partition, offset):
+        answer = b.ask('offset_commit', 10, {
+            'group_id': group, 'generation_id_or_member_epoch': one.epoch, 'member_id': one.id, 'group_instance_id': None, 'topics': [
+                {'topic_id': topic_id, 'partitions': [{'partition_index': partition, 'committed_offset': offset, 'committed_metadata': 'm'}]}]})
+        same(answer['topics'][0]['topic_id'], topic_id)
+        return answer['topics'][0]['partitions'][0]['error_code']
+
+    def fetch(topics):
+        answer = b.ask('offset_fetch', 10, {'groups': [{'group_id': group, 'member_id': one.id, 'member_epoch': one.epoch, 'topics': topics}],
+                                            'require_stable': False})['groups'][0]
+        same(answer['error_code'], 0)
+        return {(of['topic_id'], p['partition_index']): (p['error_code'], p['committed_offset'], p['metadata'])
+                for of in answer['topics'] for p in of['partitions']}
+    same([commit(ids[topic], 0, 5), commit(ids[gone], 0, 6), commit(nobody, 0, 7), commit(ids[topic], 9, 8)], [0, 0, 100, 3])
+    same(fetch([{'topic_id': ids[topic], 'partition_indexes': [0, 1]}, {'topic_id': nobody, 'partition_indexes': [0]}]),
+         {(ids[topic], 0): (0, 5, 'm'), (ids[topic], 1): (0, -1, ''), (nobody, 0): (100, -1, '')})
+    same(fetch(None), {(ids[topic], 0): (0, 5, 'm'), (ids[gone], 0): (0, 6, 'm')})
+    b.ask('delete_topics', 5, {'topic_names': [gone], 'timeout_ms': 10_000})
+    b.until('it is gone', lambda: fetch(None) == {(ids[topic], 0): (0, 5, 'm')})
+    same(commit(ids[gone], 0, 7), 100)
+
+
 # ---- K7, and what is told about them ----
 
 def k7_kinds_of_groups(b):

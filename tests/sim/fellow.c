@@ -317,6 +317,7 @@ static void send_commit(struct fellow *me, const char *id, int32_t epoch,
     request.topics = &one;
     request.topics_count = 1;
     one.name = str_of(topic->name);
+    one.topic_id = topic->id; /* version 10 */
     one.partitions = &part;
     one.partitions_count = 1;
     part.partition_index = of->partition;

@@ -51,8 +51,8 @@ static void commit_end(struct keeper *ke, int16_t error)
     else
         group_committed(m, ke->commit, group_error_is_vague(error) ? COMMIT_LOST : COMMIT_REFUSED);
     if (error != ERR_NONE && !group_error_is_passing(error) && !group_error_is_vague(error) &&
-        error != ERR_UNKNOWN_TOPIC_OR_PARTITION && error != ERR_GROUP_ID_NOT_FOUND &&
-        error != ERR_NON_EMPTY_GROUP)
+        error != ERR_UNKNOWN_TOPIC_OR_PARTITION && error != ERR_UNKNOWN_TOPIC_ID &&
+        error != ERR_GROUP_ID_NOT_FOUND && error != ERR_NON_EMPTY_GROUP)
         wrong(m, "keeper: key %d: %s", ke->ask.call.key, err_name(error));
 }
 
@@ -86,6 +86,7 @@ static void ask_commit(struct keeper *ke)
     request.topics = &one;
     request.topics_count = 1;
     one.name = str_of(ke->topic->name);
+    one.topic_id = ke->topic->id; /* version 10 */
     one.partitions = &part;
     one.partitions_count = 1;
     part.partition_index = ke->partition;

@@ -282,7 +282,7 @@ static void commit_end(struct member *me, int16_t error)
         group_committed(m, me->commit, COMMIT_ACKED);
     else
         group_committed(m, me->commit, group_error_is_vague(error) ? COMMIT_LOST : COMMIT_REFUSED);
-    if (error != ERR_UNKNOWN_TOPIC_OR_PARTITION && !me->zombie)
+    if (error != ERR_UNKNOWN_TOPIC_OR_PARTITION && error != ERR_UNKNOWN_TOPIC_ID && !me->zombie)
         (void)took_error(me, error);
 }
 
@@ -333,6 +333,7 @@ static void ask_commit(struct member *me)
     request.topics = &one;
     request.topics_count = 1;
     one.name = str_of(topic->name);
+    one.topic_id = topic->id; /* version 10 */
     one.partitions = &part;
     one.partitions_count = 1;
     part.partition_index = partition;
