@@ -300,6 +300,35 @@ def k5_topics_change(b):
     settle(one, until=lambda: len(one.owned) == 4)
 
 
+@alone
+def k5_more_than_a_record_holds(b):
+    """Who wants more partitions than a record of __consumer_offsets may name is refused; the others go on."""
+    group, small, large = coordinated(b), b.topic(partitions=2), b.topic(partitions=600)
+    one, two = Consumer(b, group, small), Consumer(b, group, large)
+    one.joined()
+    settle(one, total=2)
+
+    def limit(value):
+        same(b.ask('incremental_alter_configs', 1, {'resources': [{'resource_type': 2, 'resource_name': '__consumer_offsets', 'configs': [
+            {'name': 'max.message.bytes', 'config_operation': 0 if value else 1, 'value': value}]}], 'validate_only': False})
+            ['responses'][0]['error_code'], 0)
+    def refused():
+        error = two.join()['error_code']
+        if error == 0:  # the limit is not there yet
+            two.beat(member_epoch=-1)
+        return (error, one.beat()['error_code']) == (-1, 0)
+    limit('1500')
+    try:
+        b.until('it is refused', refused)
+        same(len(described(b, group)['members']), 1)
+        same((one.beat()['error_code'], one.beat(owned=one.owned)['error_code']), (0, 0))
+        settle(one, total=2)
+    finally:
+        limit(None)
+    b.until('it may come in', lambda: two.join()['error_code'] == 0)
+    settle(one, two, total=602)
+
+
 # ---- K6 ----
 
 def k6_commits(b):
