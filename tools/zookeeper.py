@@ -32,7 +32,7 @@ class ZooKeeper:
         os.makedirs(self.folder, exist_ok=True)
         path = os.path.join(self.folder, 'zk.cfg')
         with open(path, 'w') as conf:
-            conf.write(f'tickTime={self.tick_ms}\ndataDir={self.folder}/data\nclientPort={self.port}\n'
+            conf.write(f'maxSessionTimeout=60000\ntickTime={self.tick_ms}\ndataDir={self.folder}/data\nclientPort={self.port}\n'
                        'clientPortAddress=127.0.0.1\nmaxClientCnxns=0\n')
         self.process = subprocess.Popen(
             ['java', '-XX:+UseSerialGC', '-Xms64m', '-Xmx256m', '-XX:TieredStopAtLevel=1',
