@@ -336,7 +336,7 @@ static void describe_member(struct describe_op *op, const struct consumer_member
     out->client_host = copy_str(arena, m->client_host, &op->full);
     out->member_type = m->classic ? MEMBER_TYPE_CLASSIC : MEMBER_TYPE_CONSUMER;
     out->subscribed_topic_regex =
-        sub->regex ? copy_str(arena, sub->regex->text, &op->full) : str_null();
+        sub->regex ? copy_str(arena, sub->regex->text, &op->full) : str_of("");
     out->subscribed_topic_names =
         arena_array(arena, sub->name_count, sizeof(*out->subscribed_topic_names));
     op->full |= !out->subscribed_topic_names;

@@ -123,8 +123,7 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
                         const struct consumer_protocol_subscription *subscription, bool *anew)
 {
     const struct consumer_classic *classic = member->classic;
-    struct consumer_subscription *old = member->subscription;
-    const enum assignor before = consumer_group_assignor(g);
+    struct consumer_subscription *const old = member->subscription;
     bool changed = !old || !classic || classic->session_timeout_ms != join->session_timeout_ms ||
                    !group_protocols_equal(classic->protocols, classic->protocol_count,
                                           join->protocols, join->protocol_count);
@@ -146,7 +145,7 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
         consumer_member_forget(g, old);
     if (changed || *anew)
         consumer_mark(g, member, CONSUMER_DIRTY_MEMBER);
-    return *anew || consumer_group_assignor(g) != before;
+    return *anew && !(!old && consumer_wants_nothing(member));
 }
 
 static void answer(struct group_join *join, const struct consumer_member *member)
@@ -202,6 +201,8 @@ void consumer_classic_join(struct consumer_group *g, struct group_join *join, st
     join->error = check_join(g, join);
     if (join->error == ERR_MEMBER_ID_REQUIRED)
         join->member_id_out = made_id;
+    else if (join->error != ERR_NONE && join->error != ERR_INVALID_SESSION_TIMEOUT)
+        join->member_id_out = str_of("");
     if (join->error != ERR_NONE)
         return;
     arena_init(&arena, ARENA_BYTES_MAX);

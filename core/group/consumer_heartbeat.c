@@ -293,6 +293,11 @@ static bool take_subscription(struct consumer_group *g, struct consumer_member *
     return anew;
 }
 
+bool consumer_wants_nothing(const struct consumer_member *member)
+{
+    return member->subscription->name_count == 0 && !member->subscription->regex;
+}
+
 /* True: the group has to think again. */
 static bool take_wishes(struct consumer_group *g, struct consumer_member *member,
                         const struct consumer_heartbeat *hb, bool *subscribes_anew)
@@ -300,7 +305,6 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
     const bool is_new = !member->subscription;
     enum assignor assignor;
     bool changed = is_new || member->classic;
-    bool bump = is_new;
     if (is_new || member->classic)
         g->stays = false;
     if (member->classic)
@@ -316,14 +320,13 @@ static bool take_wishes(struct consumer_group *g, struct consumer_member *member
     *subscribes_anew = take_subscription(g, member, hb);
     if (hb->assignor.len >= 0 && assign_find(hb->assignor, &assignor) &&
         member->assignor != (int32_t)assignor) {
-        const enum assignor before = consumer_group_assignor(g);
-        consumer_member_vote(g, member, (int32_t)assignor);
-        bump |= consumer_group_assignor(g) != before;
+        consumer_member_vote(g, member, (int32_t)assignor); /* for the next plan, as in Kafka */
         changed = true;
     }
     if (changed || *subscribes_anew)
         consumer_mark(g, member, CONSUMER_DIRTY_MEMBER);
-    return bump || *subscribes_anew;
+    /* Who comes and wants nothing changes nothing for anybody. */
+    return *subscribes_anew && !(is_new && consumer_wants_nothing(member));
 }
 
 /* ---- the request ---- */

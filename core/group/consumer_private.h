@@ -54,6 +54,7 @@ struct consumer_member *consumer_succeed(struct consumer_group *g, struct consum
                                          struct str id);
 /* With an epoch in which nobody has anything, if there is none yet. */
 void consumer_begin(struct consumer_group *g);
+bool consumer_wants_nothing(const struct consumer_member *member);
 bool consumer_set_changed(struct consumer_group *g, struct str *to, struct str text);
 /* What it wants is looked at, and the group plans if need be. True: what it has has changed. */
 bool consumer_bring_on(struct consumer_group *g, struct consumer_member *member, bool bump,

@@ -314,7 +314,7 @@ static bool add_member(struct consumer_writer *writer, const struct consumer_gro
     value.subscribed_topic_names = m->subscription->names;
     value.subscribed_topic_names_count = (int32_t)m->subscription->name_count;
     value.subscribed_topic_regex =
-        m->subscription->regex ? m->subscription->regex->text : str_null();
+        m->subscription->regex ? m->subscription->regex->text : str_of(""); /* as Kafka's */
     value.rebalance_timeout_ms = m->rebalance_timeout_ms;
     value.server_assignor =
         m->assignor >= 0 ? str_of(assign_name((enum assignor)m->assignor)) : str_null();

@@ -103,6 +103,7 @@ static void hold_restored(struct consumer_group *g, struct consumer_member *memb
         consumer_hold(g, member, &set->parts[i], since ? since[i] : member->epoch);
         set->parts[kept++] = set->parts[i];
     }
+    consumer_account(g, (set->count - kept) * sizeof(*set->parts), 0);
     set->count = kept;
 }
 

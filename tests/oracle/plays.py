@@ -10,7 +10,7 @@ import frames
 import pair
 
 GROUP_APIS = ('offset_commit', 'offset_fetch', 'join_group', 'heartbeat', 'leave_group', 'sync_group', 'describe_groups',
-              'list_groups', 'delete_groups', 'offset_delete', 'find_coordinator')
+              'list_groups', 'delete_groups', 'offset_delete', 'find_coordinator', 'consumer_group_heartbeat', 'consumer_group_describe')
 DATA_APIS = ('produce', 'fetch', 'list_offsets', 'metadata', 'delete_records', 'offset_for_leader_epoch', 'init_producer_id',
              'describe_producers', 'describe_log_dirs')
 ADMIN_APIS = ('metadata', 'create_topics', 'delete_topics', 'create_partitions', 'describe_configs', 'alter_configs',
@@ -401,6 +401,71 @@ def two_members(s):
     s.ask('delete_groups', groups_names=[s.group])
 
 
+class Consumer:
+    """Of KIP-848."""
+
+    def __init__(self, stage, name, instance=None):
+        self.s, self.id, self.instance = stage, f'{stage.play.prefix}-{name}', instance
+
+    def beat(self, epoch, **given):
+        return self.s.ask('consumer_group_heartbeat', 1, {
+            'group_id': self.s.group, 'member_id': self.id, 'member_epoch': epoch, 'instance_id': self.instance, **given})
+
+    def join(self, topics, **given):
+        return self.beat(0, rebalance_timeout_ms=30000, subscribed_topic_names=topics, topic_partitions=[], **given)
+
+    def commit(self, epoch):
+        version = self.s.version('offset_commit', low=8)
+        return self.s.ask('offset_commit', version, {
+            'group_id': self.s.group, 'generation_id_or_member_epoch': epoch, 'member_id': self.id, 'group_instance_id': self.instance,
+            'topics': [{**self.s.topic_of(version, self.s.a, 10), 'partitions': [
+                {'partition_index': self.s.rng.choice((0, 0, 7)), 'committed_offset': self.s.rng.randrange(9), 'committed_metadata': ''}]}]})
+
+
+def look_at_consumers(s):
+    s.ask('consumer_group_describe', tree={'group_ids': [s.group], 'include_authorized_operations': False})
+    look(s)
+
+
+def consumers(s):
+    """A group of KIP-848 of one member; one of the classic protocol comes and goes, or stays behind. Of topics there is none, so that it
+    does not matter when a coordinator hears of them."""
+    s.create()
+    one = Consumer(s, 'c1', s.rng.choice((None, None, 'i1')))
+    two = Consumer(s, 'c2', one.instance)
+    old = Member(s, 'm1')
+    old.topics = []
+    if s.rng.random() < 0.5:  # it was a classic group
+        generation = generation_of(old.enter(), 1)
+        s.ask('sync_group', s.version('sync_group'), {
+            'group_id': s.group, 'generation_id': generation, 'member_id': old.id, 'protocol_type': 'consumer', 'protocol_name': 'range',
+            'assignments': [{'member_id': old.id, 'assignment': b'\0\0' + bytes(4) + b'\xff' * 4}]}, line=old.line)
+    answer = one.join([], **s.rng.choice(({}, {'server_assignor': 'range'}, {'server_assignor': 'none'}, {'rack_id': 'r'}, {'instance_id': ''})))
+    epoch = answer.get('member_epoch') or 1
+    s.soup(GROUP_APIS)
+    for _ in range(3):
+        one.beat(epoch + s.rng.choice((0, 0, 0, 1, -1)), **s.rng.choice(({}, {'topic_partitions': []}, {'subscribed_topic_names': []})))
+        one.commit(epoch + s.rng.choice((0, 0, 1)))
+    look_at_consumers(s)
+    two.join([])
+    answer = old.enter()
+    generation = generation_of(answer, epoch)
+    old.sync(generation)
+    old.beat(generation)
+    old.commit(generation)
+    one.beat(epoch)
+    look_at_consumers(s)
+    s.soup(GROUP_APIS)
+    if s.rng.random() < 0.5:
+        old.leave()
+    two.beat(-1)
+    one.beat(-2 if one.instance and s.rng.random() < 0.5 else -1)
+    old.beat(generation)
+    look_at_consumers(s)
+    s.ask('delete_groups', groups_names=[s.group])
+    look_at_consumers(s)
+
+
 def simple_commits(s):
     """Offsets without members."""
     s.create()
@@ -502,7 +567,7 @@ def damaged(s):
 
 STORIES = {
     'records': (records, 6), 'refused': (refused, 3), 'unanswered': (unanswered, 1), 'idempotent': (idempotent, 3),
-    'sessions': (sessions, 3), 'one_member': (one_member, 4), 'two_members': (two_members, 3), 'simple_commits': (simple_commits, 2),
+    'sessions': (sessions, 3), 'one_member': (one_member, 4), 'two_members': (two_members, 3), 'simple_commits': (simple_commits, 2), 'consumers': (consumers, 3),
     'topics': (topics, 4), 'log_dirs': (log_dirs, 1), 'settings': (settings, 4), 'anything': (anything, 8), 'damaged': (damaged, 3),
 }
 

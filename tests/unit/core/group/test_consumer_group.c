@@ -935,6 +935,44 @@ static void k6_commits_for_what_is_given_back_outlive_a_restart(void **state)
     world_end(&w);
 }
 
+static struct tp_set all_of_topic(const struct world *w, uint32_t topic)
+{
+    struct tp_set set = {.parts = mem_alloc(w->partitions[topic] * sizeof(struct tp))};
+    for (uint32_t i = 0; i < w->partitions[topic]; i++)
+        set.parts[set.count++] = (struct tp){.topic = topic_id(w, topic), .partition = (int32_t)i};
+    return set;
+}
+
+/* Nobody writes that; should it be read, the first one has it. */
+static void one_reader_of_what_two_were_written_to_have(void **state)
+{
+    static const char *const ids[] = {"a", "b"};
+    struct str name = str_of("t0");
+    struct world w;
+    (void)state;
+    world_begin(&w);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct consumer_restored_member member = {.instance_id = str_null(),
+                                                        .rack_id = str_null(),
+                                                        .client_id = str_of("c"),
+                                                        .client_host = str_of("/h"),
+                                                        .names = &name,
+                                                        .name_count = 1,
+                                                        .regex = str_null(),
+                                                        .assignor = str_null(),
+                                                        .rebalance_timeout_ms = 60000};
+        consumer_restore_member(w.g, str_of(ids[i]), &member);
+        const struct consumer_restored_current current = {
+            .epoch = 3, .previous_epoch = 3, .assigned = all_of_topic(&w, 0)};
+        consumer_restore_current(w.g, str_of(ids[i]), &current);
+    }
+    consumer_group_resume(w.g);
+    assert_int_equal(consumer_group_member(w.g, str_of("a"))->assigned.count, 4);
+    assert_int_equal(consumer_group_member(w.g, str_of("b"))->assigned.count, 0);
+    flush(&w);
+    world_end(&w);
+}
+
 static void states_have_their_numbers(void **state)
 {
     (void)state;
@@ -1315,6 +1353,7 @@ int main(void)
         cmocka_unit_test(k6_commits),
         cmocka_unit_test(k5_who_gives_back_twice_waits_twice),
         cmocka_unit_test(k6_commits_for_what_is_given_back_outlive_a_restart),
+        cmocka_unit_test(one_reader_of_what_two_were_written_to_have),
         cmocka_unit_test(states_have_their_numbers),
         cmocka_unit_test(a_state_that_is_not_known),
         cmocka_unit_test(topics_change),
