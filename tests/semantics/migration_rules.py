@@ -74,6 +74,15 @@ class Old(Member):
             same(error, 0, 'a heartbeat')
 
 
+def known_topic(b, partitions):
+    """A new one, of which the coordinators have heard: Kafka's hear of topics later than its clients."""
+    topic = b.topic(partitions=partitions)
+    probe = Consumer(b, new_group(b), topic).joined()
+    settle(probe, total=partitions)
+    same(probe.beat(member_epoch=-1)['error_code'], 0)
+    return topic
+
+
 def pair(b, topic, count):
     """Two members of a stable classic group, each with half of the partitions."""
     leader, follower = (Old(b, group, topic) for group in [new_group(b)] * 2)
@@ -111,7 +120,7 @@ def rest(b, olds, news, count):
 
 def k8_taken_over(b):
     """A classic group becomes one of KIP-848 when such a member joins; its members have what they had, and its generation is the epoch."""
-    topic = b.topic(partitions=4)
+    topic = known_topic(b, 4)
     one, two = pair(b, topic, 4)
     generation = one.generation
     same(one.commit(topic, 5), 0)
@@ -133,7 +142,7 @@ def k8_taken_over(b):
 
 def k8_given_back_first(b):
     """A member that goes on with what it may keep stays in its generation until it has given the rest back."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     group = new_group(b)
     old = Old(b, group, topic)
     same(old.join()['error_code'], 0)
@@ -172,7 +181,7 @@ def k8_what_stays_classic(b):
 
 def k8_who_is_refused_changes_nothing(b):
     """A join that would be refused leaves the members as they were."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     one, two = pair(b, topic, 2)
     same(Consumer(b, one.group, topic).join(server_assignor='best')['error_code'], 112)
     same((one.beat(), two.beat(), classic(b, one.group)['group_state']), (0, 0, 'Stable'))
@@ -180,7 +189,7 @@ def k8_who_is_refused_changes_nothing(b):
 
 def k8_waiting_members(b):
     """Who waits in a join when the group is taken over joins again."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     one, two = pair(b, topic, 2)
     third = Old(b, one.group, topic)
     third.begin_join()
@@ -193,7 +202,7 @@ def k8_waiting_members(b):
 
 def k8_who_may_join(b):
     """A member of the classic protocol is given an id first; of what it speaks one must be everybody's."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     new = Consumer(b, new_group(b), topic).joined()
     settle(new, total=2)
     old = Old(b, new.group, topic, protocols=('range', 'sticky'))
@@ -214,7 +223,7 @@ def k8_who_may_join(b):
 
 def k8_leaving(b):
     """LeaveGroup is heard; a member of KIP-848 that leaves shares what it had among those that are there."""
-    topic = b.topic(partitions=3)
+    topic = known_topic(b, 3)
     one, two = pair(b, topic, 3)
     new, newer = (Consumer(b, one.group, topic) for _ in range(2))
     new.joined()
@@ -229,7 +238,7 @@ def k8_leaving(b):
 
 def k8_the_way_back(b):
     """When the last member of KIP-848 leaves the group is a classic one again, and its members join anew."""
-    topic = b.topic(partitions=4)
+    topic = known_topic(b, 4)
     one, two = pair(b, topic, 4)
     new = Consumer(b, one.group, topic).joined()
     rest(b, (one, two), (new,), 4)
@@ -254,7 +263,7 @@ def k8_the_way_back(b):
 
 def k8_the_last_one_dies(b):
     """The same when it is not heard of any more."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     group = new_group(b)
     old = Old(b, group, topic, session_ms=30_000)
     same((old.join()['error_code'], old.sync((old, gets({topic: [0, 1]})))[0]), (0, 0))
@@ -264,7 +273,7 @@ def k8_the_last_one_dies(b):
 
 def k8_static_members(b):
     """An instance id goes from one protocol to the other with what its holder has; the last one of KIP-848 that is replaced needs no rebalance."""
-    topic = b.topic(partitions=2)
+    topic = known_topic(b, 2)
     group = new_group(b)
     old = Old(b, group, topic, instance='i')
     same((old.join()['error_code'], old.sync((old, gets({topic: [0, 1]})))[0]), (0, 0))
@@ -289,7 +298,7 @@ def kill(b, *olds):
 @alone
 def k8_a_restart(b):
     """A group in the middle of its migration is what it was when the coordinator dies, and so is one that has come back."""
-    topic = b.topic(partitions=4)
+    topic = known_topic(b, 4)
     one, two = pair(b, topic, 4)
     new = Consumer(b, one.group, topic).joined()
     kill(b, one, two)
