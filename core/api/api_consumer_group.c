@@ -154,7 +154,7 @@ static void beat_run(struct groups *groups, struct group_call *call)
     struct group_entry *entry = beat_group(groups, op, &error);
     if (!entry) {
         op->response.error_message = str_of(op->beat.message);
-        if (error == ERR_GROUP_ID_NOT_FOUND)
+        if (error == ERR_GROUP_ID_NOT_FOUND && !op->beat.message)
             op->response.error_message = str_of("there is no such consumer group");
         group_call_end(call, error);
         return;
