@@ -245,7 +245,7 @@ void group_entry_become(struct group_entry *entry, struct group *group,
     entry->consumer = consumer;
     if (group)
         group->user = entry;
-    else
+    if (consumer)
         consumer->user = entry;
 }
 

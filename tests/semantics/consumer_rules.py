@@ -304,23 +304,27 @@ def k5_topics_change(b):
 def k5_more_than_a_record_holds(b):
     """Who wants more partitions than a record of __consumer_offsets may name is refused; the others go on."""
     group, small, large = coordinated(b), b.topic(partitions=2), b.topic(partitions=600)
-    one, two = Consumer(b, group, small), Consumer(b, group, large)
-    one.joined()
-    settle(one, total=2)
+    one, two, probe = Consumer(b, group, small), Consumer(b, group, large), Consumer(b, coordinated(b), large)
+    probe.joined()
+    settle(probe, total=600)  # the coordinator has heard of it
+    same(probe.beat(member_epoch=-1)['error_code'], 0)
 
     def limit(value):
         same(b.ask('incremental_alter_configs', 1, {'resources': [{'resource_type': 2, 'resource_name': '__consumer_offsets', 'configs': [
             {'name': 'max.message.bytes', 'config_operation': 0 if value else 1, 'value': value}]}], 'validate_only': False})
             ['responses'][0]['error_code'], 0)
+
     def refused():
-        error = two.join()['error_code']
+        error = probe.join()['error_code']
         if error == 0:  # the limit is not there yet
-            two.beat(member_epoch=-1)
-        return (error, one.beat()['error_code']) == (-1, 0)
+            probe.beat(member_epoch=-1)
+        return error == -1
     limit('1500')
     try:
-        b.until('it is refused', refused)
-        same(len(described(b, group)['members']), 1)
+        b.until('there is a limit', refused)
+        one.joined()
+        settle(one, total=2)
+        same((two.join()['error_code'], len(described(b, group)['members'])), (-1, 1))
         same((one.beat()['error_code'], one.beat(owned=one.owned)['error_code']), (0, 0))
         settle(one, total=2)
     finally:
