@@ -161,7 +161,7 @@ static enum err commit_check_consumer(const struct consumer_group *g, struct com
         return ERR_NONE;
     const enum err error = consumer_group_commit(g, op->request.member_id, epoch, &each_partition);
     /* A member is known first; what an older version says is no epoch. */
-    if (error != ERR_UNKNOWN_MEMBER_ID && g->member_count > 0 && !member->classic &&
+    if (error != ERR_UNKNOWN_MEMBER_ID && g->member_count > 0 && member && !member->classic &&
         op->q->header.request_api_version < COMMIT_EPOCH_VERSION)
         return ERR_UNSUPPORTED_VERSION;
     if (error == ERR_NONE && each_partition &&

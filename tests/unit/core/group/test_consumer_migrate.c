@@ -246,6 +246,12 @@ static bool up(struct world *w)
     return false;
 }
 
+static void goes_up(struct world *w)
+{
+    assert_true(up(w));
+    must(w->g);
+}
+
 static void begin(struct world *w)
 {
     memset(w, 0, sizeof(*w));
@@ -422,7 +428,7 @@ static void nobody_gets_what_is_not_given_back(void **state)
     add(&w, "one", NULL, "012");
     add(&w, "two", NULL, "3");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(w.g->classic_count, 2);
     assert_int_equal(classic_beat(&w, "one", 7), ERR_NONE);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
@@ -470,7 +476,7 @@ static void what_a_rebalance_had_dropped_is_still_held(void **state)
     add_bytes(&w, "one", NULL, wants(&w, "t", "01"), (struct bytes){0});
     add_bytes(&w, "two", NULL, wants(&w, "t", "12"), (struct bytes){0}); /* 1 is one's */
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(HASH_COUNT(w.g->holdings), 3);
     assert_int_equal(consumer_group_member(w.g, str_of("two"))->assigned.count, 1);
     end(&w);
@@ -485,7 +491,7 @@ static void what_was_not_assigned_again_is_given_back_first(void **state)
     begin(&w);
     add_bytes(&w, "one", NULL, wants(&w, "t", "0123"), has(&w, "01", NULL));
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(HASH_COUNT(w.g->holdings), 4);
     restart(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
@@ -530,7 +536,7 @@ static void who_may_join(void **state)
     begin(&w);
     add(&w, "one", NULL, "0123");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     struct group_join answer = join(&w, "", NULL, "range", wants(&w, "t", ""));
     assert_int_equal(answer.error, ERR_MEMBER_ID_REQUIRED);
     assert_true(str_equal(answer.member_id_out, str_of("made")));
@@ -565,7 +571,7 @@ static void who_does_not_come_back_is_out(void **state)
     add(&w, "one", NULL, "01");
     add(&w, "two", NULL, "23");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     w.host.session_timeout_ms = 600000;
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(rejoin(&w, "two", "23", &generation), ERR_NONE); /* and never syncs */
@@ -592,7 +598,7 @@ static void silence(void **state)
     begin(&w);
     add(&w, "one", NULL, "01");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     pass(&w, SESSION_MS - 1);
     assert_int_equal(w.g->member_count, 2);
@@ -611,7 +617,7 @@ static void commits_of_the_classic_protocol(void **state)
     begin(&w);
     add(&w, "one", NULL, "01");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(consumer_group_commit(w.g, str_of("one"), 7, &each), ERR_NONE);
     assert_false(each);
@@ -634,7 +640,7 @@ static void a_member_changes_its_protocol(void **state)
     add(&w, "one", NULL, "01");
     add(&w, "two", "i", "23");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(w.g->classic_count, 1);
     /* one who has the instance id of a member of the classic protocol takes its place */
@@ -674,7 +680,7 @@ static void the_last_newcomer_leaves(void **state)
     begin(&w);
     add(&w, "one", NULL, "0123");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     w.host.downgrades = false;
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_false(consumer_group_wants_downgrade(w.g));
@@ -718,7 +724,7 @@ static void a_static_member_comes_back_with_the_classic_protocol(void **state)
     begin(&w);
     add(&w, "one", "i", "0123");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(w.g->classic_count, 0);
     const int32_t epoch = new.epoch;
@@ -743,7 +749,7 @@ static void it_may_have_to_stay(void **state)
     begin(&w);
     add(&w, "one", NULL, "0123");
     members_are(&w);
-    assert_true(up(&w));
+    goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(beat(&w, &new, CONSUMER_EPOCH_LEAVE), ERR_NONE);
     assert_true(consumer_group_wants_downgrade(w.g));
