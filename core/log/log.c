@@ -4,8 +4,8 @@
  * acknowledgement is in core/log/log_commit.c. Everything else here is about not being able to go
  * on: no memory, the tail not in memory, a failed directory.
  */
-#include "core/log/log_private.h"
 #include "core/log/disk_room.h"
+#include "core/log/log_private.h"
 #include "core/log/promise.h"
 #include "core/log/segment_index.h"
 #include "core/record/batch.h"
