@@ -10,7 +10,7 @@ TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "tree-rules"
 SPDX = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 HEADER = SPDX + "#pragma once\n"
 LIBRARY = SPDX + "/* Says a.\n */\n"
-MAP = "# T\n\n## The map\n\n| File | Role |\n| --- | --- |\n| `io/a` | a |\n| `net/b` | b |\n| `core/c` | c |\n\n## Next\n"
+MAP = "# T\n\n## The map\n\n| File | Role |\n| --- | --- |\n| `io/a` | a |\n| `net/b` | b |\n| `net/d.def` | d |\n| `core/c` | c |\n\n## Next\n"
 CLEAN = {
     "README.md": MAP,
     "io/a.h": HEADER,
@@ -20,6 +20,7 @@ CLEAN = {
     "net/b.h": HEADER + '#include "io/a.h"\n',
     "net/b.c": SPDX + '#include "net/b.h"\nint b_call(int (*open)(void));\n'
                "int b_call(int (*open)(void))\n{\n    static_assert(1, \"yes\");\n    return open != 0;\n}\n",
+    "net/d.def": SPDX,
     "core/c.c": SPDX + '#include "net/b.h"\n',
 }
 
@@ -38,6 +39,7 @@ SPOILED = [
     ("direction", "core/c.c", SPDX + '#include "io/real/ring.h"\n', "private"),
     ("map", "io/lost.c", SPDX, "io/lost.c: not in"),
     ("map", "README.md", MAP.replace("| `net/b` | b |", "| `net/b` | b |\n| `net/gone` | b |"), "net/gone"),
+    ("map", "README.md", MAP.replace("net/d.def", "net/d"), "lists net/d, which does not exist"),
     ("map", "README.md", MAP.replace("| `net/b` | b |", "| `net/b` | b |\n| `net/b` | b |"), "twice"),
     ("map", "README.md", MAP.replace("| `io/a` | a |\n| `net/b` | b |", "| `net/b` | b |\n| `io/a` | a |"),
      "net/b.h:3: io/a.h stands below"),
