@@ -182,6 +182,7 @@ static const struct {
     {"writer.unflushed_bytes", 284},          {"bypass.checkpoint_does_not_wait", 189},
     {"writer.forgotten_by_index_job", 460},   {"controller.unclean_never", 126},
     {"replica.joins_below_epoch_start", 207}, {"promise.mode_not_recorded", 147},
+    {"migrate.target_is_held", 1097},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)

@@ -277,7 +277,7 @@ static void a_new_epoch_while_a_fetch_is_read_is_told(void **state)
     assert_false(question.done);
     desk_pass(&desk, 5000);
     assert_true(question.done);
-    assert_true(desk_answer(&question, &response));
+    must(desk_answer(&question, &response));
     assert_int_equal(response.responses[0].partitions[0].error_code, ERR_FENCED_LEADER_EPOCH);
     end();
 }
