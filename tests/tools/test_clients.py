@@ -57,7 +57,7 @@ class Table(unittest.TestCase):
 
 
 class Coordinator(threading.Thread):
-    """Answers what is asked on each connection: a group of `each`, where the first two generations are too small; commits stall once."""
+    """Answers what is asked on each connection: a group of `each`, whose first generation has only the first who comes; commits stall once."""
 
     def __init__(self, each=2, stall_s=0):
         super().__init__(daemon=True)
@@ -92,10 +92,11 @@ class Coordinator(threading.Thread):
                 name, error = f"m{self.names}", load.MEMBER_ID_REQUIRED
             else:  # the first generation has only the first one
                 self.joined[name] = self.joined.get(name, 0) + 1
+                first = next(iter(self.joined))
                 self.lock.notify_all()
                 if len(self.joined) > 1 or self.joined[name] > 1:
                     generation = 2
-                    self.lock.wait_for(lambda: len(self.joined) == self.each and self.joined[min(self.joined)] > 1 or self.each == 1)
+                    self.lock.wait_for(lambda: len(self.joined) == self.each and self.joined[first] > 1 or self.each == 1)
         return (load.wire.i16(error) + load.wire.i32(generation) + load.wire.string("range") + load.wire.string("m1")
                 + load.wire.string(name) + load.wire.array([]))
 
