@@ -211,8 +211,7 @@ static void on_relief(struct shard *sh, struct timer *timer)
     struct net_shard *net = container_of(timer, struct net_shard, relief);
     const uint64_t most = net->limits.held_bytes_max;
     bool crowded = net->rest_bytes > most;
-    bool stuck = !TAILQ_EMPTY(&net->waiting) &&
-                 net->whole_bytes > net->limits.unfinished_bytes_max / 2; /* frames must go */
+    bool stuck = net->whole_bytes > net->limits.unfinished_bytes_max / 2; /* frames must go */
     bool full = net->held_bytes >= most || crowded || stuck;
     uint64_t now = io_now_ns(sh->io);
     struct conn *c;
@@ -225,7 +224,7 @@ static void on_relief(struct shard *sh, struct timer *timer)
             conn_step_later(c);
         c->held_back = false;
     }
-    if (crowded || stuck)
+    if (crowded || (stuck && !TAILQ_EMPTY(&net->waiting)))
         conn_relief_later(net);
 }
 

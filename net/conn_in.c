@@ -469,7 +469,7 @@ static bool may_begin(struct conn *c)
         net->unfinished_bytes + net->whole_bytes < net->limits.unfinished_bytes_max)
         return true;
     c->held_back = true;
-    conn_relief_later(net);
+    conn_room_frames(net);
     return false;
 }
 

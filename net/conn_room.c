@@ -123,7 +123,7 @@ static uint64_t hurry(struct net_shard *net, uint64_t excess, bool hard)
 static uint64_t frames_excess(const struct net_shard *net)
 {
     const uint64_t most = net->limits.unfinished_bytes_max / 2;
-    return TAILQ_EMPTY(&net->waiting) || net->whole_bytes <= most ? 0 : net->whole_bytes - most;
+    return net->whole_bytes <= most ? 0 : net->whole_bytes - most;
 }
 
 /* The same for frames: a request that waits keeps its own and those that came after it. */
