@@ -49,10 +49,11 @@ struct plan_files {
     uint32_t own;         /* rings, journals, checkpoints, listeners, helpers */
     uint32_t segments;    /* open at a time, per shard */
     uint32_t connections; /* at a time, in all */
-    bool short_of;        /* more would be used if there were more */
+    bool short_of;        /* more would be of use to many */
 };
 
 #define PLAN_SEGMENTS_MAX    16384U
+#define PLAN_SEGMENTS_SHORT  4096U /* with fewer the broker says so */
 #define PLAN_SEGMENTS_MIN    32U
 #define PLAN_CONNECTIONS_MIN 32U
 

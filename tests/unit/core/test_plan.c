@@ -67,7 +67,7 @@ static void files_add_up(void **state)
             assert_int_equal(files.limit, max_u64(limits[l], plan_files_min(shards[s], 1)));
             assert_in_range(files.segments, PLAN_SEGMENTS_MIN, PLAN_SEGMENTS_MAX);
             assert_in_range(files.connections, PLAN_CONNECTIONS_MIN, INT32_MAX);
-            assert_int_equal(files.short_of, files.segments < PLAN_SEGMENTS_MAX);
+            assert_int_equal(files.short_of, files.segments < PLAN_SEGMENTS_SHORT);
         }
     }
     assert_true(plan_files_make(1024, 2, 1).short_of);

@@ -25,8 +25,9 @@
 #define FIRST            0U
 #define POOL_BYTES       (16U << 20) /* of each shard; touched as it is needed */
 #define FRAME_BYTES_MAX  (NET_MESSAGE_BYTES_MAX + 1024U) /* with its header */
-#define UNFINISHED_BYTES (16U << 20)
+#define UNFINISHED_BYTES (64U << 20)
 #define HELD_BYTES       (16U << 20)
+#define REQUEST_BYTES    (16U << 20) /* one request, beside its frame */
 #define IDLE_NS          (30 * NS_PER_S)
 
 struct net_server;
@@ -310,6 +311,7 @@ static void shard_main(uint32_t index, void *argument)
         .unfinished_bytes_max = UNFINISHED_BYTES,
         .idle_max_ns = IDLE_NS,
         .held_bytes_max = HELD_BYTES,
+        .request_bytes_max = REQUEST_BYTES,
     };
     const struct listen_limits listen_limits = {.connections_max = NET_CONNECTIONS_MAX,
                                                 .per_ip_max = NET_CONNECTIONS_MAX};
