@@ -523,7 +523,7 @@ static void write_file(const struct recipe_file *file, struct log_dir *dir)
     struct log_id id = fuzz_id(file->log);
     log_identity_encode(identity, dir->uuid, &id, FUZZ_INCARNATION);
     (void)snprintf(directory, sizeof(directory), FUZZ_DIRECTORY "/t-%u", file->log);
-    (void)log_directory_claim(dir->fs, dir->path, directory, identity);
+    (void)log_directory_claim(dir->fs, directory, identity);
     mem_pages_free(identity, FS_BLOCK);
     if (file->cleaned)
         (void)snprintf(path, sizeof(path), "%s/%020lld.%08x.cleaned", directory,

@@ -207,7 +207,7 @@ static void write_files(const struct recipe *re, struct log_dir *dir)
     uint8_t *identity = mem_pages(FS_BLOCK);
     struct log_id id = fuzz_id(0);
     log_identity_encode(identity, dir->uuid, &id, FUZZ_INCARNATION);
-    must(log_directory_claim(fs, dir->path, FUZZ_DIRECTORY "/t-0", identity) == 0);
+    must(log_directory_claim(fs, FUZZ_DIRECTORY "/t-0", identity) == 0);
     mem_pages_free(identity, FS_BLOCK);
     for (uint32_t i = 0; i < re->file_count; i++) {
         const struct file *file = &re->files[i];
