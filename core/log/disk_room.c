@@ -4,6 +4,7 @@
 #include "core/log/checkpoint_run.h"
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
+#include "core/log/log_dir_private.h"
 #include "core/log/log_private.h"
 #include "core/log/writer.h"
 #include "io/diag.h"
@@ -35,6 +36,7 @@ static void on_space(struct file_job *job)
     ls->full = part < FS_BLOCK;
     ls->room = part > ls->journal.used ? part - ls->journal.used : 0;
     ls->room_given = ls->room;
+    __atomic_store_n(&ls->dir->priv->full, ls->full, __ATOMIC_RELAXED);
     tell(ls, was_full, free_bytes);
     if (ls->full)
         log_on_sweep_timer(ls->sh, &ls->sweep_timer); /* what lies below a start goes at once */
@@ -84,7 +86,8 @@ void disk_room_stop(struct log_shard *ls)
 
 enum log_verdict disk_room_verdict(const struct log_shard *ls)
 {
-    if (ls->full)
+    /* What one shard has heard counts for all: the others' rooms are from before. */
+    if (ls->full || __atomic_load_n(&ls->dir->priv->full, __ATOMIC_RELAXED))
         return LOG_FULL;
     return ls->room > 0 ? LOG_OK : LOG_WAIT;
 }

@@ -26,6 +26,7 @@ struct log_dir_shard {
 struct log_dir_private {
     int lock_file;
     struct log_dir_shard *shards; /* [options.shards] */
+    bool full;                    /* atomic: a shard was told so by the disk (disk_room.h) */
 };
 
 char *log_dir_path(const struct log_dir *dir, const char *name); /* the caller's to mem_free() */
