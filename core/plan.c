@@ -81,11 +81,14 @@ struct plan_files plan_files_make(uint64_t limit, uint16_t shards, uint32_t dirs
     struct plan_files files = {.limit = max_u64(limit, plan_files_min(shards, dirs)),
                                .own = own_files(shards, dirs)};
     uint64_t rest = files.limit - files.own;
-    uint64_t half = max_u64(rest / 2 / shards, max_u64(PLAN_SEGMENTS_MIN, 2ULL * dirs));
-    /* Connections are refused for want of a number, files are only opened again. */
-    const uint64_t most =
-        rest >= 4ULL * shards * PLAN_SEGMENTS_SHORT ? PLAN_SEGMENTS_MAX : PLAN_SEGMENTS_SHORT;
-    files.segments = (uint32_t)min_u64(half, most);
+    /* Connections are refused for want of a number, files are only opened again: half for the
+     * files up to what most need, and a quarter of the rest. */
+    uint64_t segments = min_u64(rest / 2 / shards, PLAN_SEGMENTS_SHORT);
+    segments = max_u64(segments, max_u64(PLAN_SEGMENTS_MIN, 2ULL * dirs));
+    const uint64_t common = 2ULL * PLAN_SEGMENTS_SHORT * shards;
+    if (rest > common)
+        segments += (rest - common) / 4 / shards;
+    files.segments = (uint32_t)min_u64(segments, PLAN_SEGMENTS_MAX);
     files.connections = (uint32_t)min_u64(rest - (uint64_t)files.segments * shards, INT32_MAX);
     files.short_of = files.segments < PLAN_SEGMENTS_SHORT;
     return files;

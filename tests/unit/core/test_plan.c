@@ -71,6 +71,8 @@ static void files_add_up(void **state)
         }
     }
     assert_true(plan_files_make(1024, 2, 1).short_of);
+    for (uint16_t shard_count = 1; shard_count <= 2; shard_count++) /* a crowd has room */
+        assert_true(plan_files_make(20000, shard_count, 1).connections > 10500);
     assert_false(plan_files_make(1U << 20, 2, 1).short_of);
 }
 
