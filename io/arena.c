@@ -67,7 +67,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
         return NULL;
     struct arena_chunk *chunk = mem_alloc(bytes);
     chunk->bytes = bytes;
-    arena->held_bytes += bytes;
+    count_up(&arena->held_bytes, bytes);
     return chunk;
 }
 

@@ -19,7 +19,7 @@ struct arena {
     uint8_t *at; /* free bytes of the newest ordinary chunk: [at, end) */
     uint8_t *end;
     struct arena_chunk *chunks; /* newest first; the one `at` points into is the first */
-    size_t held_bytes;          /* all chunks together, headers included */
+    uint64_t held_bytes;        /* all chunks together, headers included; a counter */
     size_t bytes_max;
 };
 

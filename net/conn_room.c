@@ -175,12 +175,13 @@ void conn_room_frames(struct net_shard *net)
 void conn_room_count(struct request *q)
 {
     struct net_shard *net = q->conn->net;
-    if (q->arena.held_bytes < REQUEST_SMALL_BYTES)
+    const uint64_t bytes = count_read(&q->arena.held_bytes); /* another shard may have it now */
+    if (bytes < REQUEST_SMALL_BYTES)
         return;
     if (q->working_bytes == 0)
         TAILQ_INSERT_TAIL(&net->heavy, q, heavy);
-    net->working_bytes += q->arena.held_bytes - q->working_bytes;
-    q->working_bytes = q->arena.held_bytes;
+    net->working_bytes += bytes - q->working_bytes;
+    q->working_bytes = bytes;
     if (!line_has_room(net, 0))
         hurry_soon(net);
 }
