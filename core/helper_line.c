@@ -16,7 +16,7 @@ static void job_go(struct helper_job *job, uint32_t slices)
     struct helper_line *line = job->line;
     job->slices = slices;
     job->op.done = on_worked;
-    line->jobs++;
+    count_up(&line->jobs, 1);
     io_work(line->sh->io, &job->op, work, job);
 }
 
@@ -42,7 +42,7 @@ static void on_worked(struct io_op *op)
     }
     if (job->more) {
         job->rewind(job);
-        line->rewinds++;
+        count_up(&line->rewinds, 1);
         TAILQ_INSERT_TAIL(&line->waiting, job, link);
         return;
     }

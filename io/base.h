@@ -51,6 +51,22 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* Counters: one thread writes each, others read it without order. */
+static inline void count_set(uint64_t *counter, uint64_t value)
+{
+    __atomic_store_n(counter, value, __ATOMIC_RELAXED);
+}
+
+static inline void count_up(uint64_t *counter, uint64_t by)
+{
+    count_set(counter, *counter + by);
+}
+
+static inline uint64_t count_read(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 static inline int64_t min_i64(int64_t a, int64_t b)
 {
     return a < b ? a : b;

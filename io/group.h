@@ -37,9 +37,3 @@ void shard_step_begin(struct shard *sh, const char *name);
 
 /* timer.c */
 bool timer_run(struct shard *sh); /* true when some due ones were left for the next turn */
-
-/* A counter that other threads read without order. */
-static inline void count_up(uint64_t *counter, uint64_t by)
-{
-    __atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
-}

@@ -116,7 +116,7 @@ static void conn_free(struct conn *c)
     task_cancel(net->sh, &c->step);
     conn_in_fini(c);
     TAILQ_REMOVE(&net->conns, c, link);
-    net->conn_count--;
+    count_set(&net->conn_count, net->conn_count - 1);
     io_close(net->sh->io, c->socket);
     net->service->on_gone(c);
     mem_free(c);
@@ -148,7 +148,7 @@ void conn_close(struct conn *c, enum close_reason reason)
         return;
     c->closing = true;
     c->reason = reason;
-    c->net->closed[reason]++;
+    count_up(&c->net->closed[reason], 1);
     conn_room_leave(c);
     c->net->service->on_close(c);
     io_shutdown(c->net->sh->io, c->socket);
@@ -478,8 +478,8 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
     c->step = (struct task){.fn = conn_step, .name = "conn.step"};
     TAILQ_INIT(&c->requests);
     TAILQ_INSERT_TAIL(&net->conns, c, link);
-    net->conn_count++;
-    net->opened++;
+    count_up(&net->conn_count, 1);
+    count_up(&net->opened, 1);
     if (net->limits.idle_max_ns > 0)
         timer_set(net->sh, &c->idle, c->active_ns + net->limits.idle_max_ns);
     if (net->draining)

@@ -243,7 +243,7 @@ struct net_shard {
     const struct conn_service *service;
     TAILQ_HEAD(, conn) conns;
     TAILQ_HEAD(, conn) waiting;
-    uint32_t conn_count;
+    uint64_t conn_count;
     uint64_t unfinished_bytes;
     uint64_t whole_bytes;    /* of the frames of all requests */
     struct conn *finisher;   /* may go beyond the budget; NULL: nobody has to */

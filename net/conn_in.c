@@ -59,7 +59,7 @@ static void add_by_reference(struct conn *c, struct io_block *block, const uint8
 /* Appends to the copy at the end, which grows while it is small. */
 static void add_by_copy(struct conn *c, const uint8_t *data, uint32_t len)
 {
-    c->net->bytes_copied += len;
+    count_up(&c->net->bytes_copied, len);
     while (len > 0) {
         struct piece *last = c->in_count ? &c->in_pieces[c->in_count - 1] : NULL;
         bool copy = last && !c->in_blocks[c->in_count - 1];
@@ -207,7 +207,7 @@ static struct request *request_new(struct conn *c)
     arena_init(&q->arena, c->net->limits.request_bytes_max);
     TAILQ_INSERT_TAIL(&c->requests, q, link);
     c->request_count++;
-    c->net->requests++;
+    count_up(&c->net->requests, 1);
     if (!c->next_to_start)
         c->next_to_start = q;
     return q;
@@ -219,7 +219,7 @@ static struct span frame_copied(struct conn *c, struct request *q, struct span f
     uint32_t len = frame.len;
     uint8_t *copy = mem_alloc(len);
     span_take(&frame, copy, len);
-    c->net->bytes_copied += len;
+    count_up(&c->net->bytes_copied, len);
     q->pieces = mem_alloc(sizeof(*q->pieces));
     q->blocks = mem_zalloc(sizeof(struct io_block *));
     q->piece_count = 1;
@@ -414,7 +414,7 @@ static void rest_keep(struct conn *c, const uint8_t *data, uint32_t len)
     memcpy(c->rest, data, len);
     c->rest_len = len;
     c->rest_at = 0;
-    c->net->bytes_copied += len;
+    count_up(&c->net->bytes_copied, len);
     c->net->rest_bytes += len;
     if (c->net->limits.held_bytes_max > 0 && c->net->rest_bytes > c->net->limits.held_bytes_max)
         conn_relief_later(c->net);
@@ -445,7 +445,7 @@ static void on_received(struct io_op *op)
     c->receiving = false;
     if (op->res > 0) {
         c->active_ns = io_now_ns(c->net->sh->io);
-        c->net->bytes_in += (uint64_t)op->res;
+        count_up(&c->net->bytes_in, (uint64_t)op->res);
         const uint32_t len = (uint32_t)op->res;
         struct io_block *keep = io_blocks_scarce(c->net->sh->io) ? NULL : c->recv.block;
         uint32_t left = on_bytes(c, keep, c->recv.block->data, len);

@@ -180,7 +180,7 @@ void conn_out_send(struct conn *c)
     }
     c->sending = true;
     c->send_ns = io_now_ns(c->net->sh->io);
-    c->net->sends++;
+    count_up(&c->net->sends, 1);
     c->send.done = on_sent;
     io_send(c->net->sh->io, &c->send, c->socket, c->out->iov, c->out->count);
 }

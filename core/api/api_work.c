@@ -26,7 +26,7 @@ static void work_wait(struct api_work *work)
         work->hold = partitions_hold_image(bs);
     }
     request_busy(work->q, true); /* each time: it may hold more memory now */
-    bs->yields++;
+    count_up(&bs->yields, 1);
     shard_ready(bs->sh, &work->task);
 }
 

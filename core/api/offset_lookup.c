@@ -40,7 +40,7 @@ static void scan_hold(struct offset_lookup *lookup, uint32_t length)
     must(scans->bytes >= lookup->priv.held);
     scans->bytes += length;
     scans->bytes -= lookup->priv.held;
-    scans->bytes_most = max_u64(scans->bytes_most, scans->bytes);
+    count_set(&scans->bytes_most, max_u64(scans->bytes_most, scans->bytes));
     lookup->priv.held = length;
 }
 

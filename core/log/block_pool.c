@@ -87,7 +87,7 @@ uint8_t *block_get(struct block_pool *pool, unsigned size_class)
         unsigned page = (unsigned)__builtin_ctzll(block_runs(chunk->free, size_class));
         chunk->free &= ~(block_mask(size_class) << page);
         block_relist(pool, chunk);
-        pool->used += block_size_of(size_class);
+        count_up(&pool->used, block_size_of(size_class));
         uint64_t index = (uint64_t)(chunk - pool->chunks);
         return pool->base + index * BLOCK_SIZE_MAX + (uint64_t)page * BLOCK_SIZE_MIN;
     }
@@ -103,5 +103,5 @@ void block_put(struct block_pool *pool, uint8_t *block, unsigned size_class)
     must((chunk->free & bits) == 0);
     chunk->free |= bits;
     block_relist(pool, chunk);
-    pool->used -= block_size_of(size_class);
+    count_set(&pool->used, pool->used - block_size_of(size_class));
 }

@@ -145,7 +145,7 @@ bool bypass_journal(struct log_body *lg, struct log_append *op, bool prefix)
     op->priv.change = lg->change;
     op->priv.journaled = op->priv.end;
     lg->prefix_number = ls->checkpoint_number;
-    ls->counts.copied_bytes += head + tail;
+    count_up(&ls->counts.copied_bytes, head + tail);
     return true;
 }
 
@@ -278,8 +278,8 @@ static void bypass_submit(struct log_shard *ls, struct bypass *bypass)
     ls->pieces_bytes += piece->bytes;
     piece->together_bytes = ls->pieces_bytes;
     bypass->pieces++;
-    ls->counts.bypass_writes++;
-    ls->counts.bypass_bytes += piece->bytes;
+    count_up(&ls->counts.bypass_writes, 1);
+    count_up(&ls->counts.bypass_bytes, piece->bytes);
     piece->op.done = bypass_on_write;
     io_write(ls->io, &piece->op, bypass->segment->file, iov, count, from,
              !io_mutation(ls->io, "bypass.no_dsync"));

@@ -360,8 +360,8 @@ void checkpoint_on_release(struct log_shard *ls)
         return;
     ls->step = CHECKPOINT_IDLE;
     ls->released_number = ls->checkpoint_number;
-    ls->counts.checkpoints++;
-    ls->counts.checkpoint_ns_last = io_now_ns(ls->io) - ls->checkpoint_began_ns;
+    count_up(&ls->counts.checkpoints, 1);
+    count_set(&ls->counts.checkpoint_ns_last, io_now_ns(ls->io) - ls->checkpoint_began_ns);
     checkpoint_compact(ls);
     disk_room_written(ls);
     if (!TAILQ_EMPTY(&ls->dirty) && !timer_is_set(&ls->checkpoint_timer) && !ls->stopping)

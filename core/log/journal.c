@@ -46,7 +46,7 @@ void journal_start(struct journal *journal, struct io *io, struct fs *fs, const 
     journal->head = sb->released_pos;
     journal->tail = sb->released_pos;
     journal->released_seq = sb->released_seq;
-    journal->length = sb->length;
+    count_set(&journal->length, sb->length);
     journal_set_group_max(journal);
     journal->submitted_seq = sb->released_seq - 1;
     journal->sb_next = *sb;
@@ -150,9 +150,9 @@ static bool journal_may_take(const struct journal *journal, const struct journal
 static void journal_take(struct journal *journal, uint64_t position, uint64_t bytes)
 {
     if (position != journal->head)
-        journal->used += journal->length - journal->head;
+        count_up(&journal->used, journal->length - journal->head);
     journal->head = position + bytes;
-    journal->used += bytes;
+    count_up(&journal->used, bytes);
 }
 
 /* ---- writing ---- */
@@ -177,7 +177,7 @@ static void journal_sync(struct journal *journal)
     journal->sync_busy = true;
     journal->sync_seq = journal->written_seq;
     journal->plain_bytes = 0;
-    journal->count_syncs++;
+    count_up(&journal->count_syncs, 1);
     journal->sync_op.done = journal_on_sync;
     io_sync(journal->io, &journal->sync_op, journal->file);
 }
@@ -231,7 +231,7 @@ static bool journal_is_durable(struct journal *journal, struct journal_group *gr
     if (group->plain) {
         journal->plain_seq = group->seq;
         journal->plain_bytes += bytes;
-        journal->count_plain++;
+        count_up(&journal->count_plain, 1);
         if (journal->plain_bytes > journal_plain_max(journal))
             journal_want_plain(journal);
     } else if (journal->plain_seq > journal->synced_seq) {
@@ -311,9 +311,9 @@ static void journal_submit(struct journal *journal, struct journal_group *group,
     group->submitted_ns = io_now_ns(journal->io);
     journal->flight_bytes += bytes;
     journal->in_flight++;
-    journal->flights_max = max_u64(journal->flights_max, journal->in_flight);
-    journal->count_groups++;
-    journal->count_bytes += bytes;
+    count_set(&journal->flights_max, max_u64(journal->flights_max, journal->in_flight));
+    count_up(&journal->count_groups, 1);
+    count_up(&journal->count_bytes, bytes);
     group->op.done = journal_on_write;
     const struct iovec iov = {.iov_base = group->buffer, .iov_len = bytes};
     io_write(journal->io, &group->op, journal->file, &iov, 1, position,
@@ -380,11 +380,11 @@ static void journal_apply_release(struct journal *journal, uint64_t released_seq
     journal->released_seq = released_seq;
     journal->tail = tail;
     if (journal->tail == journal->head && journal->submitted_seq < released_seq)
-        journal->used = 0;
+        count_set(&journal->used, 0);
     else if (journal->head > journal->tail)
-        journal->used = journal->head - journal->tail;
+        count_set(&journal->used, journal->head - journal->tail);
     else
-        journal->used = journal->length - journal->tail + journal->head - JOURNAL_AREA;
+        count_set(&journal->used, journal->length - journal->tail + journal->head - JOURNAL_AREA);
 }
 
 /* The new end is of use when nothing is wrapped round the old one: until then it gives no room, and
@@ -394,7 +394,7 @@ static void journal_adopt_length(struct journal *journal)
     bool wrapped = journal->used > 0 && journal->head <= journal->tail;
     if (wrapped || journal->length == journal->sb.length)
         return;
-    journal->length = journal->sb.length;
+    count_set(&journal->length, journal->sb.length);
     journal_set_group_max(journal);
 }
 

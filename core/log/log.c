@@ -107,7 +107,7 @@ static enum log_verdict append_check_producer(struct log_body *lg, struct log_ap
 static void append_duplicate(struct log_body *lg, struct log_append *op)
 {
     struct log_shard *ls = lg->ls;
-    ls->counts.duplicates++;
+    count_up(&ls->counts.duplicates, 1);
     if (op->last_offset < promise_of_duplicates(lg) ||
         io_mutation(ls->io, "log.duplicate_answered_early")) {
         STAILQ_INSERT_TAIL(&ls->ready, op, priv.link);
@@ -152,7 +152,7 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
     if (segment != lg->active) {
         lg->active->closed = true;
         lg->active = segment;
-        ls->counts.rolls++;
+        count_up(&ls->counts.rolls, 1);
         writer_on_flushed(lg);
     }
     op->priv.segment = segment;
@@ -196,9 +196,9 @@ static void append_accept(struct log_body *lg, struct log_append *op, struct seg
         producer_absorb(&lg->producers, header->producer_id, header->producer_epoch, &batch,
                         op->priv.now_ms, lg->config.producer_ids_max);
     }
-    ls->counts.appends++;
-    ls->counts.appended_bytes += len;
-    ls->counts.copied_bytes += len;
+    count_up(&ls->counts.appends, 1);
+    count_up(&ls->counts.appended_bytes, len);
+    count_up(&ls->counts.copied_bytes, len);
     disk_room_spend(ls, len);
     op = promise_take(lg, op);
     bool large = bypass_take(lg, op);
@@ -284,7 +284,7 @@ static enum log_verdict append_wait(struct log_body *lg, struct log_append *op, 
 {
     struct log_shard *ls = lg->ls;
     lg->waiting++;
-    ls->counts.waits++;
+    count_up(&ls->counts.waits, 1);
     if (memory) {
         ls->waiting_memory = 1;
         ls->pressure = true;

@@ -186,7 +186,7 @@ static void change_on_unlinked(struct file_job *job)
     struct log_body *lg = job->lg;
     if (job->result < 0)
         log_shard_fail(job->ls, "remove a segment of", job->directory, job->result);
-    job->ls->counts.segments_recycled += job->recycled;
+    count_up(&job->ls->counts.segments_recycled, job->recycled);
     if (--lg->unlinks == 0)
         log_change_run(lg);
 }

@@ -109,7 +109,7 @@ static void append_record(struct log_body *lg, struct log_append *op, uint32_t f
     op->priv.change = lg->change;
     op->priv.journaled = to;
     lg->prefix_number = ls->checkpoint_number;
-    ls->counts.copied_bytes += append.bytes;
+    count_up(&ls->counts.copied_bytes, append.bytes);
     if (!append.last)
         append_fragment_note(ls, lg, op);
 }

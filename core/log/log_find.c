@@ -323,7 +323,7 @@ void find_on_read(struct io_op *op)
     } else if (op->res < (int64_t)wanted) {
         (void)find_finish(lg, find, LOG_CORRUPT); /* the file is shorter than its log */
     } else {
-        lg->ls->counts.cold_bytes += (uint64_t)op->res;
+        count_up(&lg->ls->counts.cold_bytes, (uint64_t)op->res);
         find->priv.buffer_len = (uint32_t)min_u64((uint64_t)op->res, there);
         (void)find_walk(lg, find);
     }

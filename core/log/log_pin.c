@@ -86,7 +86,7 @@ static bool pin_tail(struct log_body *lg, struct segment *segment, struct log_pi
         block = TAILQ_NEXT(block, link);
     }
     pin->length = at - pin->priv.position;
-    lg->ls->counts.pins_tail += pin->length > 0;
+    count_up(&lg->ls->counts.pins_tail, pin->length > 0);
     return pin->length > 0;
 }
 
@@ -98,7 +98,7 @@ static enum log_verdict pin_from_file(struct log_pin *pin, struct segment *segme
     pin->length = (uint32_t)min_u64(got, pin->priv.length_max);
     pin->iov[0] = (struct iovec){.iov_base = block->data + (pin->priv.position - block->position),
                                  .iov_len = pin->length};
-    pin->priv.ls->counts.pins_cold++;
+    count_up(&pin->priv.ls->counts.pins_cold, 1);
     read_ahead_go(segment, pin->priv.position, pin->priv.position + pin->length);
     if (pin_check(pin, segment)) {
         pin_hold_back(pin);
@@ -123,7 +123,7 @@ static void pin_on_read(struct io_op *op)
         tail_put(ls, block);
         pin->pieces = 0;
     } else {
-        ls->counts.cold_bytes += (uint64_t)op->res;
+        count_up(&ls->counts.cold_bytes, (uint64_t)op->res);
         pin->verdict = pin_from_file(pin, segment, got);
     }
     segment_unuse(segment);

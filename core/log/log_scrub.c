@@ -429,7 +429,7 @@ static void tell_unreadable(struct log_scrub *scrub)
 {
     const struct log *log = &scrub->lg->log;
     scrub->result.unreadable++;
-    scrub->lg->ls->counts.unreadable++;
+    count_up(&scrub->lg->ls->counts.unreadable, 1);
     char *path = file_path(scrub, ".log");
     diag_error(scrub->lg->ls->sh, "log.unreadable",
                "file=%s topic=%s partition=%d offset=%u reason=%s next_step=%s", path, log->topic,
@@ -443,7 +443,7 @@ static void tell_index(struct log_scrub *scrub, struct segment *segment)
 {
     const struct log *log = &scrub->lg->log;
     scrub->result.indexes++;
-    scrub->lg->ls->counts.damaged_indexes++;
+    count_up(&scrub->lg->ls->counts.damaged_indexes, 1);
     char *path = file_path(scrub, scrub->offsets.wrong ? ".index" : ".timeindex");
     diag_warn(scrub->lg->ls->sh, "log.index_wrong", "file=%s topic=%s partition=%d next_step=%s",
               path, log->topic, (int)log->id.partition,
@@ -477,7 +477,7 @@ static void on_work(struct io_op *op)
     lg->ls->jobs--;
     scrub->result.step_bytes = scrub->input.bytes;
     scrub->result.bytes += scrub->input.bytes;
-    lg->ls->counts.scrubbed_bytes += scrub->input.bytes;
+    count_up(&lg->ls->counts.scrubbed_bytes, scrub->input.bytes);
     if (segment != NULL)
         tell(scrub, segment);
     else

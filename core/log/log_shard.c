@@ -415,26 +415,21 @@ void log_shard_free(struct log_shard *ls)
 
 /* ---- looking ---- */
 
-static uint64_t read_count(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
 void log_shard_counts(const struct log_shard *ls, struct log_counts *counts)
 {
     const uint64_t *from = (const uint64_t *)&ls->counts;
     uint64_t *to = (uint64_t *)counts;
     static_assert(sizeof(*counts) % sizeof(*to) == 0, "counters only");
     for (size_t i = 0; i < sizeof(*counts) / sizeof(*to); i++)
-        to[i] = read_count(&from[i]);
-    counts->groups = read_count(&ls->journal.count_groups);
-    counts->plain_groups = read_count(&ls->journal.count_plain);
-    counts->journal_flushes = read_count(&ls->journal.count_syncs);
-    counts->group_bytes = read_count(&ls->journal.count_bytes);
-    counts->groups_in_flight_max = read_count(&ls->journal.flights_max);
-    counts->journal_bytes = read_count(&ls->journal.length);
-    counts->journal_used_bytes = read_count(&ls->journal.used);
-    counts->tail_bytes = read_count(&ls->pool.used);
+        to[i] = count_read(&from[i]);
+    counts->groups = count_read(&ls->journal.count_groups);
+    counts->plain_groups = count_read(&ls->journal.count_plain);
+    counts->journal_flushes = count_read(&ls->journal.count_syncs);
+    counts->group_bytes = count_read(&ls->journal.count_bytes);
+    counts->groups_in_flight_max = count_read(&ls->journal.flights_max);
+    counts->journal_bytes = count_read(&ls->journal.length);
+    counts->journal_used_bytes = count_read(&ls->journal.used);
+    counts->tail_bytes = count_read(&ls->pool.used);
 }
 
 void log_counts_add(struct log_counts *to, const struct log_counts *from)
@@ -450,7 +445,7 @@ void log_counts_add(struct log_counts *to, const struct log_counts *from)
 
 void log_shard_scrubbed(struct log_shard *ls)
 {
-    ls->counts.scrub_passes++;
+    count_up(&ls->counts.scrub_passes, 1);
 }
 
 bool log_shard_offline(const struct log_shard *ls)

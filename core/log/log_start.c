@@ -32,7 +32,7 @@ static uint64_t log_sweep_list(struct log_body *lg, struct segments *list, uint6
             return segment->gone_ns;
         if (segment->io > 0 || segment->job != NULL || segment->swapping || lg->state != LOG_LIVE)
             return now_ns + SWEEP_AGAIN_NS;
-        lg->ls->counts.segments_removed++;
+        count_up(&lg->ls->counts.segments_removed, 1);
         log_remove_segment(lg, segment);
     }
     return UINT64_MAX;
@@ -149,7 +149,7 @@ void log_start_run(struct log_body *lg, struct log_change *change)
     if (offset == lg->log.end_offset && lg->active->size > 0) {
         lg->active->closed = true;
         lg->active = segment_new(lg, offset);
-        lg->ls->counts.rolls++;
+        count_up(&lg->ls->counts.rolls, 1);
     }
     change->priv.record.base_offset = offset;
     change->priv.record.last_offset = io_mutation(lg->ls->io, "log.start_hides_new_end")

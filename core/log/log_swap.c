@@ -220,7 +220,7 @@ static void on_names(struct file_job *job)
     TAILQ_FOREACH (segment, &lg->replaced, link)
         segment->swapping = false;
     lg->swap = (struct swap_record){0};
-    lg->ls->counts.segments_swapped++;
+    count_up(&lg->ls->counts.segments_swapped, 1);
     log_dirty(lg);
     lg->ls->reads_again = true;
     log_sweep_run(lg->ls);

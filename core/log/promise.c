@@ -144,7 +144,7 @@ static void promise_move(struct log_body *lg, struct segment *segment, uint32_t 
 static void promise_keep(struct log_append *op)
 {
     struct log_body *lg = log_body_of(op->priv.lg);
-    lg->ls->counts.early_acks++;
+    count_up(&lg->ls->counts.early_acks, 1);
     op->verdict = LOG_OK;
     op->done(op);
 }

@@ -98,7 +98,7 @@ static void on_read(struct io_op *op)
     if (op->res > 0) {
         chunk->block->used =
             (uint32_t)min_u64((uint64_t)op->res, chunk->upto - chunk->block->position);
-        lg->ls->counts.cold_bytes += (uint64_t)op->res;
+        count_up(&lg->ls->counts.cold_bytes, (uint64_t)op->res);
     }
     if (chunk->dropped)
         chunk_free(chunk);

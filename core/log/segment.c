@@ -141,7 +141,7 @@ void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
         if (segment->damage == NULL)
             segment->damage = mem_zalloc(sizeof(*segment->damage));
         segment->damage->positions[segment->damage->count++ % SEGMENT_DAMAGES] = position;
-        ls->counts.damaged++;
+        count_up(&ls->counts.damaged, 1);
     }
     /* An error is always said; what a reader runs into again, and the rest of a file that is full
        of damage, is a warning, of which there may be too many. */
@@ -235,7 +235,7 @@ static void segment_on_open(struct file_job *job)
         segment_limit_files(ls, segment);
     }
     segment->allocated = max_u64(segment->allocated, job->allocated);
-    ls->counts.segments_reused += job->recycled;
+    count_up(&ls->counts.segments_reused, job->recycled);
     if (job->result == -EBUSY) {
         log_directory_later(job->lg);
         return;

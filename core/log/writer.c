@@ -224,8 +224,8 @@ static void writer_on_write(struct io_op *op)
     segment->written = write->upto;
     bypass_absorb(segment);
     segment->dirty = true;
-    ls->counts.segment_writes++;
-    ls->counts.segment_bytes += (uint64_t)op->res;
+    count_up(&ls->counts.segment_writes, 1);
+    count_up(&ls->counts.segment_bytes, (uint64_t)op->res);
     tail_written(lg, segment);
     segment_unuse(segment);
     writer_want(lg);

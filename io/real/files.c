@@ -96,7 +96,7 @@ static void read_complete(struct io *io, struct io_op *op, int res)
     } else if (res < 0) {
         transfer_end(io, op, res);
     } else {
-        io->counts.bytes_read += (uint64_t)res;
+        count_up(&io->counts.bytes_read, (uint64_t)res);
         if (transfer_advance(transfer, (uint64_t)res))
             transfer_end(io, op, (int64_t)transfer->length);
         else
@@ -111,7 +111,7 @@ static void write_complete(struct io *io, struct io_op *op, int res)
         transfer_end(io, op, res < 0 ? res : -EIO);
         return;
     }
-    io->counts.bytes_written += (uint64_t)res;
+    count_up(&io->counts.bytes_written, (uint64_t)res);
     if (transfer_advance(transfer, (uint64_t)res))
         transfer_end(io, op, (int64_t)transfer->length);
     else

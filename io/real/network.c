@@ -307,7 +307,7 @@ static void recv_complete(struct io *io, struct io_op *op, int res, unsigned fla
         block = pool_taken(io, flags >> IORING_CQE_BUFFER_SHIFT);
     if (res > 0) {
         must(block != NULL);
-        io->counts.bytes_received += (uint64_t)res;
+        count_up(&io->counts.bytes_received, (uint64_t)res);
         recv->block = block;
         request_done(io, op, res);
         return;
@@ -326,7 +326,7 @@ static void send_complete(struct io *io, struct io_op *op, int res)
 {
     struct transfer *transfer = &request_of(op)->transfer;
     if (res > 0) {
-        io->counts.bytes_sent += (uint64_t)res;
+        count_up(&io->counts.bytes_sent, (uint64_t)res);
         if (!transfer_advance(transfer, (uint64_t)res)) {
             request_issue(io, op);
             return;

@@ -148,11 +148,11 @@ static void ring_enter(struct io *io, unsigned wait, uint64_t until_ns)
             argument.ts = (uintptr_t)&timeout;
         }
     }
-    io->counts.enters++;
+    count_up(&io->counts.enters, 1);
     long result = syscall(__NR_io_uring_enter, io->enter_fd, submitting, wait, flags, &argument,
                           sizeof(argument));
     if (result > 0)
-        io->counts.submissions += (uint64_t)result;
+        count_up(&io->counts.submissions, (uint64_t)result);
     if (result < 0)
         must(errno == EINTR || errno == ETIME || errno == EBUSY || errno == EAGAIN ||
              errno == ENOMEM);
@@ -340,7 +340,7 @@ static void complete(struct io *io, uint64_t data, int res, unsigned flags)
         wake_by_file((struct io *)(uintptr_t)(data - 1));
     } else {
         struct io_op *op = (struct io_op *)(uintptr_t)data;
-        io->counts.completions++;
+        count_up(&io->counts.completions, 1);
         if (request_of(op)->place == PLACE_CANCEL)
             TAILQ_REMOVE(&io->cancels, op, link);
         if (request_of(op)->kind <= REQUEST_SYNC)
@@ -384,7 +384,7 @@ unsigned io_reap(struct io *io)
         count++;
     }
     io->reaping = false;
-    io->counts.overflows = *io->ring.cq.koverflow;
+    count_set(&io->counts.overflows, *io->ring.cq.koverflow);
     return count;
 }
 
@@ -463,7 +463,7 @@ void io_wait(struct io *io, uint64_t until_ns, bool (*pending)(void *argument), 
         io_submit(io);
         return;
     }
-    io->counts.sleeps++;
+    count_up(&io->counts.sleeps, 1);
     ring_enter(io, 1, until_ns);
     __atomic_store_n(&io->sleeping, 0, __ATOMIC_RELAXED);
 }

@@ -9,26 +9,21 @@
 
 #include <inttypes.h>
 
-static uint64_t read_count(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
 static void print_shard(struct shard *sh)
 {
-    const uint64_t busy_us = read_count(&sh->busy_ns) / 1000;
+    const uint64_t busy_us = count_read(&sh->busy_ns) / 1000;
     diag_info(NULL, "counters.shard",
               "shard=%u turns=%" PRIu64 " busy_us=%" PRIu64 " stalls=%" PRIu64 " mails=%" PRIu64,
-              sh->id, read_count(&sh->turns), busy_us, read_count(&sh->stalls),
-              read_count(&sh->mails));
+              sh->id, count_read(&sh->turns), busy_us, count_read(&sh->stalls),
+              count_read(&sh->mails));
     for (unsigned i = 0; i < SHARD_STALLS_NAMED; i++) {
         const struct shard_stalls *stalls = &sh->stalls_of[i];
-        const uint64_t count = read_count(&stalls->count);
+        const uint64_t count = count_read(&stalls->count);
         const char *name = __atomic_load_n(&stalls->name, __ATOMIC_RELAXED);
         if (count > 0)
             diag_info(NULL, "counters.stalls",
                       "shard=%u step=%s count=%" PRIu64 " longest_us=%" PRIu64, sh->id,
-                      name ? name : "other", count, read_count(&stalls->longest_ns) / 1000);
+                      name ? name : "other", count, count_read(&stalls->longest_ns) / 1000);
     }
     struct io *io = __atomic_load_n(&sh->io, __ATOMIC_ACQUIRE);
     if (!io)
@@ -38,10 +33,10 @@ static void print_shard(struct shard *sh)
               "shard=%u enters=%" PRIu64 " submissions=%" PRIu64 " completions=%" PRIu64
               " bytes_received=%" PRIu64 " bytes_sent=%" PRIu64 " bytes_written=%" PRIu64
               " bytes_read=%" PRIu64 " sleeps=%" PRIu64,
-              sh->id, read_count(&counts->enters), read_count(&counts->submissions),
-              read_count(&counts->completions), read_count(&counts->bytes_received),
-              read_count(&counts->bytes_sent), read_count(&counts->bytes_written),
-              read_count(&counts->bytes_read), read_count(&counts->sleeps));
+              sh->id, count_read(&counts->enters), count_read(&counts->submissions),
+              count_read(&counts->completions), count_read(&counts->bytes_received),
+              count_read(&counts->bytes_sent), count_read(&counts->bytes_written),
+              count_read(&counts->bytes_read), count_read(&counts->sleeps));
 }
 
 static void print_logs(const struct broker_shard *bs, uint16_t id)
@@ -74,21 +69,22 @@ static void print_requests(const struct broker_shard *bs, uint16_t id)
     diag_info(NULL, "counters.requests",
               "shard=%u yields=%" PRIu64 " scan_bytes_most=%" PRIu64 " helper_jobs=%" PRIu64
               " helper_rewinds=%" PRIu64,
-              id, read_count(&bs->yields), read_count(&bs->offset_scans.bytes_most),
-              read_count(&bs->helper_line.jobs), read_count(&bs->helper_line.rewinds));
+              id, count_read(&bs->yields), count_read(&bs->offset_scans.bytes_most),
+              count_read(&bs->helper_line.jobs), count_read(&bs->helper_line.rewinds));
 }
 
 static void print_net(const struct net_shard *net, uint16_t id)
 {
     diag_info(NULL, "counters.net",
-              "shard=%u connections=%u opened=%" PRIu64 " requests=%" PRIu64 " bytes_in=%" PRIu64
-              " bytes_copied=%" PRIu64 " sends=%" PRIu64,
-              id, net->conn_count, read_count(&net->opened), read_count(&net->requests),
-              read_count(&net->bytes_in), read_count(&net->bytes_copied), read_count(&net->sends));
+              "shard=%u connections=%" PRIu64 " opened=%" PRIu64 " requests=%" PRIu64
+              " bytes_in=%" PRIu64 " bytes_copied=%" PRIu64 " sends=%" PRIu64,
+              id, count_read(&net->conn_count), count_read(&net->opened),
+              count_read(&net->requests), count_read(&net->bytes_in),
+              count_read(&net->bytes_copied), count_read(&net->sends));
     for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
-        if (read_count(&net->closed[i]) > 0)
+        if (count_read(&net->closed[i]) > 0)
             diag_info(NULL, "counters.closed", "shard=%u reason=%s count=%" PRIu64, id,
-                      close_reason_name((enum close_reason)i), read_count(&net->closed[i]));
+                      close_reason_name((enum close_reason)i), count_read(&net->closed[i]));
 }
 
 void counters_print(struct broker *broker)
