@@ -22,6 +22,10 @@ CASES = [
     ("a suite killed by a signal", COUNT + "; kill -SEGV $$", "6 passed, 2 failed", False),
     ("a suite over its limit", "sleep 20", "0 passed, 2 failed", False),
     ("a suite that is not in the tree", COUNT, "3 passed, 0 failed", True),
+    ("suites beside each other", "[ $1 = one ] && sleep 0.2; " + COUNT, "9 passed, 0 failed", True),
+    ("failures beside each other", "[ $1 = two ] && sleep 0.2; echo 3 passed, 2 failed", "9 passed, 6 failed", False),
+    ("they do run beside each other", "touch ran-$1; until [ -e ran-one ] && [ -e ran-two ]; do sleep 0.01; done; " + COUNT,
+     "9 passed, 0 failed", True),
 ]
 
 
@@ -32,7 +36,9 @@ def last_line(what, body):
         for file in ("test", "lib.sh"):
             shutil.copy(TOOLS / file, tools)
         needs = "absent/*" if "not in the tree" in what else "*"
-        (tools / "tiers").write_text(f"ci budget 9\nci one - 1 *\nci two all 1 {needs}\nlong one - 1 *\n")
+        beside = "+" if "beside" in what else ""
+        (tools / "tiers").write_text(f"ci budget 9\nci one - 1 *\nci{beside} two all 1 {needs}\nlong one - 1 *\n" +
+                                     ("ci three - 1 *\n" if beside else ""))
         for file, text in (("suite", body), ("install-packages", ":")):
             (tools / file).write_text("#!/bin/bash\n" + text + "\n")
             (tools / file).chmod(0o755)
