@@ -14,13 +14,25 @@ struct consumer_facts *consumer_facts_new(void)
     return facts;
 }
 
+static bool same(const struct consumer_part *a, const struct consumer_part *b)
+{
+    return a->partition == b->partition && uuid_equal(&a->topic, &b->topic);
+}
+
+bool consumer_has(const struct consumer_list *list, const struct consumer_part *part)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (same(&list->parts[i], part))
+            return true;
+    return false;
+}
+
 /* NULL: never heard of, and there is no room for more. */
 static uint32_t *member_of(struct consumer_facts *facts, uint32_t group,
                            const struct consumer_part *part)
 {
     for (uint32_t i = 0; i < facts->groups[group].part_count; i++) {
-        const struct consumer_part *at = &facts->groups[group].parts[i].part;
-        if (at->partition == part->partition && uuid_equal(&at->topic, &part->topic))
+        if (same(&facts->groups[group].parts[i].part, part))
             return &facts->groups[group].parts[i].member;
     }
     if (facts->groups[group].part_count == CONSUMER_PARTS)

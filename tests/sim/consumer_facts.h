@@ -17,6 +17,7 @@
 #define CONSUMER_MEMBERS      16U
 #define CONSUMER_ELDERS       10U /* those of the classic protocol, from here on */
 #define CONSUMER_PARTS        128U
+#define CONSUMER_LIST         64U
 #define CONSUMER_SESSION_MS   60
 #define CONSUMER_REBALANCE_MS 240
 #define CONSUMER_NOBODY       UINT32_MAX
@@ -24,6 +25,12 @@
 struct consumer_part {
     struct uuid topic;
     int32_t partition;
+};
+
+/* What a member has, or is told to have. */
+struct consumer_list {
+    struct consumer_part parts[CONSUMER_LIST];
+    uint32_t count;
 };
 
 struct consumer_facts {
@@ -45,6 +52,7 @@ struct consumer_facts {
 
 struct consumer_facts *consumer_facts_new(void);
 
+bool consumer_has(const struct consumer_list *list, const struct consumer_part *part);
 void consumer_take(struct model *m, uint32_t group, uint32_t member,
                    const struct consumer_part *part);
 void consumer_give(struct model *m, uint32_t group, uint32_t member,

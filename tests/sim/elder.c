@@ -7,29 +7,22 @@
  */
 #include "core/group/group_record.h"
 #include "net/err.h"
-#include "tests/sim/actor.h"
+#include "tests/sim/ask_group.h"
 #include "tests/sim/consumer_facts.h"
 #include "tests/sim/group_facts.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PARTS       64U
 #define LED_MAX     16U
 #define VERSION     1 /* of the embedded protocol: the first with owned partitions */
 #define ARENA_BYTES (1U << 20)
-
-struct part_list {
-    struct consumer_part parts[PARTS];
-    uint32_t count;
-};
 
 enum phase { OUT, JOINED, MEMBER };
 
 struct elder {
     struct actor actor;
     struct ask ask;
-    bool under_way;
     enum phase phase;
     uint32_t group;
     uint32_t member; /* among all of the groups */
@@ -39,7 +32,7 @@ struct elder {
     int32_t generation;
     uint32_t proven_life; /* of the broker: it has answered as one that knows the member */
     char protocol[8];     /* that the group has chosen, or its own */
-    struct part_list owned;
+    struct consumer_list owned;
     struct arena arena; /* of what it says */
     struct sync_group_request_assignment assignments[LED_MAX];
     int32_t assignment_count;
@@ -57,9 +50,9 @@ static struct elder *elder_of(struct actor *a)
     return container_of(a, struct elder, actor);
 }
 
-static struct str group_name(const struct elder *me)
+static const char *group_name(const struct elder *me)
 {
-    return str_of(me->actor.model->consumers->groups[me->group].name);
+    return me->actor.model->consumers->groups[me->group].name;
 }
 
 static void elder_start(struct actor *a)
@@ -70,15 +63,6 @@ static void elder_start(struct actor *a)
     me->eager = a->number / CONSUMER_GROUPS % 2 == 0;
     me->generation = -1;
     me->old_generation = -1;
-}
-
-static bool has(const struct part_list *list, const struct consumer_part *part)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->parts[i].partition == part->partition &&
-            uuid_equal(&list->parts[i].topic, &part->topic))
-            return true;
-    return false;
 }
 
 static void give_back(struct elder *me, const struct consumer_part *part)
@@ -145,28 +129,6 @@ static bool took_error(struct elder *me, int16_t error)
     return true;
 }
 
-/* ---- FindCoordinator: makes the topic ---- */
-
-static void on_found(struct client *c, struct client_call *call)
-{
-    struct elder *me = container_of(call, struct elder, ask.call);
-    (void)c;
-    me->under_way = false;
-    actor_later(&me->actor, 5 * MS);
-    (void)ask_answered(&me->ask);
-}
-
-static void ask_find(struct elder *me)
-{
-    struct find_coordinator_request request;
-    init_find_coordinator_request(&request);
-    request.key = group_name(me);
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_FIND_COORDINATOR, 2);
-    write_find_coordinator_request(w, 2, &request);
-    ask_send(&me->ask, on_found);
-}
-
 /* ---- what members tell each other ---- */
 
 static const struct topic_fact *topic_of(const struct elder *me, const struct consumer_part *part)
@@ -179,7 +141,7 @@ static struct bytes say_subscription(struct elder *me)
 {
     const struct model *m = me->actor.model;
     struct consumer_protocol_subscription says;
-    struct consumer_protocol_subscription_owned_partition owned[PARTS];
+    struct consumer_protocol_subscription_owned_partition owned[CONSUMER_LIST];
     struct str names[TOPICS_MAX];
     struct bytes bytes;
     struct wr w;
@@ -240,8 +202,8 @@ static bool wants(const struct consumer_protocol_subscription *says, struct str 
 }
 
 struct share {
-    struct consumer_protocol_assignment_assigned_partition parts[PARTS];
-    int32_t numbers[PARTS];
+    struct consumer_protocol_assignment_assigned_partition parts[CONSUMER_LIST];
+    int32_t numbers[CONSUMER_LIST];
 };
 
 /* Somebody's, unless another one has it still: then nobody's for now. */
@@ -252,7 +214,7 @@ static void deal_part(struct share *shares, struct consumer_protocol_assignment 
     const int32_t to = (int32_t)((salt + (uint32_t)partition) % (uint32_t)count);
     const int32_t owner = owner_of(says, count, topic, partition);
     const int32_t at = given[to].assigned_partitions_count;
-    if (!wants(&says[to], topic) || (owner != count && owner != to) || at == (int32_t)PARTS)
+    if (!wants(&says[to], topic) || (owner != count && owner != to) || at == (int32_t)CONSUMER_LIST)
         return;
     init_consumer_protocol_assignment_assigned_partition(&shares[to].parts[at]);
     shares[to].numbers[at] = partition;
@@ -305,7 +267,7 @@ static void lead(struct elder *me, const struct join_group_response *response)
 
 /* ---- JoinGroup ---- */
 
-static void ask_sync(struct elder *me);
+static void sync_up(struct elder *me);
 
 static void joined(struct elder *me, const struct join_group_response *response)
 {
@@ -328,7 +290,7 @@ static void joined(struct elder *me, const struct join_group_response *response)
         return;
     if (str_equal(response->leader, response->member_id))
         lead(me, response);
-    ask_sync(me); /* at once: the names are in the answer */
+    sync_up(me); /* at once: the names are in the answer */
 }
 
 static void on_joined(struct client *c, struct client_call *call)
@@ -336,7 +298,6 @@ static void on_joined(struct client *c, struct client_call *call)
     struct elder *me = container_of(call, struct elder, ask.call);
     struct join_group_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 5 * MS);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_join_group_response, &response))
         joined(me, &response);
@@ -345,7 +306,7 @@ static void on_joined(struct client *c, struct client_call *call)
     arena_fini(&me->arena);
 }
 
-static void ask_join(struct elder *me)
+static void join(struct elder *me)
 {
     static const char *const names[] = {"range", "sticky"};
     struct join_group_request request;
@@ -355,7 +316,7 @@ static void ask_join(struct elder *me)
         give_all_back(me);
     arena_init(&me->arena, ARENA_BYTES);
     init_join_group_request(&request);
-    request.group_id = group_name(me);
+    request.group_id = str_of(group_name(me));
     request.session_timeout_ms = CONSUMER_SESSION_MS;
     request.rebalance_timeout_ms = CONSUMER_REBALANCE_MS;
     request.member_id = str_of(me->id);
@@ -367,7 +328,6 @@ static void ask_join(struct elder *me)
         protocols[i].name = str_of(names[i ^ (me->actor.number & 1)]);
         protocols[i].metadata = say_subscription(me);
     }
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_JOIN_GROUP, version);
     write_join_group_request(w, version, &request);
     ask_send(&me->ask, on_joined);
@@ -379,8 +339,8 @@ static void ask_join(struct elder *me)
 static void take_told(struct elder *me, const struct consumer_protocol_assignment *assignment)
 {
     struct model *m = me->actor.model;
-    struct part_list told = {0};
-    struct part_list kept = {0};
+    struct consumer_list told = {0};
+    struct consumer_list kept = {0};
     bool gave = false;
     for (int32_t t = 0; t < assignment->assigned_partitions_count; t++) {
         const struct consumer_protocol_assignment_assigned_partition *of =
@@ -388,12 +348,12 @@ static void take_told(struct elder *me, const struct consumer_protocol_assignmen
         const struct topic_fact *topic = model_topic_find(m, of->topic, NULL);
         if (!topic || topic->state != TOPIC_THERE || topic->since_ns >= me->ask.asked_ns)
             continue;
-        for (int32_t p = 0; p < of->partitions_count && told.count < PARTS; p++)
+        for (int32_t p = 0; p < of->partitions_count && told.count < CONSUMER_LIST; p++)
             told.parts[told.count++] =
                 (struct consumer_part){.topic = topic->id, .partition = of->partitions[p]};
     }
     for (uint32_t i = 0; i < me->owned.count; i++) {
-        if (has(&told, &me->owned.parts[i])) {
+        if (consumer_has(&told, &me->owned.parts[i])) {
             kept.parts[kept.count++] = me->owned.parts[i];
         } else {
             give_back(me, &me->owned.parts[i]);
@@ -401,7 +361,7 @@ static void take_told(struct elder *me, const struct consumer_protocol_assignmen
         }
     }
     for (uint32_t i = 0; i < told.count; i++) {
-        if (has(&kept, &told.parts[i]))
+        if (consumer_has(&kept, &told.parts[i]))
             continue;
         kept.parts[kept.count++] = told.parts[i];
         consumer_take(m, me->group, me->member, &told.parts[i]);
@@ -433,7 +393,6 @@ static void on_synced(struct client *c, struct client_call *call)
     struct elder *me = container_of(call, struct elder, ask.call);
     struct sync_group_response response;
     (void)c;
-    me->under_way = false;
     become(me, OUT);
     arena_init(&me->arena, ARENA_BYTES);
     if (ask_answered(&me->ask) && ask_read(&me->ask, read_sync_group_response, &response))
@@ -441,12 +400,12 @@ static void on_synced(struct client *c, struct client_call *call)
     arena_fini(&me->arena);
 }
 
-static void ask_sync(struct elder *me)
+static void sync_up(struct elder *me)
 {
     struct sync_group_request request;
     const int16_t version = actor_version(&me->actor, KEY_SYNC_GROUP, 0);
     init_sync_group_request(&request);
-    request.group_id = group_name(me);
+    request.group_id = str_of(group_name(me));
     request.generation_id = me->generation;
     request.member_id = str_of(me->id);
     request.protocol_type = str_null();
@@ -457,7 +416,6 @@ static void ask_sync(struct elder *me)
     }
     request.assignments = me->assignments;
     request.assignments_count = me->assignment_count;
-    me->under_way = true;
     struct wr *w = ask_begin(&me->actor, &me->ask, KEY_SYNC_GROUP, version);
     write_sync_group_request(w, version, &request);
     ask_send(&me->ask, on_synced);
@@ -470,7 +428,6 @@ static void on_heartbeat(struct client *c, struct client_call *call)
     struct elder *me = container_of(call, struct elder, ask.call);
     struct heartbeat_response response;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 6 * MS);
     if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_heartbeat_response, &response))
         return;
@@ -479,59 +436,38 @@ static void on_heartbeat(struct client *c, struct client_call *call)
     (void)took_error(me, response.error_code);
 }
 
-static void ask_heartbeat(struct elder *me)
+static void beat(struct elder *me)
 {
-    struct heartbeat_request request;
-    const int16_t version = actor_version(&me->actor, KEY_HEARTBEAT, 0);
-    init_heartbeat_request(&request);
-    request.group_id = group_name(me);
-    request.generation_id = me->generation;
-    request.member_id = str_of(me->id);
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_HEARTBEAT, version);
-    write_heartbeat_request(w, version, &request);
-    ask_send(&me->ask, on_heartbeat);
+    const struct seat seat = {.group = group_name(me),
+                              .member_id = me->id,
+                              .instance_id = "",
+                              .generation = me->generation};
+    ask_heartbeat(&me->actor, &me->ask, &seat, on_heartbeat);
 }
 
 static void on_left(struct client *c, struct client_call *call)
 {
     struct elder *me = container_of(call, struct elder, ask.call);
-    struct leave_group_response response;
+    int16_t error;
     (void)c;
-    me->under_way = false;
     become(me, OUT);
-    if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_leave_group_response, &response))
+    if (!ask_left(&me->ask, &error))
         return;
-    int16_t error = response.error_code;
-    if (error == ERR_NONE && response.members_count > 0)
-        error = response.members[0].error_code;
     if (error == ERR_NONE)
         me->left = me->old_generation > 0; /* and its id is not used again */
     actor_later(&me->actor, 20 * MS);
 }
 
 /* What it had is not its own any more when it says so. */
-static void ask_leave(struct elder *me)
+static void leave(struct elder *me)
 {
-    struct leave_group_request request;
-    struct leave_group_request_member member;
-    const int16_t version = actor_version(&me->actor, KEY_LEAVE_GROUP, 0);
     char id[sizeof(me->id)];
+    const struct seat seat = {.group = group_name(me), .member_id = id, .instance_id = ""};
     memcpy(id, me->id, sizeof(id));
     me->old_generation = -1;
     forget(me);
     me->id[0] = '\0';
-    init_leave_group_request(&request);
-    init_leave_group_request_member(&member);
-    request.group_id = group_name(me);
-    request.member_id = str_of(id);
-    member.member_id = str_of(id);
-    request.members = &member;
-    request.members_count = 1;
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_LEAVE_GROUP, version);
-    write_leave_group_request(w, version, &request);
-    ask_send(&me->ask, on_left);
+    ask_leave(&me->actor, &me->ask, &seat, on_left);
 }
 
 /* ---- OffsetCommit ---- */
@@ -552,47 +488,24 @@ static void commit_end(struct elder *me, int16_t error)
 static void on_commit(struct client *c, struct client_call *call)
 {
     struct elder *me = container_of(call, struct elder, ask.call);
-    struct offset_commit_response response;
+    int16_t error;
     (void)c;
-    me->under_way = false;
     actor_later(&me->actor, 6 * MS);
-    if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
-        response.topics_count == 1 && response.topics[0].partitions_count == 1)
-        commit_end(me, response.topics[0].partitions[0].error_code);
+    if (ask_committed(&me->ask, &error))
+        commit_end(me, error);
 }
 
 static void send_commit(struct elder *me, const char *id, int32_t generation,
                         const struct consumer_part *of)
 {
     const struct topic_fact *topic = topic_of(me, of);
-    struct offset_commit_request request;
-    struct offset_commit_request_topic one;
-    struct offset_commit_request_partition part;
-    const int16_t version = actor_version(&me->actor, KEY_OFFSET_COMMIT, 2);
-    if (!topic)
-        return;
-    init_offset_commit_request(&request);
-    init_offset_commit_request_topic(&one);
-    init_offset_commit_request_partition(&part);
-    request.group_id = group_name(me);
-    request.generation_id_or_member_epoch = generation;
-    request.member_id = str_of(id);
-    request.retention_time_ms = -1;
-    request.topics = &one;
-    request.topics_count = 1;
-    one.name = str_of(topic->name);
-    one.topic_id = topic->id; /* version 10 */
-    one.partitions = &part;
-    one.partitions_count = 1;
-    part.partition_index = of->partition;
-    part.committed_offset = 1;
-    me->under_way = true;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
-    write_offset_commit_request(w, version, &request);
-    ask_send(&me->ask, on_commit);
+    const struct seat seat = {
+        .group = group_name(me), .member_id = id, .instance_id = "", .generation = generation};
+    if (topic)
+        ask_commit(&me->actor, &me->ask, &seat, 2, topic, of->partition, 1, on_commit);
 }
 
-static void ask_commit(struct elder *me)
+static void commit(struct elder *me)
 {
     const struct model *m = me->actor.model;
     actor_later(&me->actor, 6 * MS);
@@ -617,9 +530,9 @@ static void live(struct elder *me)
     struct actor *a = &me->actor;
     const uint64_t kind = rng_below(&a->rng, 48);
     if (kind < 10) {
-        ask_commit(me);
+        commit(me);
     } else if (kind == 10) {
-        ask_leave(me);
+        leave(me);
     } else if (kind == 11) {
         me->wish++;
         become(me, OUT);
@@ -630,31 +543,31 @@ static void live(struct elder *me)
     } else if (kind == 14) {
         become(me, OUT); /* a join that changes nothing */
     } else {
-        ask_heartbeat(me);
+        beat(me);
     }
 }
 
 static void elder_step(struct actor *a)
 {
     struct elder *me = elder_of(a);
-    if (me->under_way || (a->model->resting && me->phase != MEMBER))
+    if (me->ask.under_way || (a->model->resting && me->phase != MEMBER))
         return;
     if (a->model->resting)
-        ask_leave(me);
+        leave(me);
     else if (me->phase == MEMBER)
         live(me);
     else if (me->left && rng_one_in(&a->rng, 2))
-        ask_commit(me);
+        commit(me);
     else if (rng_one_in(&a->rng, 6))
-        ask_find(me);
+        ask_coordinator(&me->actor, &me->ask, group_name(me));
     else
-        ask_join(me);
+        join(me);
 }
 
 static bool elder_busy(const struct actor *a)
 {
     const struct elder *me = container_of(no_const(a), struct elder, actor);
-    return me->under_way;
+    return me->ask.under_way;
 }
 
 const struct actor_kind actor_elder = {

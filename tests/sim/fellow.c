@@ -6,19 +6,12 @@
  * had in an epoch that is over.
  */
 #include "net/err.h"
-#include "tests/sim/actor.h"
+#include "tests/sim/ask_group.h"
 #include "tests/sim/consumer_facts.h"
 #include "tests/sim/group_facts.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define PARTS 64U
-
-struct part_list {
-    struct consumer_part parts[PARTS];
-    uint32_t count;
-};
 
 struct fellow {
     struct actor actor;
@@ -31,8 +24,8 @@ struct fellow {
     int32_t epoch;
     bool full; /* it says all: an answer was lost, or it wants something else */
     uint8_t wish;
-    struct part_list owned;
-    struct part_list told;
+    struct consumer_list owned;
+    struct consumer_list told;
     bool obeying; /* it has been told something else than it has */
 
     struct consumer_part old; /* what it had, */
@@ -41,12 +34,17 @@ struct fellow {
     char old_id[24];
     bool commit_old;
     bool commit_is_stale;
-    struct part_list sent; /* what the request says that it has */
+    struct consumer_list sent; /* what the request says that it has */
 };
 
 static struct fellow *fellow_of(struct actor *a)
 {
     return container_of(a, struct fellow, actor);
+}
+
+static const char *group_name(const struct fellow *me)
+{
+    return me->actor.model->consumers->groups[me->group].name;
 }
 
 static void fellow_start(struct actor *a)
@@ -56,15 +54,6 @@ static void fellow_start(struct actor *a)
     me->old_epoch = -1;
     if (a->number % 3 == 2)
         (void)snprintf(me->instance, sizeof(me->instance), "instance-%u", a->number);
-}
-
-static bool has(const struct part_list *list, const struct consumer_part *part)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->parts[i].partition == part->partition &&
-            uuid_equal(&list->parts[i].topic, &part->topic))
-            return true;
-    return false;
 }
 
 static void give_back(struct fellow *me, const struct consumer_part *part)
@@ -91,16 +80,16 @@ static void forget(struct fellow *me)
 /* First what it is to lose, then what it gets, as a client may do it between two heartbeats. */
 static void obey(struct fellow *me)
 {
-    struct part_list kept = {0};
+    struct consumer_list kept = {0};
     for (uint32_t i = 0; i < me->owned.count; i++) {
         const struct consumer_part *part = &me->owned.parts[i];
-        if (has(&me->told, part))
+        if (consumer_has(&me->told, part))
             kept.parts[kept.count++] = *part;
         else
             give_back(me, part);
     }
     for (uint32_t i = 0; i < me->told.count; i++) {
-        if (has(&kept, &me->told.parts[i]))
+        if (consumer_has(&kept, &me->told.parts[i]))
             continue;
         kept.parts[kept.count++] = me->told.parts[i];
         consumer_take(me->actor.model, me->group, me->actor.number, &me->told.parts[i]);
@@ -118,7 +107,7 @@ static void take_told(struct fellow *me,
     for (int32_t t = 0; t < assignment->topic_partitions_count; t++) {
         const struct consumer_group_heartbeat_response_topic_partition *topic =
             &assignment->topic_partitions[t];
-        for (int32_t p = 0; p < topic->partitions_count && me->told.count < PARTS; p++)
+        for (int32_t p = 0; p < topic->partitions_count && me->told.count < CONSUMER_LIST; p++)
             me->told.parts[me->told.count++] =
                 (struct consumer_part){.topic = topic->topic_id, .partition = topic->partitions[p]};
     }
@@ -128,7 +117,7 @@ static void take_told(struct fellow *me,
 static bool has_to_give(const struct fellow *me)
 {
     for (uint32_t i = 0; me->obeying && i < me->owned.count; i++)
-        if (!has(&me->told, &me->owned.parts[i]))
+        if (!consumer_has(&me->told, &me->owned.parts[i]))
             return true;
     return false;
 }
@@ -199,7 +188,7 @@ static void send_beat(struct fellow *me, struct consumer_group_heartbeat_request
                       client_call_fn *done)
 {
     const int16_t version = actor_version(&me->actor, KEY_CONSUMER_GROUP_HEARTBEAT, 1);
-    request->group_id = str_of(me->actor.model->consumers->groups[me->group].name);
+    request->group_id = str_of(group_name(me));
     request->member_id = str_of(me->id);
     if (me->instance[0])
         request->instance_id = str_of(me->instance);
@@ -208,10 +197,10 @@ static void send_beat(struct fellow *me, struct consumer_group_heartbeat_request
     ask_send(&me->ask, done);
 }
 
-static void ask_beat(struct fellow *me)
+static void beat(struct fellow *me)
 {
     struct consumer_group_heartbeat_request request;
-    struct consumer_group_heartbeat_request_topic_partition topics[PARTS];
+    struct consumer_group_heartbeat_request_topic_partition topics[CONSUMER_LIST];
     struct str names[TOPICS_MAX];
     init_consumer_group_heartbeat_request(&request);
     request.member_epoch = me->epoch;
@@ -231,13 +220,13 @@ static void ask_beat(struct fellow *me)
     send_beat(me, &request, on_beat);
 }
 
-static void ask_join(struct fellow *me)
+static void join(struct fellow *me)
 {
     if (!me->id[0] || rng_one_in(&me->actor.rng, 8))
         (void)snprintf(me->id, sizeof(me->id), "fellow-%u-%u", me->actor.number, me->ids++);
     me->owned.count = 0;
     me->epoch = 0;
-    ask_beat(me);
+    beat(me);
 }
 
 static void on_left(struct client *c, struct client_call *call)
@@ -253,7 +242,7 @@ static void on_left(struct client *c, struct client_call *call)
 }
 
 /* What it had is not its own any more when it says so. */
-static void ask_leave(struct fellow *me)
+static void leave(struct fellow *me)
 {
     struct consumer_group_heartbeat_request request;
     const bool for_a_while = me->instance[0] && rng_one_in(&me->actor.rng, 2);
@@ -287,47 +276,24 @@ static void commit_end(struct fellow *me, int16_t error)
 static void on_commit(struct client *c, struct client_call *call)
 {
     struct fellow *me = container_of(call, struct fellow, ask.call);
-    struct offset_commit_response response;
+    int16_t error;
     (void)c;
     actor_later(&me->actor, 6 * MS);
-    if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
-        response.topics_count == 1 && response.topics[0].partitions_count == 1)
-        commit_end(me, response.topics[0].partitions[0].error_code);
+    if (ask_committed(&me->ask, &error))
+        commit_end(me, error);
 }
 
 static void send_commit(struct fellow *me, const char *id, int32_t epoch,
                         const struct consumer_part *of)
 {
-    struct model *m = me->actor.model;
-    const struct topic_fact *topic = model_topic_find(m, str_null(), &of->topic);
-    if (!topic)
-        return;
-    struct offset_commit_request request;
-    struct offset_commit_request_topic one;
-    struct offset_commit_request_partition part;
-    const int16_t version = actor_version(&me->actor, KEY_OFFSET_COMMIT, 9);
-    init_offset_commit_request(&request);
-    init_offset_commit_request_topic(&one);
-    init_offset_commit_request_partition(&part);
-    request.group_id = str_of(m->consumers->groups[me->group].name);
-    request.generation_id_or_member_epoch = epoch;
-    request.member_id = str_of(id);
-    if (me->instance[0])
-        request.group_instance_id = str_of(me->instance);
-    request.topics = &one;
-    request.topics_count = 1;
-    one.name = str_of(topic->name);
-    one.topic_id = topic->id; /* version 10 */
-    one.partitions = &part;
-    one.partitions_count = 1;
-    part.partition_index = of->partition;
-    part.committed_offset = 1;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
-    write_offset_commit_request(w, version, &request);
-    ask_send(&me->ask, on_commit);
+    const struct topic_fact *topic = model_topic_find(me->actor.model, str_null(), &of->topic);
+    const struct seat seat = {
+        .group = group_name(me), .member_id = id, .instance_id = me->instance, .generation = epoch};
+    if (topic)
+        ask_commit(&me->actor, &me->ask, &seat, 9, topic, of->partition, 1, on_commit);
 }
 
-static void ask_commit(struct fellow *me)
+static void commit(struct fellow *me)
 {
     const struct model *m = me->actor.model;
     actor_later(&me->actor, 6 * MS);
@@ -354,21 +320,21 @@ static void live(struct fellow *me)
     if (me->obeying && rng_one_in(&a->rng, 2)) {
         obey(me);
         me->full = true; /* as the Java client does: with all that it has */
-        ask_beat(me);
+        beat(me);
     } else if (kind < 8) {
-        ask_commit(me);
+        commit(me);
     } else if (kind == 8) {
-        ask_leave(me);
+        leave(me);
     } else if (kind == 9) {
         me->wish++;
         me->full = true;
-        ask_beat(me);
+        beat(me);
     } else if (kind == 10) {
         client_close(&a->client);
     } else if (kind == 11) {
         actor_later(a, 3 * CONSUMER_SESSION_MS * MS);
     } else {
-        ask_beat(me);
+        beat(me);
     }
 }
 
@@ -379,17 +345,17 @@ static void fellow_step(struct actor *a)
         return;
     const bool away = consumer_is_classic_time(a->model, me->group);
     if (a->model->resting || (away && me->in && rng_one_in(&a->rng, 3)))
-        ask_leave(me);
+        leave(me);
     else if (me->in)
         live(me);
     else if (away)
         actor_later(a, 20 * MS);
     else if (me->left && rng_one_in(&a->rng, 2))
-        ask_commit(me);
+        commit(me);
     else if (rng_one_in(&a->rng, 4))
-        ask_coordinator(&me->actor, &me->ask, me->actor.model->consumers->groups[me->group].name);
+        ask_coordinator(&me->actor, &me->ask, group_name(me));
     else
-        ask_join(me);
+        join(me);
 }
 
 static bool fellow_busy(const struct actor *a)

@@ -4,7 +4,7 @@
  * committed in any group, and in the reckoning asks for everything.
  */
 #include "net/err.h"
-#include "tests/sim/actor.h"
+#include "tests/sim/ask_group.h"
 #include "tests/sim/group_facts.h"
 
 struct keeper {
@@ -61,39 +61,21 @@ static void commit_end(struct keeper *ke, int16_t error)
 static void on_commit(struct client *c, struct client_call *call)
 {
     struct keeper *ke = container_of(call, struct keeper, ask.call);
-    struct offset_commit_response response;
+    int16_t error;
     (void)c;
     again(ke);
-    if (ask_answered(&ke->ask) && ask_read(&ke->ask, read_offset_commit_response, &response) &&
-        response.topics_count == 1 && response.topics[0].partitions_count == 1)
-        commit_end(ke, response.topics[0].partitions[0].error_code);
+    if (ask_committed(&ke->ask, &error))
+        commit_end(ke, error);
     else
         group_committed(ke->actor.model, ke->commit, COMMIT_LOST);
 }
 
-static void ask_commit(struct keeper *ke)
+static void commit(struct keeper *ke)
 {
-    struct offset_commit_request request;
-    struct offset_commit_request_topic one;
-    struct offset_commit_request_partition part;
-    int16_t version = actor_version(&ke->actor, KEY_OFFSET_COMMIT, 2);
-    init_offset_commit_request(&request);
-    init_offset_commit_request_topic(&one);
-    init_offset_commit_request_partition(&part);
-    request.group_id = str_of(group_name(ke));
-    request.generation_id_or_member_epoch = -1;
-    request.retention_time_ms = -1;
-    request.topics = &one;
-    request.topics_count = 1;
-    one.name = str_of(ke->topic->name);
-    one.topic_id = ke->topic->id; /* version 10 */
-    one.partitions = &part;
-    one.partitions_count = 1;
-    part.partition_index = ke->partition;
-    part.committed_offset = ke->commit->offset;
-    struct wr *w = ask_begin(&ke->actor, &ke->ask, KEY_OFFSET_COMMIT, version);
-    write_offset_commit_request(w, version, &request);
-    ask_send(&ke->ask, on_commit);
+    const struct seat seat = {
+        .group = group_name(ke), .member_id = "", .instance_id = "", .generation = -1};
+    ask_commit(&ke->actor, &ke->ask, &seat, 2, ke->topic, ke->partition, ke->commit->offset,
+               on_commit);
 }
 
 /* ---- OffsetDelete, DeleteGroups ---- */
@@ -243,7 +225,7 @@ static void ask_something(struct keeper *ke)
     }
     ke->group = GROUP_BY_HAND;
     if (kind < 35 && commit_begin(ke, ke->topic, ++m->groups->serial)) {
-        ask_commit(ke);
+        commit(ke);
     } else if (kind < 38 && commit_begin(ke, ke->topic, -1)) {
         ask_take_back(ke);
     } else if (kind == 38 && commit_begin(ke, NULL, -1)) {

@@ -5,7 +5,7 @@
  * wants something else, loses its connection, or commits though it is no member any more.
  */
 #include "net/err.h"
-#include "tests/sim/actor.h"
+#include "tests/sim/ask_group.h"
 #include "tests/sim/group_facts.h"
 
 #include <stdio.h>
@@ -49,6 +49,14 @@ static const char *group_name(const struct member *me)
 static struct str instance_id_of(const struct member *me)
 {
     return me->instance < 0 ? str_null() : str_of(me->instance_id);
+}
+
+static struct seat seat_of(const struct member *me)
+{
+    return (struct seat){.group = group_name(me),
+                         .member_id = me->id,
+                         .instance_id = me->instance < 0 ? "" : me->instance_id,
+                         .generation = me->generation};
 }
 
 static void member_start(struct actor *a)
@@ -111,7 +119,7 @@ static void deal(struct member *me, const struct join_group_response *response)
     }
 }
 
-static void ask_sync(struct member *me);
+static void sync_up(struct member *me);
 
 static void joined(struct member *me, const struct join_group_response *response)
 {
@@ -135,7 +143,7 @@ static void joined(struct member *me, const struct join_group_response *response
         return;
     if (me->leads)
         deal(me, response);
-    ask_sync(me); /* at once: the names are in the answer */
+    sync_up(me); /* at once: the names are in the answer */
 }
 
 static void on_joined(struct client *c, struct client_call *call)
@@ -150,7 +158,7 @@ static void on_joined(struct client *c, struct client_call *call)
         become(me, OUT);
 }
 
-static void ask_join(struct member *me)
+static void join(struct member *me)
 {
     struct join_group_request request;
     struct join_group_request_protocol protocols[2];
@@ -192,7 +200,7 @@ static void on_synced(struct client *c, struct client_call *call)
     become(me, MEMBER);
 }
 
-static void ask_sync(struct member *me)
+static void sync_up(struct member *me)
 {
     struct sync_group_request request;
     int16_t version = actor_version(&me->actor, KEY_SYNC_GROUP, me->instance < 0 ? 0 : 3);
@@ -222,32 +230,19 @@ static void on_heartbeat(struct client *c, struct client_call *call)
         (void)took_error(me, response.error_code);
 }
 
-static void ask_heartbeat(struct member *me)
+static void beat(struct member *me)
 {
-    struct heartbeat_request request;
-    int16_t version = actor_version(&me->actor, KEY_HEARTBEAT, me->instance < 0 ? 0 : 3);
-    init_heartbeat_request(&request);
-    request.group_id = str_of(group_name(me));
-    request.generation_id = me->generation;
-    request.member_id = str_of(me->id);
-    request.group_instance_id = instance_id_of(me);
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_HEARTBEAT, version);
-    write_heartbeat_request(w, version, &request);
-    ask_send(&me->ask, on_heartbeat);
+    const struct seat seat = seat_of(me);
+    ask_heartbeat(&me->actor, &me->ask, &seat, on_heartbeat);
 }
 
 static void on_left(struct client *c, struct client_call *call)
 {
     struct member *me = container_of(call, struct member, ask.call);
-    struct leave_group_response response;
+    int16_t error;
     (void)c;
     become(me, OUT);
-    if (!ask_answered(&me->ask) || !ask_read(&me->ask, read_leave_group_response, &response))
-        return;
-    int16_t error = response.error_code;
-    if (error == ERR_NONE && response.members_count > 0)
-        error = response.members[0].error_code;
-    if (took_error(me, error))
+    if (!ask_left(&me->ask, &error) || took_error(me, error))
         return;
     me->zombie = me->ask.life == me->actor.model->life && rng_one_in(&me->actor.rng, 2);
     me->life = me->ask.life;
@@ -255,22 +250,10 @@ static void on_left(struct client *c, struct client_call *call)
         forget(me);
 }
 
-static void ask_leave(struct member *me)
+static void leave(struct member *me)
 {
-    struct leave_group_request request;
-    struct leave_group_request_member member;
-    int16_t version = actor_version(&me->actor, KEY_LEAVE_GROUP, me->instance < 0 ? 0 : 3);
-    init_leave_group_request(&request);
-    init_leave_group_request_member(&member);
-    request.group_id = str_of(group_name(me));
-    request.member_id = str_of(me->id);
-    member.member_id = str_of(me->id);
-    member.group_instance_id = instance_id_of(me);
-    request.members = &member;
-    request.members_count = 1;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_LEAVE_GROUP, version);
-    write_leave_group_request(w, version, &request);
-    ask_send(&me->ask, on_left);
+    const struct seat seat = seat_of(me);
+    ask_leave(&me->actor, &me->ask, &seat, on_left);
 }
 
 /* ---- OffsetCommit ---- */
@@ -289,12 +272,11 @@ static void commit_end(struct member *me, int16_t error)
 static void on_commit(struct client *c, struct client_call *call)
 {
     struct member *me = container_of(call, struct member, ask.call);
-    struct offset_commit_response response;
+    int16_t error;
     (void)c;
     actor_later(&me->actor, 6 * MS);
-    if (ask_answered(&me->ask) && ask_read(&me->ask, read_offset_commit_response, &response) &&
-        response.topics_count == 1 && response.topics[0].partitions_count == 1)
-        commit_end(me, response.topics[0].partitions[0].error_code);
+    if (ask_committed(&me->ask, &error))
+        commit_end(me, error);
     else
         group_committed(me->actor.model, me->commit, COMMIT_LOST);
     if (me->zombie) {
@@ -303,7 +285,7 @@ static void on_commit(struct client *c, struct client_call *call)
     }
 }
 
-static void ask_commit(struct member *me)
+static void commit(struct member *me)
 {
     struct model *m = me->actor.model;
     const struct topic_fact *topic = model_topic(m, &me->actor.rng);
@@ -314,33 +296,14 @@ static void ask_commit(struct member *me)
     me->commit = group_commit_begin(m, me->group, topic, partition, ++m->groups->serial);
     if (!me->commit)
         return;
-    int32_t generation = me->generation - rng_one_in(&me->actor.rng, 16); /* its last one */
-    me->commit->old = generation < m->groups->groups[me->group].synced;
-    me->commit->fenced = (me->zombie && me->life == m->life) ||
-                         group_is_fenced(m, me->group, m->life, generation, me->instance, me->id);
-    struct offset_commit_request request;
-    struct offset_commit_request_topic one;
-    struct offset_commit_request_partition part;
-    int16_t version = actor_version(&me->actor, KEY_OFFSET_COMMIT, me->instance < 0 ? 2 : 7);
-    init_offset_commit_request(&request);
-    init_offset_commit_request_topic(&one);
-    init_offset_commit_request_partition(&part);
-    request.group_id = str_of(group_name(me));
-    request.generation_id_or_member_epoch = generation;
-    request.member_id = str_of(me->id);
-    request.group_instance_id = instance_id_of(me);
-    request.retention_time_ms = -1;
-    request.topics = &one;
-    request.topics_count = 1;
-    one.name = str_of(topic->name);
-    one.topic_id = topic->id; /* version 10 */
-    one.partitions = &part;
-    one.partitions_count = 1;
-    part.partition_index = partition;
-    part.committed_offset = me->commit->offset;
-    struct wr *w = ask_begin(&me->actor, &me->ask, KEY_OFFSET_COMMIT, version);
-    write_offset_commit_request(w, version, &request);
-    ask_send(&me->ask, on_commit);
+    struct seat seat = seat_of(me);
+    seat.generation -= rng_one_in(&me->actor.rng, 16); /* its last one */
+    me->commit->old = seat.generation < m->groups->groups[me->group].synced;
+    me->commit->fenced =
+        (me->zombie && me->life == m->life) ||
+        group_is_fenced(m, me->group, m->life, seat.generation, me->instance, me->id);
+    ask_commit(&me->actor, &me->ask, &seat, me->instance < 0 ? 2 : 7, topic, partition,
+               me->commit->offset, on_commit);
 }
 
 /* ---- its life ---- */
@@ -350,11 +313,11 @@ static void live(struct member *me)
     struct actor *a = &me->actor;
     uint64_t kind = rng_below(&a->rng, 24);
     if (kind < 12) {
-        ask_commit(me);
+        commit(me);
     } else if (kind < 19) {
-        ask_heartbeat(me);
+        beat(me);
     } else if (kind == 19) {
-        ask_leave(me);
+        leave(me);
     } else if (kind == 20) {
         me->wish++;
         become(me, OUT);
@@ -375,15 +338,15 @@ static void member_step(struct actor *a)
     if (a->model->resting && me->phase != MEMBER)
         return;
     if (a->model->resting) {
-        ask_leave(me);
+        leave(me);
     } else if (me->zombie) {
-        ask_commit(me);
+        commit(me);
     } else if (me->phase == MEMBER) {
         live(me);
     } else if (rng_one_in(&a->rng, 4)) {
         ask_coordinator(&me->actor, &me->ask, group_name(me));
     } else {
-        ask_join(me);
+        join(me);
     }
 }
 
