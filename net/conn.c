@@ -150,6 +150,7 @@ void conn_close(struct conn *c, enum close_reason reason)
     c->reason = reason;
     count_up(&c->net->closed[reason], 1);
     conn_room_leave(c);
+    conn_in_leave(c);
     c->net->service->on_close(c);
     io_shutdown(c->net->sh->io, c->socket);
     conn_step_later(c); /* freed from there, never under the caller */

@@ -96,12 +96,13 @@ static void budget_next(struct net_shard *net)
         conn_step_later(first);
 }
 
-static void budget_leave_line(struct conn *c)
+void conn_in_leave(struct conn *c)
 {
     if (!c->in_wait)
         return;
     c->in_wait = false;
     TAILQ_REMOVE(&c->net->waiting, c, waiting);
+    budget_next(c->net);
 }
 
 static void budget_give_back(struct conn *c)
@@ -165,10 +166,7 @@ static bool budget_take(struct conn *c, uint64_t bytes)
         c->in_wait = true;
         return false;
     }
-    if (c->in_wait) {
-        budget_leave_line(c);
-        budget_next(net);
-    }
+    conn_in_leave(c);
     net->unfinished_bytes += bytes;
     c->reserved += bytes;
     return true;
@@ -473,18 +471,19 @@ static bool may_begin(struct conn *c)
     return false;
 }
 
-static bool may_read(struct conn *c)
+static bool wants_bytes(const struct conn *c)
 {
-    if (c->receiving || c->closing || conn_is_muted(c) || c->at_eof || c->draining)
-        return false;
-    if (c->request_count >= CONN_REQUESTS_MAX || c->rest)
-        return false;
-    return c->in_frame == 0 ? may_begin(c) : budget_suffices(c);
+    return !c->receiving && !c->closing && !conn_is_muted(c) && !c->at_eof && !c->draining &&
+           c->request_count < CONN_REQUESTS_MAX && !c->rest;
 }
 
 void conn_in_read(struct conn *c)
 {
-    if (!may_read(c))
+    if (!wants_bytes(c)) {
+        conn_in_leave(c); /* those behind it do */
+        return;
+    }
+    if (!(c->in_frame == 0 ? may_begin(c) : budget_suffices(c)))
         return;
     c->receiving = true;
     c->recv.op.done = on_received;
@@ -493,7 +492,7 @@ void conn_in_read(struct conn *c)
 
 void conn_in_fini(struct conn *c)
 {
-    budget_leave_line(c);
+    conn_in_leave(c);
     rest_free(c);
     budget_give_back(c);
     for (uint32_t i = 0; i < c->in_count; i++)

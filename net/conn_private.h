@@ -42,6 +42,7 @@ void conn_room_frames(struct net_shard *net); /* whole frames have to go */
 /* conn_in.c */
 void conn_in_rest(struct conn *c); /* takes in what had to wait */
 void conn_in_read(struct conn *c); /* arms a receive when the connection may read */
+void conn_in_leave(struct conn *c); /* it does not wait for the budget any more */
 void conn_in_forget(struct request *q);
 void conn_in_fini(struct conn *c);
 void conn_in_on_finish(struct shard *sh, struct timer *timer);

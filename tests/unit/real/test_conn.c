@@ -32,6 +32,7 @@
 #define KEY_STOP        ((int16_t)KEY_SYNC_GROUP)
 #define KEY_LOOK        ((int16_t)KEY_JOIN_GROUP)   /* answered with struct seen */
 #define KEY_PARK        ((int16_t)KEY_LIST_OFFSETS) /* takes memory, and waits until it is hurried */
+#define KEY_END         ((int16_t)KEY_OFFSET_COMMIT) /* the last one of its connection */
 #define PARK_BYTES      (3U << 20)
 #define REFERENCE_BYTES (3U << 20)
 #define FRAME_MAX       (8U << 20)
@@ -146,6 +147,10 @@ static void on_request(struct request *q)
         break;
     case KEY_LOOK:
         tell_seen(q);
+        break;
+    case KEY_END:
+        conn_close_after_answers(q->conn, CLOSE_MALFORMED);
+        request_silent(q);
         break;
     case KEY_REFERENCE:
         request_answer_begin(q);
@@ -296,6 +301,7 @@ static int dial(void)
     setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     struct timeval limit = {.tv_sec = 10};
     setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     return s;
 }
 
@@ -576,6 +582,45 @@ static void test_lengths_without_bytes_hold_up_nobody(void **state)
     assert_int_equal(seen.unfinished_bytes, 0);
 }
 
+static void put_frame(int s, int16_t key, uint32_t id, size_t len)
+{
+    uint8_t *bytes;
+    size_t size = frame(&bytes, key, id, len);
+    put(s, bytes, size);
+    free(bytes);
+}
+
+static void test_who_reads_no_more_holds_up_nobody(void **state)
+{
+    (void)state;
+    /* It lines up for the budget with the beginning of a frame, behind one that has used it up, and
+     * a moment later is to end after answers that it does not read. */
+    enum { ANSWERS = 4 };
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_ECHO, 3, 3000000);
+    int holder = dial();
+    put(holder, bytes, 2000000);
+    usleep(50000);
+    int last = dial();
+    int room = 4096;
+    setsockopt(last, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    setsockopt(last, IPPROTO_TCP, TCP_CORK, &(int){1}, sizeof(int));
+    put_frame(last, KEY_PIPELINED, 1, 10); /* 1 ms */
+    for (int i = 0; i < ANSWERS; i++)
+        put_frame(last, KEY_REFERENCE, 2, 1);
+    put_frame(last, KEY_END, 3, 1);
+    put(last, bytes, 1000);
+    setsockopt(last, IPPROTO_TCP, TCP_CORK, &(int){0}, sizeof(int));
+    usleep(100000);
+    close(holder);
+    int honest = dial();
+    put(honest, bytes, size);
+    expect_echo(honest, 3, 3000000);
+    close(honest);
+    close(last);
+    free(bytes);
+}
+
 static void test_what_waits_gives_its_memory_back(void **state)
 {
     (void)state;
@@ -711,6 +756,7 @@ int main(void)
         cmocka_unit_test(test_bad_frames_close),
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
         cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
+        cmocka_unit_test(test_who_reads_no_more_holds_up_nobody),
         cmocka_unit_test(test_what_waits_gives_its_memory_back),
         cmocka_unit_test(test_whole_frames_count_while_they_wait),
         cmocka_unit_test(test_limit_per_address),
