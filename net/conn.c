@@ -492,5 +492,6 @@ struct conn *conn_new(struct net_shard *net, int socket, uint32_t listener,
 
 bool request_may_wait(const struct request *q)
 {
-    return !q->conn->net->draining && !q->conn->at_eof && !q->hurried;
+    const struct conn *c = q->conn;
+    return !c->net->draining && !c->at_eof && !c->closing && !q->hurried;
 }

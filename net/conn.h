@@ -290,7 +290,7 @@ void conn_close(struct conn *c, enum close_reason reason);
 /* Closes after the answers of everything that came before have left. */
 void conn_close_after_answers(struct conn *c, enum close_reason reason);
 /* May an answer wait for something to happen? Not when the broker stops, nor when memory is short,
- * nor for a peer that has said all: it may be gone, and a wait can be weeks long. */
+ * nor for a peer that is gone, or has said all and may be gone: a wait can be weeks long. */
 bool request_may_wait(const struct request *q);
 /* From now on until so long after the answer of this request is queued, nothing more is read from
  * the connection and no request of it starts (KIP-219). The longest of several counts; the end of

@@ -46,6 +46,8 @@ struct seen {
     uint64_t whole_bytes;
     uint64_t working_bytes;
     uint64_t closed[CLOSE_REASON_COUNT];
+    uint32_t orphans; /* late answers that nobody waits for any more */
+    uint32_t orphans_may_wait;
 };
 
 struct world {
@@ -103,6 +105,10 @@ static void on_late(struct shard *sh, struct timer *timer)
     struct late *late = container_of(timer, struct late, timer);
     struct request *q = late->q;
     free(late);
+    if (q->conn->closing) {
+        world->seen.orphans++;
+        world->seen.orphans_may_wait += request_may_wait(q);
+    }
     echo(q);
 }
 
@@ -357,6 +363,14 @@ static size_t frame(uint8_t **out, int16_t key, uint32_t id, size_t len)
     return size;
 }
 
+static void put_frame(int s, int16_t key, uint32_t id, size_t len)
+{
+    uint8_t *bytes;
+    size_t size = frame(&bytes, key, id, len);
+    put(s, bytes, size);
+    free(bytes);
+}
+
 static void look_by(int s, struct seen *seen)
 {
     uint8_t *bytes;
@@ -502,6 +516,22 @@ static void test_half_closed_peer_gets_its_answers(void **state)
     free(bytes);
 }
 
+static void test_a_peer_that_resets_is_not_waited_for(void **state)
+{
+    (void)state;
+    const struct linger reset = {.l_onoff = 1};
+    struct seen seen;
+    int s = dial();
+    put_frame(s, KEY_LATE, 9, 10);
+    usleep(5000);
+    setsockopt(s, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(s);
+    do
+        look(&seen);
+    while (seen.orphans == 0);
+    assert_int_equal(seen.orphans_may_wait, 0);
+}
+
 static void test_bad_frames_close(void **state)
 {
     (void)state;
@@ -580,14 +610,6 @@ static void test_lengths_without_bytes_hold_up_nobody(void **state)
     struct seen seen;
     look(&seen);
     assert_int_equal(seen.unfinished_bytes, 0);
-}
-
-static void put_frame(int s, int16_t key, uint32_t id, size_t len)
-{
-    uint8_t *bytes;
-    size_t size = frame(&bytes, key, id, len);
-    put(s, bytes, size);
-    free(bytes);
 }
 
 static void test_who_reads_no_more_holds_up_nobody(void **state)
@@ -753,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_answers_in_order),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_half_closed_peer_gets_its_answers),
+        cmocka_unit_test(test_a_peer_that_resets_is_not_waited_for),
         cmocka_unit_test(test_bad_frames_close),
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
         cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
