@@ -65,6 +65,7 @@ struct net_shard;
     X(CLOSE_MALFORMED, "malformed_request")                                                        \
     X(CLOSE_UNSUPPORTED, "unsupported_request")                                                    \
     X(CLOSE_SLOW_READER, "slow_reader")                                                            \
+    X(CLOSE_SLOW_SENDER, "slow_sender")                                                            \
     X(CLOSE_ANSWER_SIZE, "answer_size")                                                            \
     X(CLOSE_STORAGE, "storage")                                                                    \
     X(CLOSE_ACKS_ZERO, "acks_zero_failed")                                                         \

@@ -8,9 +8,11 @@
  * connections that need more wait in line without reading, and the first in line, the finisher,
  * goes beyond it until its frame is whole; so the largest allowed frame gets through whatever the
  * budget. While others wait it is that only as long as it brings a receive's worth each
- * CONN_FINISH_NS. Beyond twice the budget of whole frames there is none: they have to go first, and
- * requests that wait long, with large frames or in front of some, are hurried (net/conn_room.c). A
- * connection that has no more than a receive's worth of whole frames may always begin another one.
+ * CONN_FINISH_NS; when all that is kept is twice the budget, and a largest frame more than it, one
+ * that does not is closed. Beyond twice the budget of whole frames there is no finisher: they have
+ * to go first, and requests that wait long, with large frames or in front of some, are hurried
+ * (net/conn_room.c). A connection that has no more than a receive's worth of whole frames may
+ * always begin another one.
  */
 #include "io/mem.h"
 #include "net/conn_private.h"
@@ -124,17 +126,22 @@ static void finish_watch(struct net_shard *net)
     timer_set(net->sh, &net->finish, io_now_ns(net->sh->io) + CONN_FINISH_NS);
 }
 
-/* One that dawdles keeps what it was given and lines up again for more: nobody waits for it. */
+/* One that dawdles keeps what it was given and lines up again for more: nobody waits for it. But
+ * many would be given a little each time round: there is an end to what all of them keep. */
 void conn_in_on_finish(struct shard *sh, struct timer *timer)
 {
     struct net_shard *net = container_of(timer, struct net_shard, finish);
+    const uint64_t budget = net->limits.unfinished_bytes_max;
+    const uint64_t most = budget + max_u64(budget, net->limits.frame_bytes_max);
+    struct conn *c = net->finisher;
     (void)sh;
-    if (TAILQ_EMPTY(&net->waiting) ||
-        net->finisher->in_bytes - net->finisher_bytes >= CONN_AHEAD_BYTES) {
+    if (TAILQ_EMPTY(&net->waiting) || c->in_bytes - net->finisher_bytes >= CONN_AHEAD_BYTES) {
         finish_watch(net);
         return;
     }
     net->finisher = NULL;
+    if (net->unfinished_bytes > most)
+        conn_close(c, CLOSE_SLOW_SENDER);
     budget_next(net);
 }
 

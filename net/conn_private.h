@@ -40,8 +40,8 @@ void conn_room_forget(struct request *q); /* not any more */
 void conn_room_frames(struct net_shard *net); /* whole frames have to go */
 
 /* conn_in.c */
-void conn_in_rest(struct conn *c); /* takes in what had to wait */
-void conn_in_read(struct conn *c); /* arms a receive when the connection may read */
+void conn_in_rest(struct conn *c);  /* takes in what had to wait */
+void conn_in_read(struct conn *c);  /* arms a receive when the connection may read */
 void conn_in_leave(struct conn *c); /* it does not wait for the budget any more */
 void conn_in_forget(struct request *q);
 void conn_in_fini(struct conn *c);

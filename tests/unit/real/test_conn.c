@@ -612,6 +612,40 @@ static void test_lengths_without_bytes_hold_up_nobody(void **state)
     assert_int_equal(seen.unfinished_bytes, 0);
 }
 
+static void test_many_slow_senders_have_an_end(void **state)
+{
+    (void)state;
+    /* Each brings a little at a time: together the budget, a largest frame, and that of one who
+     * happens to be quick. */
+    enum { COUNT = 3, BYTES = 8000000, MOST = (1 << 20) + 2 * FRAME_MAX };
+    usleep(50000);
+    int s[COUNT];
+    uint8_t *bytes;
+    (void)frame(&bytes, KEY_ECHO, 3, BYTES);
+    int watcher = dial();
+    size_t sent[COUNT] = {0};
+    for (int i = 0; i < COUNT; i++)
+        s[i] = dial();
+    struct seen seen;
+    do {
+        for (int i = 0; i < COUNT; i++) {
+            size_t len = min_u64(BYTES - sent[i], CONN_AHEAD_BYTES - 1);
+            ssize_t wrote = send(s[i], bytes + sent[i], len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent[i] += wrote > 0 ? (size_t)wrote : 0;
+        }
+        usleep(CONN_FINISH_NS / 1000);
+        look_by(watcher, &seen);
+        assert_in_range(seen.unfinished_bytes, 0, MOST);
+        assert_true(sent[0] + sent[1] + sent[2] < COUNT * BYTES);
+    } while (seen.closed[CLOSE_SLOW_SENDER] == 0);
+    for (int i = 0; i < COUNT; i++)
+        close(s[i]);
+    put_frame(watcher, KEY_ECHO, 3, 3000000);
+    expect_echo(watcher, 3, 3000000);
+    close(watcher);
+    free(bytes);
+}
+
 static void test_who_reads_no_more_holds_up_nobody(void **state)
 {
     (void)state;
@@ -779,6 +813,7 @@ int main(void)
         cmocka_unit_test(test_bad_frames_close),
         cmocka_unit_test(test_unfinished_frames_wait_for_the_budget),
         cmocka_unit_test(test_lengths_without_bytes_hold_up_nobody),
+        cmocka_unit_test(test_many_slow_senders_have_an_end),
         cmocka_unit_test(test_who_reads_no_more_holds_up_nobody),
         cmocka_unit_test(test_what_waits_gives_its_memory_back),
         cmocka_unit_test(test_whole_frames_count_while_they_wait),
