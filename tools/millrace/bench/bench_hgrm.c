@@ -27,7 +27,8 @@ void hgrm_print(const struct histogram *histogram, FILE *to)
         seen += count;
         double reached = (double)seen / total;
         double value_ms = (double)min_u64(ns, histogram->max_ns) / (double)NS_PER_MS;
-        while (next < 1 && reached >= next && seen < histogram->count) {
+        /* Of the last bucket one line, as HdrHistogram has it. */
+        for (bool more = true; more && reached >= next; more = seen < histogram->count) {
             fprintf(to, "%12.6f %.12f %10llu %14.2f\n", value_ms, next, (unsigned long long)seen,
                     1 / (1 - next));
             double halves = floor(log2(1 / (1 - next))) + 1;
