@@ -215,6 +215,24 @@ code=$? out=$(cat "$work/out") err=$(cat "$work/err")
 check 'bench produce: INVALID when the generator was the limit' 11 json 'j["valid"] is False and j["self_check"]["late"] >= 1' \
     json 'j["latency"]["response"]["max_ns"] > 1.2e9 and j["result"]["records"] == 3000'
 
+# So is one that gets a fifth of a core, by a cgroup, and would want more: it says so and is never just slower, where it
+# has a rate to keep and where it has none.
+if cgroup=$(tests/cli/cgroup make 20); then
+    tests/cli/cgroup run "$cgroup" "$millrace" bench produce "$t-bench" -r 100k -d 3s -w 0s -c 4 -s 100 --drain 2s --format json -q \
+        >"$work/out" 2>"$work/err"
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    check 'bench produce: INVALID with a fifth of a core' 11 json 'j["valid"] is False and j["self_check"]["late"] >= 1' \
+        json 'j["result"]["own_cpu"] < 0.3 and "left over 1 ms late" in j["invalid_because"]'
+    tests/cli/cgroup run "$cgroup" "$millrace" bench produce "$t-bench" -d 3s -w 0s -c 4 --in-flight 64 -s 100 --format json -q \
+        >"$work/out" 2>"$work/err"
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    check 'bench produce: INVALID with a fifth of a core, without a rate' 11 json 'j["valid"] is False and j["options"]["loop"] == "closed"' \
+        json 'j["result"]["own_cpu"] < 0.3 and j["result"]["own_wait"] > 0.5 and "waited for a core" in j["invalid_because"]'
+    tests/cli/cgroup remove "$cgroup"
+else
+    skip 'bench produce: INVALID with a fifth of a core' "$cgroup"
+fi
+
 # Coordinated omission. The broker stands still for 2 s of 6, and the load may have one request in flight, as many tools
 # have: of the records' service times a handful tells of it, of their response times a third does. The delay says why.
 if [ -n "$broker_pid" ]; then

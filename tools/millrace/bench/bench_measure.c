@@ -44,6 +44,16 @@ static double thread_cpu_s(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* How long this thread could have run and had no core: the second field of schedstat, nanoseconds.
+ * What a cgroup's quota keeps from it is in there. */
+static double thread_wait_s(void)
+{
+    char text[96];
+    (void)file_text("/proc/thread-self/schedstat", text, sizeof(text));
+    const char *at = strchr(text, ' ');
+    return at ? (double)strtoull(at, NULL, 10) / (double)NS_PER_S : 0;
+}
+
 /* Fields 14 and 15, user and system time in ticks, counted from behind the command's name. */
 double process_cpu_s(int64_t pid)
 {
@@ -123,6 +133,7 @@ static void second_begin(struct measure *m, uint64_t now_ns)
         histogram_clear(m->now_e2e);
     m->now_began_ns = now_ns;
     m->own_cpu_s = thread_cpu_s();
+    m->own_wait_s = thread_wait_s();
     machine_times(&m->machine_s, &m->steal_s);
 }
 
@@ -232,6 +243,7 @@ static void second_close(struct measure *m, uint64_t now_ns, uint64_t in_flight)
     second->seconds = (double)(now_ns - m->now_began_ns) / (double)NS_PER_S;
     machine_times(&machine_s, &steal_s);
     second->own_cpu = (thread_cpu_s() - m->own_cpu_s) / second->seconds;
+    second->own_wait = (thread_wait_s() - m->own_wait_s) / second->seconds;
     second->machine_cpu = (machine_s - m->machine_s) / second->seconds;
     second->steal = (steal_s - m->steal_s) / second->seconds;
     second->in_flight = in_flight;

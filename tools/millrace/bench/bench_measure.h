@@ -40,7 +40,7 @@ struct measure {
     struct bench_second now; /* the one that is under way */
     struct histogram *now_response, *now_delay, *now_lag, *now_e2e;
     uint64_t now_began_ns;
-    double own_cpu_s, machine_s, steal_s; /* at its begin */
+    double own_cpu_s, own_wait_s, machine_s, steal_s; /* at its begin */
 };
 
 /* An acknowledgement. `count` records were due at due_ns, should have left at planned_ns (later

@@ -61,7 +61,8 @@ static json_t *json_of_histogram(const struct histogram *histogram)
 static json_t *json_of_second(const struct bench_second *second, uint32_t number, bool e2e)
 {
     json_t *object = json_pack(
-        "{s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
+        "{s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, "
+        "s:f}",
         "second", (json_int_t)number, "seconds", second->seconds, "records",
         (json_int_t)second->records, "bytes", (json_int_t)second->bytes, "requests",
         (json_int_t)second->requests, "errors", (json_int_t)second->errors, "held",
@@ -69,8 +70,8 @@ static json_t *json_of_second(const struct bench_second *second, uint32_t number
         (json_int_t)second->response_p50, "response_p99_ns", (json_int_t)second->response_p99,
         "response_p999_ns", (json_int_t)second->response_p999, "response_max_ns",
         (json_int_t)second->response_max, "delay_p99_ns", (json_int_t)second->delay_p99,
-        "lag_p99_ns", (json_int_t)second->lag_p99, "own_cpu", second->own_cpu, "machine_cpu",
-        second->machine_cpu, "steal", second->steal);
+        "lag_p99_ns", (json_int_t)second->lag_p99, "own_cpu", second->own_cpu, "own_wait",
+        second->own_wait, "machine_cpu", second->machine_cpu, "steal", second->steal);
     must(object != NULL);
     const unsigned faults = second_faults(second);
     (void)json_object_set_new(object, "bad", json_boolean(faults != 0));
@@ -152,9 +153,13 @@ static json_t *json_of_result(const struct bench *b)
                                   json_integer(process_resident_bytes(b->o.broker_pid)));
     }
     double own = 0;
-    for (uint32_t i = 0; i < m->second_count; i++)
+    double wait = 0;
+    for (uint32_t i = 0; i < m->second_count; i++) {
         own += m->seconds[i].own_cpu / m->second_count;
+        wait += m->seconds[i].own_wait / m->second_count;
+    }
     (void)json_object_set_new(object, "own_cpu", json_real(own));
+    (void)json_object_set_new(object, "own_wait", json_real(wait));
     return object;
 }
 

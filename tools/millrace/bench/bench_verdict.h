@@ -2,15 +2,16 @@
  *
  * Was the load generator itself the limit? Each second of a run is looked at: a second is bad when
  * records left later than they should have although nothing of the broker held them back, when the
- * generator's thread had no processor time left, or when the machine was given to others. A run
- * with more bad seconds than a tenth is INVALID: its figures would tell of the generator.
+ * generator's thread ran or waited for a core all the time (one that a cgroup holds back does
+ * little but wait), or when the machine was given to others. A run with more bad seconds than a
+ * tenth is INVALID: its figures would tell of the generator.
  */
 #pragma once
 
 #include "io/base.h"
 
 #define VERDICT_LAG_NS 1000000U /* 1 % of a second's records left this late: bad */
-#define VERDICT_CPU    0.95     /* of a core */
+#define VERDICT_CPU    0.95     /* of a second that it ran or waited for a core: bad */
 #define VERDICT_STEAL  0.10     /* of the machine */
 #define VERDICT_SHARE  0.10     /* of the seconds may be bad */
 
@@ -26,6 +27,7 @@ struct bench_second {
     uint64_t delay_p99, lag_p99;
     uint64_t e2e_p50, e2e_p99, e2e_max;
     double own_cpu;     /* of the generator's thread, as a share of a core */
+    double own_wait;    /* how long it could have run and had no core, as a share of the second */
     double machine_cpu; /* all that ran, as a share of the machine */
     double steal;       /* what the hypervisor gave to others, as a share of the machine */
 };
