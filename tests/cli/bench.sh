@@ -19,9 +19,11 @@ check 'bench produce: a closed loop of so many records' 0 json 'j["schema"] == "
     json 'j["result"]["sent_in_all"] == 500 == j["result"]["acknowledged_in_all"] == j["result"]["records"]' \
     json 'j["options"]["loop"] == "closed" and j["options"]["partitions"] == 3 and j["kind"] == "produce"' \
     json 'all(sum(n for _, n in j["latency"][k]["histogram"]) == 500 == j["latency"][k]["count"] for k in ("response", "service", "delay"))' \
+    json 'j["result"]["counted_in_all"] == j["result"]["sent_in_all"]' \
     json 'j["argv"][1:3] == ["bench", "produce"] and j["machine"]["cores"] > 0 and j["broker"]["durability"]'
 bench produce "$t-bench" -r 500 -d 2s -w 500ms -c 2 -s 200 --format json --out "$work/run.json" --hgrm "$work/run" -q
 check 'bench produce: an open loop' 0 json 'j["options"]["loop"] == "open" and j["result"]["records"] == 1000' \
+    json 'j["result"]["counted_in_all"] == j["result"]["sent_in_all"]' \
     json 'len(j["series"]) >= 2 and j["result"]["failed"] == 0 and j["result"]["seconds"] == 2.0'
 out=$(cat "$work/run.response.hgrm")
 check 'bench produce --hgrm' 0 out '^ +[0-9.]+ 0.9[0-9]+ +[0-9]+ +[0-9.]+$' out '#\[Max .* Total count +=[ ]+1000\]'
@@ -33,6 +35,7 @@ bench produce "$t-bench" -r 2000 -d 1s -w 0s --batch 10 --linger 50ms --batch-by
     --arrival poisson --idempotent --format ndjson
 tail -n 1 "$work/out" >"$work/last" && mv "$work/last" "$work/out"
 check 'bench produce: keys, codec, linger, idempotence' 0 json 'j["type"] == "result" and j["result"]["failed"] == 0' \
+    json 'j["result"]["counted_in_all"] == j["result"]["sent_in_all"]' \
     json 'j["result"]["requests_per_s"] < j["result"]["records_per_s"] / 10 > 0' err '!error'
 bench produce "$t-bench" --topics 2 -n 40 --no-create
 check 'bench produce --no-create' 5 err "topic '$t-bench-0' not found"
@@ -65,6 +68,7 @@ run bench produce "$t-bench" --keys zipf:none
 check 'bench produce: keys that are none' 2 err 'zipf:N'
 bench e2e "$t-bench" -r 400 -d 2s -w 500ms -c 2 --readers 2 -s 100 --format json -q --out "$work/e2e.json"
 check 'bench e2e' 0 json 'j["latency"]["e2e"]["count"] == j["latency"]["response"]["count"] == 800 == j["result"]["records"]' \
+    json 'j["result"]["counted_in_all"] == j["result"]["sent_in_all"]' \
     json 'j["verify"]["good"] and j["verify"]["acknowledged"] == 1000 == j["verify"]["seen"]' \
     json 'j["latency"]["e2e"]["max_ns"] >= j["latency"]["e2e"]["p50_ns"] > 0 and j["series"][0]["e2e_p99_ns"] > 0'
 bench verify "$t-bench" -n 2000 -c 2 --readers 5 --batch 10 -z lz4 --idempotent
@@ -73,6 +77,7 @@ check 'bench verify' 0 out '^verified +2000 acknowledged, 2000 seen: 0 lost, 0 d
 bench verify "$t-v" -p 1 -r 200 -d 3s -w 0s --format json -q --disturb "1s:$millrace consume $t-v -p 0 -n 3 -f '%s{base64}\\n' |
     $millrace produce $t-v -p 0 -f '%s{base64}\\n'"
 check 'bench verify: duplicates are found' 12 json 'j["verify"]["duplicates"] == 3 and not j["verify"]["good"]' \
+    json 'j["result"]["counted_in_all"] == j["verify"]["acknowledged"] + 3' \
     json 'j["verify"]["partitions"][0]["duplicates"] == 3 and j["verify"]["lost"] == 0 == j["verify"]["reordered"]'
 bench consume "$t-bench" --format json -q
 check 'bench consume: all that is there' 0 json 'j["result"]["arrived"] > 5000 and j["result"]["errors"] == {}' \

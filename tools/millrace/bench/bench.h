@@ -212,6 +212,7 @@ struct bench {
     struct inflater inflater;
     uint64_t read_records; /* of the whole run */
     uint64_t foreign;      /* of them: not of this run */
+    int64_t counted;       /* records that came, by the broker's offsets; -1: not known */
 };
 
 /* ---- cmd_bench.c ---- */
@@ -238,6 +239,8 @@ void bench_lanes_fini(struct bench *b);
 int bench_broker_any(struct bench *b);
 /* Where the lanes begin and end now, into start and end; EXIT_OK, or said. */
 int bench_lanes_offsets(struct bench *b);
+/* The sum of their ends, as they were told last: it grows by one with each record. */
+int64_t bench_lanes_end(const struct bench *b);
 
 /* ---- bench_conn.c ---- */
 

@@ -204,6 +204,14 @@ int bench_lanes_offsets(struct bench *b)
     return code == EXIT_OK ? lanes_ask(b, TIMESTAMP_LATEST) : code;
 }
 
+int64_t bench_lanes_end(const struct bench *b)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < b->lane_count; i++)
+        sum += b->lanes[i].end;
+    return sum;
+}
+
 int bench_lanes_find(struct bench *b)
 {
     const char **names = topic_names(b);

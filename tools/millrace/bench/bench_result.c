@@ -152,6 +152,8 @@ static json_t *json_of_result(const struct bench *b)
         (void)json_object_set_new(object, "broker_resident_bytes",
                                   json_integer(process_resident_bytes(b->o.broker_pid)));
     }
+    if (b->counted >= 0)
+        (void)json_object_set_new(object, "counted_in_all", json_integer(b->counted));
     double own = 0;
     double wait = 0;
     for (uint32_t i = 0; i < m->second_count; i++) {
@@ -331,6 +333,9 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
         printf("records   %llu in %.1f s, %.0f/s, %.1f MiB/s, %llu failed\n",
                (unsigned long long)m->records, seconds, (double)m->rate_records * per_s,
                (double)m->rate_bytes * per_s / MIB, (unsigned long long)m->failed);
+    if (b->counted >= 0 && (uint64_t)b->counted != m->acked)
+        printf("          the broker counts %lld, of %llu acknowledged, the warm-up included\n",
+               (long long)b->counted, (unsigned long long)m->acked);
     if (strcmp(b->o.kind, "ping") == 0)
         printf("requests  %.0f/s, answers %.1f MiB/s\n", (double)m->rate_requests * per_s,
                (double)m->arrived_bytes * per_s / MIB);
@@ -535,6 +540,8 @@ int bench_report(struct bench *b, int code)
         if (!checks_good(b->checks, &sum))
             return EXIT_VERIFY;
     }
+    if (b->counted >= 0 && (uint64_t)b->counted < b->measure.acked)
+        return EXIT_VERIFY;
     if (!verdict.valid || bad > 0)
         return EXIT_INVALID;
     return b->measure.lost > 0 ? EXIT_PARTLY : EXIT_OK;
