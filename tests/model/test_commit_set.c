@@ -23,9 +23,9 @@ static const struct {
 };
 
 /* From where on the rare ones are found soon. */
-static uint64_t seed_of(unsigned mutation)
+static uint64_t seed_of(enum model_mutation mutation)
 {
-    return mutation == MODEL_UNFENCED_FETCH ? 36 : mutation == MODEL_BROKER_EPOCH_IGNORED ? 2 : 1;
+    return mutation == MODEL_RETRY_READS_EPOCHS ? 4 : 1;
 }
 
 static void rules_hold(void **state)
@@ -33,10 +33,11 @@ static void rules_hold(void **state)
     (void)state;
     const char *text = getenv("MODEL_RUNS");
     uint64_t runs = text ? strtoull(text, NULL, 10) : 2000;
-    for (uint32_t least = 1; least <= 3; least++) {
-        struct model_outcome outcome = model_play(MODEL_NONE, least, 7, runs);
+    for (int least = 1; least <= MODEL_BROKERS; least++) {
+        const struct model_game game = {.insync_min = least, .seed = 7, .runs = runs};
+        struct model_outcome outcome = model_play(&game);
         if (outcome.violated)
-            fail_msg("min %u, run %lu: %s", least, (unsigned long)outcome.runs, outcome.why);
+            fail_msg("min %d, run %lu: %s", least, (unsigned long)outcome.runs, outcome.why);
         assert_true(outcome.committed > outcome.runs); /* the runs do something */
     }
 }
@@ -44,11 +45,13 @@ static void rules_hold(void **state)
 static void mutations_are_found(void **state)
 {
     (void)state;
-    for (unsigned mutation = MODEL_NONE + 1; mutation < MODEL_MUTATION_COUNT; mutation++) {
-        struct model_outcome outcome =
-            model_play((enum model_mutation)mutation, 2, seed_of(mutation), 4000);
+    for (unsigned i = MODEL_NONE + 1; i < MODEL_MUTATION_COUNT; i++) {
+        enum model_mutation mutation = (enum model_mutation)i;
+        const struct model_game game = {
+            .mutation = mutation, .insync_min = 2, .seed = seed_of(mutation), .runs = 10000};
+        struct model_outcome outcome = model_play(&game);
         if (!outcome.violated)
-            fail_msg("%s is not found: %s", mutations[mutation].name, mutations[mutation].rule);
+            fail_msg("%s is not found: %s", mutations[i].name, mutations[i].rule);
     }
 }
 
