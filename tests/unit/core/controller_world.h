@@ -18,6 +18,8 @@ struct world {
     struct conf conf;
     struct controller_step step;
     struct image *image;
+    struct image **past; /* NULL, or where images go that are not the newest: the test's to free */
+    uint32_t past_count;
     struct arena arena;
     uint64_t drawn;
 };
@@ -39,7 +41,10 @@ static inline uint32_t end_batch(struct world *w)
 {
     uint32_t count = w->step.records.count;
     struct image *next = image_edit_end(w->step.edit, w->image->batch + 1);
-    image_free(w->image);
+    if (w->past)
+        w->past[w->past_count++] = w->image;
+    else
+        image_free(w->image);
     w->image = next;
     metadata_records_fini(&w->step.records);
     begin_batch(w);
