@@ -178,6 +178,8 @@ static void begin_batch(struct controller *c)
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.shrinks_below_min");
     c->step.mutate_resign = c->bs->broker->dirs->count > 1 &&
                             io_mutation(c->sh->io, "controller.anyone_follows_who_resigns");
+    c->step.mutate_epochs =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.broker_epochs_ignored");
     c->step.mutate_settle =
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.dead_member_stays");
     c->step.unclean_elections = 0;

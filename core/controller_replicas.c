@@ -177,7 +177,7 @@ static enum err check_members(const struct controller_step *step, const struct c
         if (ids_hold(next->set, next->set_count, member->id))
             continue;
         const struct broker_image *broker = image_broker(image, member->id);
-        bool same = broker && broker->epoch == member->broker_epoch;
+        bool same = broker && (broker->epoch == member->broker_epoch || step->mutate_epochs);
         if (!same || !broker->live || broker->draining)
             return ERR_INELIGIBLE_REPLICA;
     }

@@ -16,8 +16,9 @@
  *   resigned       a leader whose log cannot be used any more names the set without itself:
  *                  another member leads, and it leaves the set if that remains large enough
  *   recovering     a leader that may have lost what it alone had acknowledged leads on, in a new
- * epoch epochs match   a set is changed only when leader, leader epoch and partition epoch are
- * those of the state, and each new member is live under the broker epoch that is named
+ *                  epoch
+ *   epochs match   a set is changed only when leader, leader epoch and partition epoch are those of
+ *                  the state, and each new member is live under the broker epoch that is named
  */
 #pragma once
 

@@ -31,6 +31,7 @@ struct controller_step {
     bool mutate_deletion, mutate_producer_ids;
     bool mutate_shrink;   /* likewise: a set may shrink below its least */
     bool mutate_resign;   /* a leader that resigns is followed by whoever is there */
+    bool mutate_epochs;   /* who joins a set does so under any broker epoch */
     bool mutate_settle;   /* a dead member stays in a set that could do without it */
     bool mutate_unclean;  /* leaders come from outside the set though nobody asked for that */
     bool mutate_clean;    /* or never */

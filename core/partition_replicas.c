@@ -173,12 +173,39 @@ static void proposal_withdraw(struct partition_replicas *replicas)
     proposal_fill(replicas, &replicas->proposal->alter, NULL, NULL);
 }
 
+static struct partition_follower *follower_of(const struct partition *pt, int32_t id)
+{
+    struct partition_replicas *replicas = pt->replicas;
+    for (uint32_t i = 0; replicas && i < replicas->count; i++)
+        if (replicas->followers[i].id == id)
+            return &replicas->followers[i];
+    return NULL;
+}
+
+/* A deliberate mistake: not the same bytes. */
+static void proposal_read_epochs(struct partition_replicas *replicas)
+{
+    struct control_alter *alter = &replicas->proposal->alter;
+    for (uint32_t i = 0; i < alter->member_count; i++) {
+        const struct partition_follower *member = follower_of(replicas->pt, alter->members[i].id);
+        if (member)
+            alter->members[i].broker_epoch = member->broker_epoch;
+    }
+}
+
 static void on_again(struct shard *sh, struct timer *timer)
 {
     (void)sh;
     struct partition_replicas *replicas = container_of(timer, struct partition_replicas, again);
-    if (!broker_logs_failed(replicas->pt)) /* see partition_replicas_look() */
-        proposal_send(replicas);
+    if (broker_logs_failed(replicas->pt))
+        return; /* see partition_replicas_look() */
+    if (mutates(replicas, "replica.proposal_dropped")) {
+        proposal_forget(replicas);
+        return;
+    }
+    if (mutates(replicas, "replica.retry_reads_epochs"))
+        proposal_read_epochs(replicas);
+    proposal_send(replicas);
 }
 
 /* Taken or refused: an image will say what is so. Until then it is sent again. */
@@ -207,15 +234,6 @@ static void on_proposed(struct control_op *op)
 }
 
 /* ---- followers ---- */
-
-static struct partition_follower *follower_of(const struct partition *pt, int32_t id)
-{
-    struct partition_replicas *replicas = pt->replicas;
-    for (uint32_t i = 0; replicas && i < replicas->count; i++)
-        if (replicas->followers[i].id == id)
-            return &replicas->followers[i];
-    return NULL;
-}
 
 enum err partition_replicas_check(const struct partition *pt, int32_t id, int64_t broker_epoch)
 {

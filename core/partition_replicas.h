@@ -6,7 +6,7 @@
  * A follower's Fetch says how far its log is durable: it asks for the next offset after its last
  * flush. The high watermark is the least durable end over the commit set C and whoever a proposal
  * under way may have added to it. The rules, by the names that the model has for them too
- * (tests/model/commit_set.c):
+ * (tests/model/commit_set.c; what each broker knows after each event is compared with it):
  *
  *   durable       only durable ends count, the leader's own included
  *   seen          a member counts from its first Fetch in this leader epoch on
@@ -17,9 +17,9 @@
  *                 epoch, and by nothing else. A refusal proves nothing: an earlier copy of the same
  *                 request may have been taken.
  *   same bytes    a proposal is sent again as it was first made: its members' broker epochs are
- *                 those of the Fetches that made them eligible. (What a follower has it has in
- * every later epoch, too: a broker with another directory is refused at its start,
- *                 core/controller_office.c. So this is the second guard, and no play can miss it.)
+ *                 those of the Fetches that made them eligible. (Who comes back with another
+ *                 directory is refused at its start, core/controller_office.c, so this is a second
+ *                 guard: brokers can do without it, the model cannot.)
  *   eligible      who joins has fetched in this epoch up to the high watermark and up to where the
  *                 epoch began, under the broker epoch by which the cluster knows it
  *   never below   no set smaller than min.insync.replicas is proposed; the controller would refuse

@@ -375,6 +375,7 @@ static void run_begins(struct in_step *s)
     s->w = world_with(properties, MODEL_BROKERS, replicas, MODEL_BROKERS);
     s->w->past = s->past;
     s->w->step.mutate_shrink = io_mutation(s->sh->io, "controller.shrinks_below_min");
+    s->w->step.mutate_epochs = io_mutation(s->sh->io, "controller.broker_epochs_ignored");
     s->w->step.mutate_settle = io_mutation(s->sh->io, "controller.dead_member_stays");
     s->w->step.mutate_resign = io_mutation(s->sh->io, "controller.anyone_follows_who_resigns");
     s->partition_epoch_first = topic_in(s->w->image)->partitions[0].partition_epoch;

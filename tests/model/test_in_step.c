@@ -94,12 +94,15 @@ static void a_broken_model_is_seen(void **state)
 /* Each rule of the code that this test reaches, with the name of its mistake in tests/sim. */
 static const char *const mistakes[] = {
     "controller.anyone_follows_who_resigns",
+    "controller.broker_epochs_ignored",
     "controller.dead_member_stays",
     "controller.shrinks_below_min",
     "replica.joins_below_epoch_start",
     "replica.only_proposal_counts",
+    "replica.proposal_dropped",
     "replica.proposal_not_counted",
     "replica.refusal_believed",
+    "replica.retry_reads_epochs",
     "replica.sent_counts_as_durable",
     "replica.shrunk_before_confirmed",
     "replica.truncates_to_watermark",

@@ -343,14 +343,18 @@ static unsigned mutation_rows_side_by_side(const struct run *run, const struct n
 
 /* The plays hardly ever reach the first (not in 3,400 seeds) and the third, and have batches of too
  * many sizes for the second; tests/unit/sim/test_sim_log_changes.c and test_sim_log.c do. The next
- * two want a moment that tests/unit/sim/test_sim_modes.c makes, the last one what
- * tests/unit/sim/test_sim_read_ahead.c does. */
+ * two want a moment that tests/unit/sim/test_sim_modes.c makes, the one after them what
+ * tests/unit/sim/test_sim_read_ahead.c does. The last ones matter when an answer is lost and the
+ * metadata late at once, and for a disk that was replaced; tests/model/test_in_step.c has both. */
 static const char *const found_elsewhere[] = {"recovery.dropped_bytes_again",
                                               "recovery.recycled_batch_replayed",
                                               "log.reset_with_old_files",
                                               "promise.flush_ms_ignored",
                                               "promise.duplicate_answered_as_before",
-                                              "read_ahead.outlives_a_cut"};
+                                              "read_ahead.outlives_a_cut",
+                                              "replica.proposal_dropped",
+                                              "replica.retry_reads_epochs",
+                                              "controller.broker_epochs_ignored"};
 
 static bool is_found_elsewhere(const char *mutation)
 {
