@@ -201,6 +201,17 @@ bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epo
     return true;
 }
 
+bool partition_agrees(const struct partition *pt, int32_t last, int64_t offset, int32_t *epoch,
+                      int64_t *end_offset)
+{
+    *epoch = -1;
+    *end_offset = -1;
+    if (last < 0)
+        return true;
+    return partition_epoch_end(pt, last, epoch, end_offset) && *epoch >= last &&
+           *end_offset >= offset;
+}
+
 /* ---- the high watermark ---- */
 
 bool partition_watermark_known(const struct partition *pt)

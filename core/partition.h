@@ -117,6 +117,12 @@ bool partition_watermark_known(const struct partition *pt);
 bool partition_epoch_end(const struct partition *pt, int32_t asked, int32_t *epoch,
                          int64_t *end_offset);
 
+/* A reader whose last record below `offset` is of the epoch `last` (-1: does not say): does our
+ * history agree? False: they part where *epoch, the newest that both may have, ends; both are -1
+ * where nobody can tell. */
+bool partition_agrees(const struct partition *pt, int32_t last, int64_t offset, int32_t *epoch,
+                      int64_t *end_offset);
+
 /* Its log start went up: those who wait below it are woken. */
 void partition_start_moved(struct partition *pt);
 

@@ -231,16 +231,14 @@ static void part_find(struct fetch_part *part, struct log *lg)
 /* A reader that knows which epoch its last record had: does our history agree (F9)? */
 static bool diverges(const struct partition *pt, struct fetch_part *part)
 {
-    if (part->last_fetched_epoch < 0)
-        return false;
     int32_t epoch;
     int64_t end_offset;
-    if (!partition_epoch_end(pt, part->last_fetched_epoch, &epoch, &end_offset)) {
+    if (partition_agrees(pt, part->last_fetched_epoch, part->offset, &epoch, &end_offset))
+        return false;
+    if (epoch < 0) {
         part_fail(part, ERR_OFFSET_OUT_OF_RANGE);
         return true;
     }
-    if (epoch >= part->last_fetched_epoch && end_offset >= part->offset)
-        return false;
     part->diverging_epoch = epoch;
     part->diverging_end_offset = end_offset;
     part->group->urgent = true;

@@ -290,38 +290,32 @@ static void answer_records(struct answer *answer, const struct short_log *log, i
     answer->part.records = span_of(&answer->piece, answer->bytes, len);
 }
 
-/* What core/api/fetch_read.c does for a follower. */
+/* What core/api/fetch_read.c asks for a follower, in its order. */
 static void gets_fetch(struct in_step *s, const struct model_message *asked)
 {
     struct coded_broker *b = &s->brokers[asked->to];
     struct partition *pt = &b->pt;
     int32_t leader_epoch = SHORT_LOG_EPOCH(asked->leader_epoch);
-    int32_t last = SHORT_LOG_EPOCH(asked->last_epoch);
     int64_t broker_epoch = broker_epoch_of(asked->from, asked->broker_epoch);
     struct answer late; /* the follower does not wait for it any more */
     struct answer *answer =
         asked->nonce == s->m->broker[asked->from].nonce ? &s->brokers[asked->from].answer : &late;
-    *answer = (struct answer){.part = {.key = pt->key,
-                                       .offset = asked->offset,
-                                       .leader_epoch = leader_epoch,
-                                       .diverging_epoch = -1}};
+    *answer = (struct answer){
+        .part = {.key = pt->key, .offset = asked->offset, .leader_epoch = leader_epoch}};
     if (partition_check_leader(pt, leader_epoch) != ERR_NONE ||
         partition_replicas_check(pt, id_of(asked->from), broker_epoch) != ERR_NONE)
         return;
-    int32_t epoch = -1;
-    int64_t end = -1;
-    if (last >= 0 && !partition_epoch_end(pt, last, &epoch, &end))
-        return;
-    if (last >= 0 && (epoch < last || end < asked->offset)) {
-        answer->part.diverging_epoch = epoch;
-        answer->part.diverging_end_offset = end;
-        answer->nonce = asked->nonce;
+    struct fetched_part *part = &answer->part;
+    if (!partition_agrees(pt, SHORT_LOG_EPOCH(asked->last_epoch), asked->offset,
+                          &part->diverging_epoch, &part->diverging_end_offset)) {
+        answer->nonce = part->diverging_epoch >= 0 ? asked->nonce : 0;
         return;
     }
+    part->diverging_epoch = -1;
     if (asked->offset > pt->log->end_offset)
         return;
     partition_replicas_fetched(pt, id_of(asked->from), broker_epoch, asked->offset);
-    answer->part.high_watermark = pt->high_watermark;
+    part->high_watermark = pt->high_watermark;
     answer_records(answer, &b->log, asked->offset);
     answer->nonce = asked->nonce;
 }
