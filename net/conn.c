@@ -375,14 +375,22 @@ static void hold_arena(struct request *q)
     conn_hold(q->conn, q->held_bytes);
 }
 
-void request_busy(struct request *q, bool busy)
+void request_yield(struct request *q, struct task *task)
+{
+    must(shard_here() == q->conn->net->sh && q->state == REQUEST_RUNNING);
+    q->busy = true;
+    q->next_step = task;
+    conn_room_grow(q);
+}
+
+void request_yield_end(struct request *q)
 {
     must(shard_here() == q->conn->net->sh);
-    q->busy = busy;
+    q->busy = false;
     if (q->state == REQUEST_RUNNING)
         conn_room_count(q);
-    if (!busy)
-        conn_step_later(q->conn);
+    conn_room_grown(q);
+    conn_step_later(q->conn);
 }
 
 void request_answer_begin(struct request *q)

@@ -104,9 +104,11 @@ struct request {
     /* private to conn */
     TAILQ_ENTRY(request) link;
     uint32_t frame_bytes;
-    TAILQ_ENTRY(request) heavy; /* while working_bytes > 0 */
-    size_t working_bytes;       /* of the arena, as counted while a handler has it; 0: small */
-    size_t held_bytes;          /* memory of the answer, while it waits to be sent */
+    TAILQ_ENTRY(request) heavy;   /* while working_bytes > 0 */
+    size_t working_bytes;         /* of the arena, as counted while a handler has it; 0: small */
+    TAILQ_ENTRY(request) growing; /* while it waits for room to go on with */
+    struct task *next_step;
+    size_t held_bytes; /* memory of the answer, while it waits to be sent */
     uint8_t state;
     bool pipelined;
     bool silent;      /* no answer will be sent */
@@ -253,7 +255,9 @@ struct net_shard {
     uint64_t held_bytes;
     uint64_t working_bytes;      /* of `heavy`, together */
     struct request_list heavy;   /* requests that handlers have and that are not small */
-    TAILQ_HEAD(, conn) lines[2]; /* who waits for room: who may wait long, and others */
+    TAILQ_HEAD(, conn) lines[3]; /* who waits for room: who may wait long, others, bulky ones */
+    struct request_list growers; /* they have begun, and wait for room to go on */
+    struct request *grower;      /* the one that goes on though there is none */
     struct timer hurry;          /* set while there is too little of it */
     uint64_t rest_bytes;         /* of all c->rest; starting requests makes them fewer */
     struct timer relief;         /* set while memory is short */
@@ -300,9 +304,10 @@ void request_mute(struct request *q, uint64_t ns);
 
 /* Does a handler have it? */
 bool request_is_running(const struct request *q);
-/* The handler goes on in a later turn: until it is not busy any more not even a pipelined request
- * starts after it. */
-void request_busy(struct request *q, bool busy);
+/* The handler goes on with `task`, in a later turn, or when there is room for it to grow. Until it
+ * ends that, not even a pipelined request starts after it. */
+void request_yield(struct request *q, struct task *task);
+void request_yield_end(struct request *q);
 
 /* The handler writes the response body of q->header's key and version into q->answer between these
  * two; begin writes length and response header, request_answer() patches the length and queues it.

@@ -36,6 +36,8 @@ void conn_room_leave(struct conn *c);     /* ... and does not want to any more *
 bool conn_is_small(const struct conn *c); /* the next request is, and so is all it may need */
 void conn_room_count(struct request *q);  /* a handler has it, and what it holds may have grown */
 void conn_room_forget(struct request *q); /* not any more */
+void conn_room_grow(struct request *q);   /* its next step may take more: now, or when it may */
+void conn_room_grown(struct request *q);  /* it has no more such steps */
 
 void conn_room_frames(struct net_shard *net); /* whole frames have to go */
 

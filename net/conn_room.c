@@ -9,9 +9,15 @@
  * time. So what waits never holds up what is new for longer than CONN_HURRY_NS, which is also how
  * often one and the same client is asked to ask again. Other requests that may become large end by
  * themselves and wait only beyond twice the budget; small ones never wait.
+ *
+ * What goes on in steps grows by them. A thousand that have begun while there was room would all
+ * grow together; so without room one of them goes on at a time, to its end, and as long as others
+ * wait for that no more begin.
  */
 #include "net/conn_private.h"
 
+/* What waits in each. */
+enum { LINE_PATIENT, LINE_COMMON, LINE_BULKY };
 enum { LINES = array_count(((struct net_shard *)NULL)->lines) };
 
 static void on_hurry(struct shard *sh, struct timer *timer);
@@ -19,6 +25,7 @@ static void on_hurry(struct shard *sh, struct timer *timer);
 void conn_room_init(struct net_shard *net)
 {
     TAILQ_INIT(&net->heavy);
+    TAILQ_INIT(&net->growers);
     for (unsigned i = 0; i < LINES; i++)
         TAILQ_INIT(&net->lines[i]);
     net->hurry = (struct timer){.fn = on_hurry, .name = "net.hurry"};
@@ -26,7 +33,7 @@ void conn_room_init(struct net_shard *net)
 
 void conn_room_fini(struct net_shard *net)
 {
-    must(net->working_bytes == 0 && TAILQ_EMPTY(&net->heavy));
+    must(net->working_bytes == 0 && TAILQ_EMPTY(&net->heavy) && TAILQ_EMPTY(&net->growers));
     timer_cancel(net->sh, &net->hurry);
 }
 
@@ -35,14 +42,19 @@ void conn_room_fini(struct net_shard *net)
 static bool line_has_room(const struct net_shard *net, unsigned line)
 {
     const uint64_t most = net->limits.working_bytes_max;
-    return most == 0 || net->working_bytes <= most << line;
+    return most == 0 || net->working_bytes <= (line == LINE_PATIENT ? most : 2 * most);
+}
+
+static bool line_is_open(const struct net_shard *net, unsigned line)
+{
+    return line_has_room(net, line) && (line != LINE_BULKY || TAILQ_EMPTY(&net->growers));
 }
 
 static void wake(struct net_shard *net)
 {
     for (unsigned i = 0; i < LINES; i++) {
         struct conn *first = TAILQ_FIRST(&net->lines[i]);
-        if (first && line_has_room(net, i))
+        if (first && line_is_open(net, i))
             conn_step_later(first);
     }
 }
@@ -74,21 +86,29 @@ bool conn_is_small(const struct conn *c)
            !(service->is_patient && service->is_patient(key));
 }
 
+static unsigned line_of(const struct net_shard *net, const struct request *q)
+{
+    const struct conn_service *service = net->service;
+    const int16_t key = q->header.request_api_key;
+    if (service->is_bulky && service->is_bulky(key))
+        return LINE_BULKY;
+    bool patient = service->is_patient && service->is_patient(key);
+    return patient && q->frame_bytes >= REQUEST_SMALL_BYTES ? LINE_PATIENT : LINE_COMMON;
+}
+
 bool conn_room_admits(struct conn *c)
 {
     struct net_shard *net = c->net;
-    const struct request *q = c->next_to_start;
-    const struct conn_service *service = net->service;
-    if (TAILQ_EMPTY(&net->lines[0]) && line_has_room(net, 0)) {
+    if (TAILQ_EMPTY(&net->lines[LINE_PATIENT]) && TAILQ_EMPTY(&net->growers) &&
+        line_has_room(net, LINE_PATIENT)) {
         conn_room_leave(c);
         return true;
     }
     if (conn_is_small(c))
         return true;
-    bool patient = service->is_patient && service->is_patient(q->header.request_api_key);
-    unsigned line = patient && q->frame_bytes >= REQUEST_SMALL_BYTES ? 0 : 1;
+    const unsigned line = line_of(net, c->next_to_start);
     struct conn *first = TAILQ_FIRST(&net->lines[line]);
-    if (line_has_room(net, line) && (!first || first == c)) {
+    if (line_is_open(net, line) && (!first || first == c)) {
         conn_room_leave(c);
         return true;
     }
@@ -104,7 +124,7 @@ static uint64_t hurry(struct net_shard *net, uint64_t excess, bool hard)
 {
     const struct conn_service *service = net->service;
     const uint64_t now = io_now_ns(net->sh->io);
-    const uint64_t age_min_ns = line_has_room(net, 1) ? CONN_HURRY_NS : 0;
+    const uint64_t age_min_ns = line_has_room(net, LINE_COMMON) ? CONN_HURRY_NS : 0;
     struct request *q;
     struct request *next;
     for (q = TAILQ_FIRST(&net->heavy); q && excess > 0; q = next) {
@@ -151,12 +171,12 @@ static void on_hurry(struct shard *sh, struct timer *timer)
 {
     struct net_shard *net = container_of(timer, struct net_shard, hurry);
     const uint64_t most = net->limits.working_bytes_max;
-    uint64_t excess = line_has_room(net, 0) ? 0 : net->working_bytes - most;
+    uint64_t excess = line_has_room(net, LINE_PATIENT) ? 0 : net->working_bytes - most;
     excess = hurry(net, excess, false);
     (void)hurry(net, excess, true);
     excess = hurry_frames(net, frames_excess(net), false);
     (void)hurry_frames(net, excess, true);
-    if (!line_has_room(net, 0) || frames_excess(net) > 0)
+    if (!line_has_room(net, LINE_PATIENT) || frames_excess(net) > 0)
         timer_set(sh, timer, io_now_ns(sh->io) + CONN_HURRY_NS);
 }
 
@@ -182,7 +202,7 @@ void conn_room_count(struct request *q)
         TAILQ_INSERT_TAIL(&net->heavy, q, heavy);
     net->working_bytes += bytes - q->working_bytes;
     q->working_bytes = bytes;
-    if (!line_has_room(net, 0))
+    if (!line_has_room(net, LINE_PATIENT))
         hurry_soon(net);
 }
 
@@ -194,5 +214,48 @@ void conn_room_forget(struct request *q)
     TAILQ_REMOVE(&net->heavy, q, heavy);
     net->working_bytes -= q->working_bytes;
     q->working_bytes = 0;
+    conn_room_grown(q);
     wake(net);
+}
+
+/* ---- those who need more of it ---- */
+
+static void go_on(struct request *q)
+{
+    struct net_shard *net = q->conn->net;
+    if (!line_has_room(net, LINE_PATIENT) && q->working_bytes > 0)
+        net->grower = q;
+    shard_ready(net->sh, q->next_step);
+}
+
+/* One; the next follows when it comes back for more. */
+static void grow_next(struct net_shard *net)
+{
+    struct request *first = TAILQ_FIRST(&net->growers);
+    if (!first || (net->grower && !line_has_room(net, LINE_PATIENT)))
+        return;
+    TAILQ_REMOVE(&net->growers, first, growing);
+    go_on(first);
+    if (TAILQ_EMPTY(&net->growers))
+        wake(net);
+}
+
+void conn_room_grow(struct request *q)
+{
+    struct net_shard *net = q->conn->net;
+    conn_room_count(q);
+    if (q->working_bytes == 0 || !net->grower || net->grower == q ||
+        line_has_room(net, LINE_PATIENT))
+        go_on(q);
+    else
+        TAILQ_INSERT_TAIL(&net->growers, q, growing);
+    grow_next(net);
+}
+
+void conn_room_grown(struct request *q)
+{
+    struct net_shard *net = q->conn->net;
+    if (net->grower == q)
+        net->grower = NULL;
+    grow_next(net);
 }

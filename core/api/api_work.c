@@ -25,9 +25,8 @@ static void work_wait(struct api_work *work)
         work->waiting = true;
         work->hold = partitions_hold_image(bs);
     }
-    request_busy(work->q, true); /* each time: it may hold more memory now */
     count_up(&bs->yields, 1);
-    shard_ready(bs->sh, &work->task);
+    request_yield(work->q, &work->task);
 }
 
 static void work_over(struct api_work *work)
@@ -36,7 +35,7 @@ static void work_over(struct api_work *work)
         return;
     work->waiting = false;
     partitions_release_image(api_shard(work->q), work->hold);
-    request_busy(work->q, false);
+    request_yield_end(work->q);
 }
 
 static void work_run(struct api_work *work)

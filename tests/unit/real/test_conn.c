@@ -33,7 +33,11 @@
 #define KEY_LOOK        ((int16_t)KEY_JOIN_GROUP)   /* answered with struct seen */
 #define KEY_PARK        ((int16_t)KEY_LIST_OFFSETS) /* takes memory, and waits until it is hurried */
 #define KEY_END         ((int16_t)KEY_OFFSET_COMMIT) /* the last one of its connection */
+#define KEY_GROW        ((int16_t)KEY_OFFSET_FETCH) /* takes memory in steps, with GROWERS of them */
 #define PARK_BYTES      (3U << 20)
+#define GROW_BYTES      (3U << 20)
+#define GROW_STEP       (60U << 10)
+#define GROWERS         3U
 #define REFERENCE_BYTES (3U << 20)
 #define FRAME_MAX       (8U << 20)
 
@@ -45,6 +49,7 @@ struct seen {
     uint64_t unfinished_bytes;
     uint64_t whole_bytes;
     uint64_t working_bytes;
+    uint64_t working_bytes_max;
     uint64_t closed[CLOSE_REASON_COUNT];
     uint32_t orphans; /* late answers that nobody waits for any more */
     uint32_t orphans_may_wait;
@@ -61,6 +66,7 @@ struct world {
     struct net_limits limits;
     uint8_t *big;
     struct seen seen;
+    uint32_t growing;
 };
 
 static struct world *world;
@@ -92,6 +98,41 @@ static void tell_seen(struct request *q)
     request_answer(q);
     seen->running_max = 0;
     seen->pins_max = seen->pins;
+}
+
+struct grow {
+    struct task task;
+    struct request *q;
+    uint32_t bytes;
+};
+
+static void on_grow(struct shard *sh, struct task *task)
+{
+    (void)sh;
+    struct grow *grow = container_of(task, struct grow, task);
+    struct request *q = grow->q;
+    if (world->growing == GROWERS) {
+        assert_non_null(arena_alloc(&q->arena, GROW_STEP));
+        grow->bytes += GROW_STEP;
+    }
+    if (world->net.working_bytes > world->seen.working_bytes_max)
+        world->seen.working_bytes_max = world->net.working_bytes;
+    if (grow->bytes < GROW_BYTES) {
+        request_yield(q, task);
+        return;
+    }
+    free(grow);
+    request_yield_end(q);
+    echo(q);
+}
+
+static void grow_begin(struct request *q)
+{
+    struct grow *grow = calloc(1, sizeof(*grow));
+    grow->task = (struct task){.fn = on_grow, .name = "test.grow"};
+    grow->q = q;
+    world->growing++;
+    request_yield(q, &grow->task);
 }
 
 struct late {
@@ -150,6 +191,9 @@ static void on_request(struct request *q)
     case KEY_PARK:
         assert_non_null(arena_alloc(&q->arena, PARK_BYTES));
         q->user = q;
+        break;
+    case KEY_GROW:
+        grow_begin(q);
         break;
     case KEY_LOOK:
         tell_seen(q);
@@ -709,6 +753,32 @@ static void test_what_waits_gives_its_memory_back(void **state)
     close(watcher);
 }
 
+static void test_what_grows_does_it_one_at_a_time(void **state)
+{
+    (void)state;
+    usleep(50000); /* connections of other tests count for the limit of this address */
+    int s[GROWERS];
+    uint8_t *bytes;
+    size_t size = frame(&bytes, KEY_GROW, 1, 1000);
+    struct seen seen;
+    for (uint32_t i = 0; i < GROWERS; i++) {
+        s[i] = dial();
+        put(s[i], bytes, size);
+    }
+    for (uint32_t i = 0; i < GROWERS; i++) {
+        expect_echo(s[i], 1, 1000);
+        close(s[i]);
+    }
+    free(bytes);
+    int watcher = dial();
+    look_by(watcher, &seen);
+    close(watcher);
+    /* All of them together had 9 MiB; the budget is 5, and one goes on beyond it. */
+    assert_in_range(seen.working_bytes_max, world->limits.working_bytes_max,
+                    world->limits.working_bytes_max + GROW_BYTES * 2 / 3);
+    assert_int_equal(seen.working_bytes, 0);
+}
+
 static void test_whole_frames_count_while_they_wait(void **state)
 {
     (void)state;
@@ -816,6 +886,7 @@ int main(void)
         cmocka_unit_test(test_many_slow_senders_have_an_end),
         cmocka_unit_test(test_who_reads_no_more_holds_up_nobody),
         cmocka_unit_test(test_what_waits_gives_its_memory_back),
+        cmocka_unit_test(test_what_grows_does_it_one_at_a_time),
         cmocka_unit_test(test_whole_frames_count_while_they_wait),
         cmocka_unit_test(test_limit_per_address),
         cmocka_unit_test(test_idle_connections_close),
