@@ -9,7 +9,7 @@ unsigned second_faults(const struct bench_second *second)
     unsigned faults = 0;
     if (second->lag_p99 > VERDICT_LAG_NS)
         faults |= FAULT_LAG;
-    if (second->own_cpu + second->own_wait > VERDICT_CPU)
+    if (second->own_cpu + second->own_wait > VERDICT_CPU || second->own_wait > VERDICT_WAIT)
         faults |= FAULT_CPU;
     if (second->steal > VERDICT_STEAL)
         faults |= FAULT_STEAL;
@@ -45,7 +45,7 @@ const char *verdict_text(const struct verdict *verdict, char text[VERDICT_TEXT_S
     if (verdict->valid)
         return text;
     add(text, verdict->lag, verdict, "1 % of the records left over 1 ms late");
-    add(text, verdict->cpu, verdict, "the generator ran or waited for a core all the time");
+    add(text, verdict->cpu, verdict, "the generator lacked processor time");
     add(text, verdict->steal, verdict, "the hypervisor gave 10 % of the machine to others");
     return text;
 }

@@ -2,9 +2,9 @@
  *
  * Was the load generator itself the limit? Each second of a run is looked at: a second is bad when
  * records left later than they should have although nothing of the broker held them back, when the
- * generator's thread ran or waited for a core all the time (one that a cgroup holds back does
- * little but wait), or when the machine was given to others. A run with more bad seconds than a
- * tenth is INVALID: its figures would tell of the generator.
+ * generator's thread ran or waited for a core nearly all the time, or waited half of it (a quota of
+ * its cgroup, too, is a wait), or when the machine was given to others. A run with more bad seconds
+ * than a tenth is INVALID: its figures would tell of the generator.
  */
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #define VERDICT_LAG_NS 1000000U /* 1 % of a second's records left this late: bad */
 #define VERDICT_CPU    0.95     /* of a second that it ran or waited for a core: bad */
+#define VERDICT_WAIT   0.50     /* of a second that it waited for one: bad */
 #define VERDICT_STEAL  0.10     /* of the machine */
 #define VERDICT_SHARE  0.10     /* of the seconds may be bad */
 
