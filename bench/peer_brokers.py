@@ -61,6 +61,8 @@ def first_ack(port, since_ns, patience_s=600):
 class Broker:
     """A broker on a directory of its own; `started_ns` on the monotonic clock, `port`, `pid`."""
 
+    overrides = {}  # settings of the next start
+
     def __init__(self, folder):
         self.folder, self.process, self.port, self.started_ns = folder, None, None, None
         self.data = os.path.join(folder, 'data')
@@ -70,6 +72,9 @@ class Broker:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         os.sync()
+
+    def overriding(self):
+        return [word for name, value in self.overrides.items() for word in ('--override', f'{name}={value}')]
 
     def spawn(self, command):
         with open(os.path.join(self.folder, 'broker.log'), 'ab') as log:
@@ -104,6 +109,7 @@ class Broker:
 class Millrace(Broker):
     name = 'millrace'
     modes = {'durable': ''}  # name: configuration of topics
+    arguments = ()
 
     def __init__(self, folder, options):
         super().__init__(folder)
@@ -113,12 +119,11 @@ class Millrace(Broker):
         """small: with the memory of the start cell."""
         self.port = self.port or free_port()
         self.spawn([self.binary, 'start', '--listen', f'127.0.0.1:{self.port}', '--data-dir', self.data,
-                    *(['--memory', '512M'] if small else [])])
+                    *(['--memory', '512M'] if small else []), *self.arguments, *self.overriding()])
 
 
 class Kafka(Broker):
     name = 'kafka'
-    more_properties = ''
 
     def __init__(self, folder, options):
         super().__init__(folder)
@@ -134,7 +139,7 @@ class Kafka(Broker):
         self.port, self.controller = self.port or free_port(), free_port()
         self.properties = os.path.join(self.folder, 'server.properties')
         with open(self.properties, 'w') as file:
-            file.write(KAFKA_PROPERTIES.format(port=self.port, controller=self.controller, data=self.data) + self.more_properties)
+            file.write(KAFKA_PROPERTIES.format(port=self.port, controller=self.controller, data=self.data))
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b'=').decode()
         subprocess.run(self.java(['-Xmx256m'], 'kafka.tools.StorageTool', 'format', '-t', 'M' + cluster[1:],
                                  '-c', self.properties), check=True, stdout=subprocess.DEVNULL)
@@ -142,4 +147,4 @@ class Kafka(Broker):
     def start(self, small=False):
         if not os.path.exists(os.path.join(self.data, 'meta.properties')):
             self.format()
-        self.spawn(self.java([f'-Xms{self.heap}', f'-Xmx{self.heap}'], 'kafka.Kafka', self.properties))
+        self.spawn(self.java([f'-Xms{self.heap}', f'-Xmx{self.heap}'], 'kafka.Kafka', self.properties, *self.overriding()))

@@ -47,15 +47,11 @@ def same(got, wanted, what=''):
 
 
 class Kafka(peer_brokers.Kafka):
-    more_properties = ''.join(f'{name}={value}\n' for name, value in (SETTINGS | KAFKA_ONLY).items())
+    overrides = SETTINGS | KAFKA_ONLY
 
 
 class Millrace(peer_brokers.Millrace):
-    def start(self, small=False):
-        self.port = self.port or peer_brokers.free_port()
-        self.spawn([self.binary, 'start', '--listen', f'127.0.0.1:{self.port}', '--data-dir', self.data, '--admin-listen', 'off',
-                    '--memory', '512M',
-                    *(word for name, value in SETTINGS.items() for word in ('--override', f'{name}={value}'))])
+    arguments, overrides = ('--admin-listen', 'off', '--memory', '512M'), SETTINGS
 
 
 class Link:
@@ -197,7 +193,9 @@ class Side:
             check(time.monotonic() < end, 'it does not start')
             time.sleep(0.05)
 
-    def restart(self, kill=False):
+    def restart(self, kill=False, **settings):
+        """settings: for this start only; with _ for '.'."""
+        self.broker.overrides = type(self.broker).overrides | {name.replace('_', '.'): value for name, value in settings.items()}
         if kill:
             self.broker.process.kill()
             self.broker.process.wait()
