@@ -318,6 +318,15 @@ def g13_a_group_that_is_full(b):
     same([member.beat() for member in members[:4]], [0, 0, 0, 0])
 
 
+def g14_what_members_say_to_each_other(b):
+    """Metadata and assignments are bytes that the coordinator passes on as they are, and shows as they are."""
+    said, given = bytes(range(256)), bytes(reversed(range(256)))
+    member = Member(b, new_group(b), metadata=said, kind='connect')
+    same([one['metadata'] for one in member.join()['members']], [said])
+    same(member.sync((member, given)), (0, given))
+    same([(one['member_metadata'], one['member_assignment']) for one in described(b, member.group)['members']], [(said, given)])
+
+
 def g15_describing_and_deleting(b):
     """Groups that are not there are Dead, or not found from version 6 on; only empty ones are deleted."""
     same([(described(b, 'nobody', version)['error_code'], described(b, 'nobody', version)['group_state']) for version in (5, 6)],
@@ -448,6 +457,19 @@ def o7_commits_are_records(b):
 def alone(rule):
     rule.alone = True
     return rule
+
+
+@alone
+def o3_a_commit_that_is_too_large(b):
+    """What does not fit the log of commits is told to be too large, and nothing of it counts; smaller ones go on."""
+    group, topic = new_group(b), b.topic()
+    same(b.alter(2, '__consumer_offsets', ('max.message.bytes', 0, '2000'))['error_code'], 0)
+    try:
+        b.until('the limit holds', lambda: commit(b, group, topic, 5, 'x' * 4000) != 0)
+        same((commit(b, group, topic, 6, 'y'), committed(b, group, topic)), (0, (0, 6, 'y')))
+        same((commit(b, group, topic, 7, 'x' * 4000), committed(b, group, topic)), (28, (0, 6, 'y')))
+    finally:
+        same(b.alter(2, '__consumer_offsets', ('max.message.bytes', 1, None))['error_code'], 0)
 
 
 @alone

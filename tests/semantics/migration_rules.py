@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups that change their protocol while their members go on: members of the classic protocol in consumer groups of KIP-848, and back."""
 
+import contextlib
 import struct
 import time
 
@@ -312,3 +313,111 @@ def k8_a_restart(b):
     kill(b, one, two)
     b.until('it is to rebalance', lambda: one.beat() == REBALANCING)
     same(described(b, one.group)['error_code'], NO_GROUP)
+
+
+# ---- what the policy allows ----
+
+@contextlib.contextmanager
+def policy(b, name):
+    """The coordinator has another one than `bidirectional`."""
+    b.restart(group_consumer_migration_policy=name)
+    try:
+        yield
+    finally:
+        b.restart()
+
+
+def kind_of(b, group):
+    return next(g['group_type'].lower() for g in b.ask('list_groups', 5, {'states_filter': [], 'types_filter': []})['groups'] if g['group_id'] == group)
+
+
+def no_way_up(b):
+    """A classic group with members stays one, and they notice nothing; one without becomes what is asked for."""
+    topic = known_topic(b, 2)
+    one, two = pair(b, topic, 2)
+    same(one.commit(topic, 5), 0)
+    same(Consumer(b, one.group, topic).join()['error_code'], NO_GROUP)
+    same((one.beat(), two.beat(), kind_of(b, one.group), classic(b, one.group)['group_state']), (0, 0, 'classic', 'Stable'))
+    same((one.leave(), two.leave()), (0, 0))
+    new = Consumer(b, one.group, topic).joined()
+    settle(new, total=2)
+    same((kind_of(b, one.group), committed(b, one.group, topic)[1]), ('consumer', 5))
+
+
+@alone
+def k8_policy_disabled(b):
+    """No group with members changes its protocol, and none of the classic protocol comes into a consumer group."""
+    with policy(b, 'disabled'):
+        no_way_up(b)
+        topic = known_topic(b, 2)
+        new = Consumer(b, new_group(b), topic).joined()
+        settle(new, total=2)
+        same(Old(b, new.group, topic).join()['error_code'], INCONSISTENT)
+        same(new.beat(member_epoch=-1)['error_code'], 0)
+        old = Old(b, new.group, topic)
+        same((old.join()['error_code'], old.sync((old, gets({topic: [0, 1]})))[0], kind_of(b, new.group)), (0, 0, 'classic'))
+
+
+@alone
+def k8_policy_disabled_midway(b):
+    """Of a group of both kinds that is there already, members of the classic protocol go on, but do not come in again; it stays one of KIP-848."""
+    topic = known_topic(b, 4)
+    one, two = pair(b, topic, 4)
+    new = Consumer(b, one.group, topic).joined()
+    rest(b, (one, two), (new,), 4)
+    with policy(b, 'disabled'):
+        one.link, two.link = b.link(), b.link()
+        b.until('they are known again', lambda: new.beat(owned=new.owned)['error_code'] == 0)
+        same((one.beat(), two.beat(), one.commit(topic, 5, partition=one.owned[0])), (0, 0, 0))
+        same((two.join()['error_code'], Old(b, one.group, topic).join()['error_code']), (INCONSISTENT, INCONSISTENT))
+        same(new.beat(member_epoch=-1)['error_code'], 0)
+        same((kind_of(b, one.group), len(described(b, one.group)['members']), one.commit(topic, 6, partition=one.owned[0])), ('consumer', 2, 0))
+        same((one.leave(), two.leave(), described(b, one.group)['group_state']), (0, 0, 'Empty'))
+
+
+def upgraded(b, count):
+    """(Members of the classic protocol, a group that only upgrades, whose one member of KIP-848 has gone)."""
+    topic = known_topic(b, count)
+    olds = pair(b, topic, count)
+    new = Consumer(b, olds[0].group, topic).joined()
+    rest(b, olds, (new,), count)
+    same((new.beat(member_epoch=-1)['error_code'], kind_of(b, new.group)), (0, 'consumer'))
+    return topic, olds
+
+
+@alone
+def k8_policy_upgrade(b):
+    """Classic groups are taken over; there is no way back, though members of the classic protocol come in."""
+    with policy(b, 'upgrade'):
+        topic, olds = upgraded(b, 4)
+        third = Old(b, olds[0].group, topic)
+        third.rejoin()
+        rest(b, (*olds, third), (), 4)
+        same((kind_of(b, third.group), described(b, third.group)['group_state'], len(described(b, third.group)['members'])), ('consumer', 'Stable', 3))
+        same([old.leave() for old in (*olds, third)], [0, 0, 0])
+        same((kind_of(b, third.group), described(b, third.group)['group_state']), ('consumer', 'Empty'))
+
+
+@alone
+def k8_policy_upgrade_nobody_comes(b):
+    """What the last member of KIP-848 had is shared among those of the classic protocol that are left."""
+    with policy(b, 'upgrade'):
+        _, olds = upgraded(b, 4)
+        rest(b, olds, (), 4)
+
+
+@alone
+def k8_policy_downgrade(b):
+    """A consumer group of which only members of the classic protocol are left is a classic one; there is no way up."""
+    with policy(b, 'downgrade'):
+        no_way_up(b)
+        topic = known_topic(b, 2)
+        new = Consumer(b, new_group(b), topic).joined()
+        settle(new, total=2)
+        old = Old(b, new.group, topic)
+        old.rejoin()
+        rest(b, (old,), (new,), 2)
+        same((kind_of(b, new.group), new.beat(member_epoch=-1)['error_code']), ('consumer', 0))
+        same((kind_of(b, new.group), old.beat()), ('classic', REBALANCING))
+        same((old.join()['error_code'], old.sync((old, gets({topic: [0, 1]})))[0], old.beat()), (0, 0, 0))
+        same(Consumer(b, new.group, topic).join()['error_code'], NO_GROUP, 'there is no way up')
