@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kafka's own command-line tools out of the jars of each release, and its log dumper on our segment files."""
 
+import collections
 import json
 import os
 import re
@@ -23,6 +24,8 @@ MAIN = {
                          '': 'org.apache.kafka.tools.consumer.ConsoleConsumer'},
     'consumer-groups': {'2.8.2': 'kafka.admin.ConsumerGroupCommand', '': 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand'},
     'transactions': {'': 'org.apache.kafka.tools.TransactionsCommand'},
+    'verifiable-producer': {'': 'org.apache.kafka.tools.VerifiableProducer'},
+    'verifiable-consumer': {'': 'org.apache.kafka.tools.VerifiableConsumer'},
     'leader-election': {'2.8.2': 'kafka.admin.LeaderElectionCommand', '': 'org.apache.kafka.tools.LeaderElectionCommand'},
     'perf-test': {'': 'org.apache.kafka.tools.ProducerPerformance'},
     'dump-log': {'4.3.1': 'org.apache.kafka.tools.DumpLogSegments', '': 'kafka.tools.DumpLogSegments'},
@@ -146,18 +149,25 @@ class Tools:
         check(group not in self.on_broker('consumer-groups', '--list').split(), 'listed after its deletion')
 
     def reset_offsets(self):
-        """Every way of kafka-consumer-groups to move a group's offsets."""
+        """Every way of kafka-consumer-groups to move a group's offsets, and to say which; a plan is written and carried out."""
         topic, group = make_topic(self.run, self.run.topic('resets')), self.run.topic('reset')
         self.on_broker('console-producer', '--topic', topic, data=''.join(f'value {i}\n' for i in range(10)))
+        whole, one, known = ('--topic', topic), ('--topic', f'{topic}:0'), ('--all-topics',)
+        reset = ('consumer-groups', '--group', group, '--reset-offsets')
+        for where, how, wanted in ((whole, ('--to-offset', '4'), 4), (one, ('--to-earliest',), 0), (known, ('--to-latest',), 10),
+                                   (one, ('--shift-by', '-3'), 7), (known, ('--to-current',), 7), (whole, ('--by-duration', 'PT1H'), 0),
+                                   (whole, ('--to-datetime', '2038-01-01T00:00:00.000'), 10)):
+            self.on_broker(*reset, *where, *how, '--execute')
+            self.check_group(group, {0: (wanted, 10, 10 - wanted)})
+        text = self.on_broker(*reset, *whole, '--to-offset', '7', '--dry-run', '--export')
+        row = next(line for line in text.splitlines() if topic in line)
+        check(row.replace('"', '') in (f'{topic},0,7', f'{group},{topic},0,7'), text)
+        self.check_group(group, {0: (10, 10, 0)})
         plan = os.path.join(BUILD, f'reset-{self.version}.csv')
         with open(plan, 'w') as file:
-            file.write(f'{topic},0,7\n')
-        for how, wanted in ((['--to-offset', '4'], 4), (['--to-earliest'], 0), (['--to-latest'], 10),
-                            (['--shift-by', '-3'], 7), (['--to-current'], 7), (['--by-duration', 'PT1H'], 0),
-                            (['--to-datetime', '2038-01-01T00:00:00.000'], 10), (['--from-file', plan], 7)):
-            where = [] if how[0] == '--from-file' else ['--topic', topic]
-            self.on_broker('consumer-groups', '--group', group, '--reset-offsets', *where, *how, '--execute')
-            self.check_group(group, {0: (wanted, 10, 10 - wanted)})
+            file.write(row + '\n')
+        self.on_broker(*reset, '--from-file', plan, '--execute')
+        self.check_group(group, {0: (7, 10, 3)})
         self.on_broker('consumer-groups', '--group', group, '--delete-offsets', '--topic', topic)
         self.check_group(group, {}, {0: (None, 10, None)})
 
@@ -187,6 +197,25 @@ class Tools:
         found = wire.stored_batches(self.run.address, topic, 0)
         check(self.version == '2.8.2' or all(batch['producer_id'] >= 0 for batch in found), 'not idempotent')
 
+
+    def events(self, name, *arguments):
+        """[what it tells, a JSON object a line] of a tool that ends by itself."""
+        return [json.loads(line) for line in self.on_broker(name, *arguments).splitlines() if line.startswith('{')]
+
+    def verifiable(self):
+        """The pair that Kafka's system tests are made with: what is acknowledged is read once, and committed."""
+        topic, group, count = make_topic(self.run, self.run.topic('verifiable'), 3), self.run.topic('verifiable'), 1000
+        said = self.events('verifiable-producer', '--topic', topic, '--acks', '-1', '--max-messages', str(count), '--repeating-keys', '10')
+        sent = sorted((event['partition'], event['offset']) for event in said if event['name'] == 'producer_send_success')
+        ends = collections.Counter(partition for partition, _ in sent)
+        check(len(set(sent)) == count and len(ends) == 3 and said[-1].get('acked') == count, f'{len(sent)} sent, at last {said[-2:]}')
+        said = self.events('verifiable-consumer', '--topic', topic, '--group-id', group, '--reset-policy', 'earliest',
+                           '--max-messages', str(count), '--verbose')
+        read = sorted((event['partition'], event['offset']) for event in said if event['name'] == 'record_data')
+        check(read == sent, f'{len(read)} read of {count}')
+        commits = [event for event in said if event['name'] == 'offsets_committed']
+        check(commits and all(event['success'] for event in commits), f'{commits[-1:]}')
+        self.check_group(group, {partition: (end, end, 0) for partition, end in ends.items()})
 
     def times(self):
         """Whose time a record has, as the console consumer prints it, and which offset a time has."""
@@ -271,8 +300,8 @@ class Tools:
 
 CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('quotas', Tools.quotas), ('console', Tools.console),
          ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
-         ('perf-test', Tools.perf_test), ('delete-records', Tools.delete_records), ('compaction', Tools.compaction),
-         ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]
+         ('perf-test', Tools.perf_test), ('verifiable', Tools.verifiable),
+         ('delete-records', Tools.delete_records), ('compaction', Tools.compaction), ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
 COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'
