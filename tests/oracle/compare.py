@@ -83,7 +83,12 @@ def differences(kafka, millrace):
 # --- rules ---------------------------------------------------------------------------------------------------------------
 
 def glob(text):
-    return re.compile(''.join('.*' if part == '*' else re.escape(part) for part in re.split(r'(\*)', text)), re.S)
+    """* stands for anything, {a,b} for a or b."""
+    def pattern(part):
+        if part.startswith('{'):
+            return f'(?:{"|".join(glob(choice).pattern for choice in part[1:-1].split(","))})'
+        return '.*' if part == '*' else re.escape(part)
+    return re.compile(''.join(map(pattern, re.split(r'(\*|\{[^}]*\})', text))), re.S)
 
 
 class Rule:
