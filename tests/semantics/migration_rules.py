@@ -6,7 +6,7 @@ import struct
 import time
 
 from consumer_rules import Consumer, all_of, described, parts, settle
-from group_rules import REBALANCING, Member, alone, committed, described as classic, new_group
+from group_rules import REBALANCING, Member, alone, committed, described as classic, new_group, stay
 from side import check, same
 
 UNKNOWN, ILLEGAL_GENERATION, INCONSISTENT, NO_GROUP, ID_REQUIRED, FENCED_INSTANCE = 25, 22, 23, 69, 79, 82
@@ -393,6 +393,7 @@ def k8_policy_upgrade(b):
         third = Old(b, olds[0].group, topic)
         third.rejoin()
         rest(b, (*olds, third), (), 4)
+        stay(third)
         same((kind_of(b, third.group), described(b, third.group)['group_state'], len(described(b, third.group)['members'])), ('consumer', 'Stable', 3))
         same([old.leave() for old in (*olds, third)], [0, 0, 0])
         same((kind_of(b, third.group), described(b, third.group)['group_state']), ('consumer', 'Empty'))
