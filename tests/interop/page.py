@@ -23,6 +23,8 @@ COLUMNS = (
     ('senseless requests', ('refusals',)),
     ('group, commit, resume', ('groups-consume',)),
     ('three members, one killed', ('groups-rebalance', 'groups-seed')),
+    ('newer protocol (KIP-848)', ('groups-kip-848',)),
+    ('rolled to it and back', ('groups-migration',)),
     ('reset', ('groups-reset',)),
     ('no reset', ('groups-reset-none',)),
     ('broker restarts', ('restart', 'kill')),
@@ -33,7 +35,8 @@ HEAD = '''# Clients and what they can do with Millrace
 
 Written by `tests/interop/run --write`; what each case does is in `tests/interop/matrix.py` and `groups.py`, and the
 releases are pinned in `clients.py`. *yes*: all cases passed. *some*: all that the client has a way to ask for passed.
-*-*: the client has no way to ask for it. **no**: at least one case failed. Empty: there is no such case for it.
+*-*: the client has no way to ask for it. **no**: at least one case failed. Empty: there is no such case for it, or it
+has not run.
 '''
 
 
