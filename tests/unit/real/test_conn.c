@@ -565,15 +565,18 @@ static void test_a_peer_that_resets_is_not_waited_for(void **state)
     (void)state;
     const struct linger reset = {.l_onoff = 1};
     struct seen seen;
-    int s = dial();
-    put_frame(s, KEY_LATE, 9, 10);
-    usleep(5000);
-    setsockopt(s, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    close(s);
-    do
-        look(&seen);
-    while (seen.orphans == 0);
+    int watcher = dial();
+    do { /* unless it was answered before the reset came */
+        int s = dial();
+        put_frame(s, KEY_LATE, 9, 10);
+        look_by(watcher, &seen);
+        setsockopt(s, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        close(s);
+        usleep(50000);
+        look_by(watcher, &seen);
+    } while (seen.orphans == 0);
     assert_int_equal(seen.orphans_may_wait, 0);
+    close(watcher);
 }
 
 static void test_bad_frames_close(void **state)
