@@ -16,7 +16,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define OPENS_MAX 64U /* other jobs of the shard wait meanwhile */
+#define OPENS_MAX   64U /* other jobs of the shard wait meanwhile */
+#define OPENS_SHARE 4U  /* of few files they take no more than a fourth */
 
 struct file_job *file_job_new(struct log_shard *ls, enum file_job_kind kind, struct log_body *lg,
                               struct segment *segment, void (*done)(struct file_job *job))
@@ -327,11 +328,18 @@ void file_jobs_start(struct file_job *const jobs[], uint32_t count)
 
 /* ---- opens ---- */
 
+uint32_t file_job_opens_max(const struct log_shard *ls)
+{
+    const uint64_t share = ls->dir->options.open_files_max / OPENS_SHARE;
+    return (uint32_t)max_u64(1, min_u64(OPENS_MAX, share));
+}
+
 static void opens_start(struct log_shard *ls)
 {
     struct file_job *jobs[OPENS_MAX];
+    const uint32_t most = file_job_opens_max(ls);
     uint32_t count = 0;
-    while (count < OPENS_MAX && !TAILQ_EMPTY(&ls->opens)) {
+    while (count < most && !TAILQ_EMPTY(&ls->opens)) {
         struct file_job *job = TAILQ_FIRST(&ls->opens);
         TAILQ_REMOVE(&ls->opens, job, link);
         jobs[count++] = job;

@@ -69,6 +69,8 @@ void file_jobs_start(struct file_job *const jobs[], uint32_t count);
 /* Those that come while others are under way go together after them: an open waits for several
  * flushes, and many beside each other hardly longer. */
 void file_job_open(struct file_job *job);
+/* So many at the most; of the files that may be open, their part. */
+uint32_t file_job_opens_max(const struct log_shard *ls);
 char *file_job_path(const struct file_job *job, const char *suffix);
 /* The job may put files there: nobody reads them. */
 void file_job_may_recycle(struct file_job *job);

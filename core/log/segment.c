@@ -210,14 +210,16 @@ void log_on_directory_timer(struct shard *sh, struct timer *timer)
 
 /* ---- opening and extending ---- */
 
-/* Closes files that are over the limit, but neither what is dirty, because its sync needs it, nor
- * the one that was just opened, because who asked has not used it yet. */
+/* Closes files that are over the limit, those that are being opened included, but neither what is
+ * dirty, because its sync needs it, nor the one that was just opened, because who asked has not
+ * used it yet. */
 static void segment_limit_files(struct log_shard *ls, const struct segment *opened)
 {
+    const uint32_t most = ls->dir->options.open_files_max - file_job_opens_max(ls);
     struct segment *segment;
     struct segment *next;
-    for (segment = TAILQ_FIRST(&ls->files);
-         segment != NULL && ls->file_count > ls->dir->options.open_files_max; segment = next) {
+    for (segment = TAILQ_FIRST(&ls->files); segment != NULL && ls->file_count > most;
+         segment = next) {
         next = TAILQ_NEXT(segment, file_link);
         if (segment->io == 0 && segment->job == NULL && !segment->dirty && segment != opened)
             segment_close(segment);
