@@ -400,7 +400,9 @@ run bench net --seconds 0
 check 'bench net: a time that is none' 2 err 'a time is wanted'
 
 # A broker dies under the load, and comes not back: what was in flight has failed, and that is told.
-killed() { # BENCH...: its broker is killed after a second
+killed() { # RECORDS BENCH...: its broker is killed when the topic k has so many
+    local records=$1 at address
+    shift
     : >"$work/victim" # or the last one's words could be read before this one begins to speak
     "$millrace" start --data-dir "$work/killed" --listen 127.0.0.1:0 --admin-listen off --memory 256M --cores 1 \
         >"$work/victim" 2>&1 &
@@ -409,10 +411,14 @@ killed() { # BENCH...: its broker is killed after a second
         grep -q '^ready in' "$work/victim" && break
         sleep 0.1
     done
-    timeout 30 "$millrace" bench "$@" -b "$(sed -n 's/^ready in .*kafka \([^ ]*\).*/\1/p' "$work/victim")" \
-        --format json >"$work/out" 2>"$work/err" &
+    address=$(sed -n 's/^ready in .*kafka \([^ ]*\).*/\1/p' "$work/victim")
+    timeout 30 "$millrace" bench "$@" -b "$address" --format json >"$work/out" 2>"$work/err" &
     generator=$!
-    sleep 1.5
+    for _ in $(seq 100); do
+        at=$("$millrace" topic describe k -b "$address" --format awk 2>/dev/null | awk '{ sum += $8 } END { print sum + 0 }')
+        [ "$at" -lt "$records" ] || break
+        sleep 0.1
+    done
     kill -9 $victim
     wait $victim 2>/dev/null
     wait $generator
@@ -421,16 +427,16 @@ killed() { # BENCH...: its broker is killed after a second
     rm -rf "$work/killed"
 }
 for acks in 0 1; do
-    killed produce k -c 4 --acks $acks --batch 16 --in-flight 32 -d 3s -w 0s -q
+    killed 1000 produce k -c 4 --acks $acks --batch 16 --in-flight 32 -d 3s -w 0s -q
     check "bench produce --acks $acks: its broker is killed" 4 err '!panic' \
         json 'j["result"]["acknowledged_in_all"] > 0 and j["result"]["reconnects"] >= 4' \
         json 'j["result"]["errors"] == {"NO_ANSWER": 128} and j["result"]["failed"] == 128 * 16'
 done
-killed sweep k --rate 200..2000:+200 --all -d 1s -w 0s --drain 100ms -q
+killed 300 sweep k --rate 200..2000:+200 --all -d 1s -w 0s --drain 100ms -q
 check 'bench sweep: its broker is killed' 3 err 'acknowledged nothing' err '!panic' \
     json 'len(j["rates"]) >= 2 and j["rates"][-1]["outcome"] != "held" and j["rates"][-1]["failed"] > 0' \
     json 'j["knee"]["complete"] is False'
-killed produce k -c 4 -r 5000 --linger 5ms --batch-bytes 2000 --in-flight 32 -d 3s -w 0s --drain 100ms -q
+killed 2000 produce k -c 4 -r 5000 --linger 5ms --batch-bytes 2000 --in-flight 32 -d 3s -w 0s --drain 100ms -q
 check 'bench produce --linger: its broker is killed' 4 err '!panic' \
     json 'j["result"]["errors"]["NO_ANSWER"] > 0 and j["result"]["errors"]["NEVER_SENT"] > 0' \
     json 'j["result"]["acknowledged_in_all"] > 0 and j["result"]["acknowledged_in_all"] + j["result"]["failed_in_all"] == 15000'

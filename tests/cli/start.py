@@ -35,10 +35,11 @@ def ended(broker, what):
 
 
 def blocks(broker, number):
-    """Does it hold this signal back, to wait for it?"""
+    """Does it hold this signal back, to wait for it? While a library starts a thread all signals are blocked."""
     for line in pathlib.Path(f"/proc/{broker.pid}/status").read_text().splitlines():
         if line.startswith("SigBlk:"):
-            return int(line.split()[1], 16) >> (number - 1) & 1
+            blocked = int(line.split()[1], 16)
+            return blocked >> (number - 1) & 1 and not blocked >> (signal.SIGWINCH - 1) & 1
     return False
 
 
