@@ -137,6 +137,20 @@ static const struct topic_fact *topic_of(const struct elder *me, const struct co
     return topic && topic->state == TOPIC_THERE ? topic : NULL;
 }
 
+/* Of a topic that is to go it cannot say that it has it, so it has not: others may get it while the
+ * topic is still there. */
+static void give_up_doubtful(struct elder *me)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < me->owned.count; i++) {
+        if (topic_of(me, &me->owned.parts[i]))
+            me->owned.parts[kept++] = me->owned.parts[i];
+        else
+            give_back(me, &me->owned.parts[i]);
+    }
+    me->owned.count = kept;
+}
+
 static struct bytes say_subscription(struct elder *me)
 {
     const struct model *m = me->actor.model;
@@ -153,8 +167,6 @@ static struct bytes say_subscription(struct elder *me)
     says.owned_partitions = owned;
     for (uint32_t i = 0; i < me->owned.count; i++) {
         const struct topic_fact *topic = topic_of(me, &me->owned.parts[i]);
-        if (!topic)
-            continue;
         struct consumer_protocol_subscription_owned_partition *to =
             &owned[says.owned_partitions_count++];
         init_consumer_protocol_subscription_owned_partition(to);
@@ -314,6 +326,7 @@ static void join(struct elder *me)
     const int16_t version = actor_version(&me->actor, KEY_JOIN_GROUP, 4);
     if (me->eager)
         give_all_back(me);
+    give_up_doubtful(me);
     arena_init(&me->arena, ARENA_BYTES);
     init_join_group_request(&request);
     request.group_id = str_of(group_name(me));
