@@ -358,7 +358,7 @@ static void trouble_disk(struct cluster *cl, uint32_t i)
     if (rng_one_in(&cl->rng, 2))
         trouble_crash(cl, (i + 1) % cl->count); /* one of those that lead by now */
     machine_disk_heal(machine_of(cl, i));
-    if (cluster_is_up(cl, i))
+    if (node_runs(&cl->nodes[i])) /* or has begun to, without that directory */
         crash(cl, i);
     cluster_pass(cl, rng_below(&cl->rng, 600 * MS), rng_one_in(&cl->rng, 2) ? 1U << i : 0);
 }

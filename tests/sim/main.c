@@ -353,7 +353,8 @@ static const char *const found_elsewhere[] = {"recovery.dropped_bytes_again",
                                               "promise.duplicate_answered_as_before",
                                               "read_ahead.outlives_a_cut",
                                               "replica.retry_reads_epochs",
-                                              "controller.broker_epochs_ignored"};
+                                              "controller.broker_epochs_ignored",
+                                              "disk_room.not_counted"};
 
 static bool is_found_elsewhere(const char *mutation)
 {
