@@ -21,6 +21,8 @@ struct keeper {
     uint32_t next_topic;
     int32_t next_partition;
     bool done;
+    bool
+        lost; /* its last question went to no coordinator: perhaps nobody has ever made the topic */
 };
 
 static struct keeper *keeper_of(struct actor *a)
@@ -161,7 +163,8 @@ static void on_fetched(struct client *c, struct client_call *call)
     int16_t error = response.error_code;
     if (response.topics_count == 1 && response.topics[0].partitions_count == 1 && error == ERR_NONE)
         error = response.topics[0].partitions[0].error_code;
-    if (group_error_is_passing(error))
+    ke->lost = group_error_is_passing(error);
+    if (ke->lost)
         return;
     if (error != ERR_NONE || response.topics_count != 1) {
         wrong(m, "OffsetFetch: %s", err_name(error));
@@ -258,10 +261,14 @@ static void keeper_step(struct actor *a)
     struct keeper *ke = keeper_of(a);
     if (ke->ask.under_way || ke->done)
         return;
-    if (a->model->reckoning)
+    if (a->model->reckoning && ke->lost) {
+        ke->lost = false;
+        ask_coordinator(a, &ke->ask, group_name(ke));
+    } else if (a->model->reckoning) {
         reckon(ke);
-    else
+    } else {
         ask_something(ke);
+    }
 }
 
 static bool keeper_busy(const struct actor *a)
