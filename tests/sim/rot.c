@@ -39,6 +39,8 @@ static void place_look(struct model *m, struct log_body *lg, struct rot_place *p
                        uint64_t *seen)
 {
     const struct segment *segment;
+    if (lg->swap.count > 0)
+        return; /* the name of a compacted segment leads to the file it replaces for a moment */
     TAILQ_FOREACH (segment, &lg->segments, link) {
         if (lg->state != LOG_LIVE || !segment->sealed || segment->below || segment->swapping ||
             segment->size == 0)
