@@ -79,29 +79,12 @@ static void produce_send(struct desk *desk, struct question *question, unsigned 
     desk_send(desk, question, connection, KEY_PRODUCE, 12, &request);
 }
 
-/* All partitions from their start, without a session. */
 static void fetch_send(struct desk *desk, struct question *question, unsigned connection,
                        int32_t partitions)
 {
-    struct fetch_request_partition parts[PARTS_MAX];
-    struct fetch_request request;
     struct fetch_request_topic topic;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    request.max_wait_ms = 500;
-    request.min_bytes = 1;
-    request.max_bytes = 1 << 20;
-    request.session_epoch = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    topic.topic = str_of("t");
-    topic.partitions = parts;
-    topic.partitions_count = partitions;
-    for (int32_t i = 0; i < partitions; i++) {
-        init_fetch_request_partition(&parts[i]);
-        parts[i].partition = i;
-        parts[i].partition_max_bytes = 1 << 20;
-    }
+    struct fetch_request_partition parts[PARTS_MAX];
+    struct fetch_request request = fetch_request_of(&topic, parts, partitions, "t");
     desk_send(desk, question, connection, KEY_FETCH, 12, &request);
 }
 

@@ -331,6 +331,14 @@ def kind_of(b, group):
     return next(g['group_type'].lower() for g in b.ask('list_groups', 5, {'states_filter': [], 'types_filter': []})['groups'] if g['group_id'] == group)
 
 
+def new_consumer(b):
+    """(Its topic of two partitions, the one member of a new group of KIP-848, which has both)."""
+    topic = known_topic(b, 2)
+    new = Consumer(b, new_group(b), topic).joined()
+    settle(new, total=2)
+    return topic, new
+
+
 def no_way_up(b):
     """A classic group with members stays one, and they notice nothing; one without becomes what is asked for."""
     topic = known_topic(b, 2)
@@ -349,9 +357,7 @@ def k8_policy_disabled(b):
     """No group with members changes its protocol, and none of the classic protocol comes into a consumer group."""
     with policy(b, 'disabled'):
         no_way_up(b)
-        topic = known_topic(b, 2)
-        new = Consumer(b, new_group(b), topic).joined()
-        settle(new, total=2)
+        topic, new = new_consumer(b)
         same(Old(b, new.group, topic).join()['error_code'], INCONSISTENT)
         same(new.beat(member_epoch=-1)['error_code'], 0)
         old = Old(b, new.group, topic)
@@ -412,9 +418,7 @@ def k8_policy_downgrade(b):
     """A consumer group of which only members of the classic protocol are left is a classic one; there is no way up."""
     with policy(b, 'downgrade'):
         no_way_up(b)
-        topic = known_topic(b, 2)
-        new = Consumer(b, new_group(b), topic).joined()
-        settle(new, total=2)
+        topic, new = new_consumer(b)
         old = Old(b, new.group, topic)
         old.rejoin()
         rest(b, (old,), (new,), 2)

@@ -215,26 +215,40 @@ static inline int64_t offset_at(struct desk *desk, const char *name, int64_t tim
     return answer.offset;
 }
 
-static inline void fetch_ask(struct desk *desk, struct question *question, const char *name,
-                             int16_t version, int64_t offset, int32_t wait_ms)
+/* For the first `count` partitions of one topic from their start, as soon as there is anything,
+ * without a session; `topic` and `parts` stay the caller's. */
+static inline struct fetch_request fetch_request_of(struct fetch_request_topic *topic,
+                                                    struct fetch_request_partition *parts,
+                                                    int32_t count, const char *name)
 {
     struct fetch_request request;
-    struct fetch_request_topic topic;
-    struct fetch_request_partition part;
     init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    init_fetch_request_partition(&part);
-    request.max_wait_ms = wait_ms;
+    init_fetch_request_topic(topic);
+    request.max_wait_ms = 500;
     request.min_bytes = 1;
     request.max_bytes = 1 << 20;
     request.session_epoch = -1;
-    request.topics = &topic;
+    request.topics = topic;
     request.topics_count = 1;
-    topic.topic = str_of(name);
-    topic.partitions = &part;
-    topic.partitions_count = 1;
+    topic->topic = str_of(name);
+    topic->partitions = parts;
+    topic->partitions_count = count;
+    for (int32_t i = 0; i < count; i++) {
+        init_fetch_request_partition(&parts[i]);
+        parts[i].partition = i;
+        parts[i].partition_max_bytes = 1 << 20;
+    }
+    return request;
+}
+
+static inline void fetch_ask(struct desk *desk, struct question *question, const char *name,
+                             int16_t version, int64_t offset, int32_t wait_ms)
+{
+    struct fetch_request_topic topic;
+    struct fetch_request_partition part;
+    struct fetch_request request = fetch_request_of(&topic, &part, 1, name);
+    request.max_wait_ms = wait_ms;
     part.fetch_offset = offset;
-    part.partition_max_bytes = 1 << 20;
     desk_send(desk, question, 1, KEY_FETCH, version, &request);
 }
 

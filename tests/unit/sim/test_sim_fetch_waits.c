@@ -32,29 +32,14 @@ static void begin(struct desk *desk, uint64_t seed, uint16_t shards)
     batch_builder_fini(&builder);
 }
 
-/* All partitions from their start. */
 static void fetch_all(struct desk *desk, struct question *question, unsigned connection,
                       int32_t min_bytes, int32_t wait_ms)
 {
     static struct fetch_request_partition parts[PARTITIONS];
-    struct fetch_request request;
     struct fetch_request_topic topic;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
+    struct fetch_request request = fetch_request_of(&topic, parts, PARTITIONS, "t");
     request.max_wait_ms = wait_ms;
     request.min_bytes = min_bytes;
-    request.max_bytes = 1 << 20;
-    request.session_epoch = -1;
-    request.topics = &topic;
-    request.topics_count = 1;
-    topic.topic = str_of("t");
-    topic.partitions = parts;
-    topic.partitions_count = PARTITIONS;
-    for (int32_t i = 0; i < PARTITIONS; i++) {
-        init_fetch_request_partition(&parts[i]);
-        parts[i].partition = i;
-        parts[i].partition_max_bytes = 1 << 20;
-    }
     desk_send(desk, question, connection, KEY_FETCH, 12, &request);
 }
 

@@ -173,24 +173,14 @@ static void test_greed(void **state)
 static struct fetch_response fetch(struct desk *desk, unsigned connection, int32_t session,
                                    int32_t epoch)
 {
-    struct fetch_request request;
-    struct fetch_response response;
     struct fetch_request_topic topic;
     struct fetch_request_partition part;
-    init_fetch_request(&request);
-    init_fetch_request_topic(&topic);
-    init_fetch_request_partition(&part);
+    struct fetch_request request = fetch_request_of(&topic, &part, 1, "t");
+    struct fetch_response response;
     request.max_wait_ms = 100;
-    request.min_bytes = 1;
-    request.max_bytes = 1 << 20;
     request.session_id = session;
     request.session_epoch = epoch;
-    request.topics = &topic;
     request.topics_count = epoch <= 0;
-    topic.topic = str_of("t");
-    topic.partitions = &part;
-    topic.partitions_count = 1;
-    part.partition_max_bytes = 1 << 20;
     desk_ask(desk, connection, KEY_FETCH, 12, &request, &response);
     assert_int_equal(response.error_code, ERR_NONE);
     return response;
