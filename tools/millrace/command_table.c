@@ -50,6 +50,10 @@ static const struct command_option start_options[] = {
     {0, "advertise", "HOST:PORT", NULL, "what clients are told (advertised.listeners)", NULL},
     {0, "cores", "N|LIST", NULL,
      "how many cores, or which (0-3,6); default: all this process may use", NULL},
+    {0, "spin", NULL, NULL,
+     "each core looks for work for a millisecond before it sleeps (millrace.spin.us): answers "
+     "sooner, at the expense of whoever shares its cores",
+     NULL},
     {0, "memory", "SIZE", NULL,
      "the memory budget, e.g. 512M; default: a quarter of what this process may use", NULL},
     {0, "admin-listen", "HOST:PORT", NULL,

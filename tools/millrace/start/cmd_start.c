@@ -182,6 +182,13 @@ static void on_stop_asked(struct io_op *op)
         broker_stop(st->broker);
 }
 
+static uint64_t spin_ns_of(const struct start *st)
+{
+    if (st->conf.broker.spin_us >= 0)
+        return (uint64_t)st->conf.broker.spin_us * 1000;
+    return io_spin_allowed(&st->machine, st->shard_count) ? IO_SPIN_NS : 0;
+}
+
 static void shard_main(uint32_t index, void *argument)
 {
     struct start *st = argument;
@@ -189,7 +196,7 @@ static void shard_main(uint32_t index, void *argument)
     const struct io_options options = {
         .shard = index,
         .receive_pool_bytes = st->plan.receive_bytes,
-        .spin_ns = io_spin_allowed(&st->machine, st->shard_count) ? IO_SPIN_NS : 0,
+        .spin_ns = spin_ns_of(st),
     };
     struct io *io = io_open(&options, sentence, sizeof(sentence));
     must(io); /* the probe opened one like it */

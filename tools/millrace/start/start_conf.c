@@ -70,6 +70,9 @@ static bool take_flags(struct start *st)
         st->file_name = st->inv->operands[0];
     add_flag(st, "data-dir", "log.dirs");
     add_flag(st, "cores", "millrace.cores");
+    if (option_on(st->inv, "spin"))
+        st->flags[st->flag_count++] =
+            (struct conf_assignment){.name = "millrace.spin.us", .value = "1000"};
     add_flag(st, "memory", "millrace.memory");
     add_flag(st, "node-id", "node.id");
     add_flag(st, "zookeeper", "zookeeper.connect");

@@ -169,6 +169,8 @@ static void test_values(void **state)
     check_value("millrace.memory", "512MiB", "512MiB");
     check_value("millrace.memory", "8X", "512M or 8G");
     check_value("millrace.memory", "9999999999T", "is not valid");
+    check_value("millrace.spin.us", "1000", "1000");
+    check_value("millrace.spin.us", "1000001", "1000000");
     check_value("millrace.cores", "0-1,3", "0-1,3");
     check_value("millrace.cores", "0", "a count such as 4");
     check_value("security.inter.broker.protocol", "SSL", "PLAINTEXT only");
