@@ -34,6 +34,7 @@ SUBSCRIPTION = wire.i16(0) + wire.array([wire.string(TOPIC)]) + wire.blob(None)
 ASSIGNMENT = wire.i16(0) + wire.array([wire.string(TOPIC) + wire.array([wire.i32(0)])]) + wire.blob(None)
 REBALANCE_MS = 60_000
 BEAT_S = 0.2  # while a group is not as it should be; how soon its members hear of that
+RECONNECT_S = 0.05  # reconnect.backoff.ms
 FIRES_MAX = 16  # what is due before answers are looked for again
 
 
@@ -89,8 +90,9 @@ class Loop:
 class Connection:
     """Answers come in order, so each request leaves behind who hears its own."""
 
-    def __init__(self, loop, port, connected):
-        self.loop, self.connected, self.heard, self.out, self.waiting = loop, connected, b'', b'', collections.deque()
+    def __init__(self, loop, port, connected, lost=None):
+        """lost: hears of a broker that refuses, resets or closes it; else that is a failure."""
+        self.loop, self.connected, self.heard, self.out, self.waiting, self.lost = loop, connected, b'', b'', collections.deque(), lost
         self.socket = socket.socket()
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,10 +121,16 @@ class Connection:
             return 0
 
     def ready(self, mask):
-        if mask & select.EPOLLOUT:
-            self.writable()
-        if mask & ~select.EPOLLOUT:
-            self.readable()
+        try:
+            if mask & select.EPOLLOUT:
+                self.writable()
+            if mask & ~select.EPOLLOUT:
+                self.readable()
+        except (Failed, ConnectionError):
+            if not self.lost:
+                raise
+            self.close()
+            self.lost()
 
     def writable(self):
         if self.connected:
@@ -269,7 +277,7 @@ class Load:
     def __init__(self, port, share, shares):
         """share: which of them."""
         self.port, self.share, self.loop, self.connections, self.groups = port, share, Loop(), [], []
-        self.shares, self.missing, self.asked, self.seen = shares, 0, 0, {}
+        self.shares, self.missing, self.asked, self.again, self.seen = shares, 0, 0, 0, {}
 
     def part(self, count):
         return range(self.share, count, self.shares)
@@ -292,7 +300,7 @@ class Load:
         self.until_none_misses(mine, 120, 'connections')
 
     def close(self):
-        for connection in self.connections:
+        for connection in list(self.loop.connections.values()):
             connection.close()
         self.connections, self.groups, self.loop.timers = [], [], []
 
@@ -311,10 +319,18 @@ class Load:
                 self.same_as_the_first(*asked[0][:2], answer)
                 connection.ask(asked[1][2], hear_metadata)
             connection.ask(asked[0][2], hear_versions)
-        self.seen = {}
+        def come():
+            self.connections.append(Connection(self.loop, self.port, connected, lost))
+
+        def lost():
+            """As clients do: not at once, and until it works."""
+            self.again += 1
+            self.loop.at(time.monotonic() + RECONNECT_S, come)
+        self.seen, self.again = {}, 0
         sleep_until(start)
-        self.connections += [Connection(self.loop, self.port, connected) for _ in self.part(count)]
-        return self.until_none_misses(len(self.part(count)), 120, 'metadata')
+        for _ in self.part(count):
+            come()
+        return self.until_none_misses(len(self.part(count)), 120, 'metadata'), self.again
 
     def same_as_the_first(self, name, version, answer):
         """That one is read whole."""
