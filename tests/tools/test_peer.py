@@ -30,19 +30,35 @@ def results(cell, millrace, kafka, fsync=None):
 class Table(unittest.TestCase):
     def test_median_and_ratio(self):
         rows, _ = table(results("small", {"batches_per_s": [400, 10, 300]}, {"batches_per_s": [100, 200, 150]}))
-        self.assertEqual(rows["batches/s"], ["300", "150", "-", "2.00", ">= 2.00", "met"])
+        self.assertEqual(rows["batches/s"], ["300 (10.0-400)", "150 (100-200)", "-", "2.00", ">= 4", "missed"])
 
-    def test_missed(self):
-        rows, _ = table(results("small", {"batches_per_s": [299]}, {"batches_per_s": [150]}))
-        self.assertEqual(rows["batches/s"][-1], "missed")
+    def test_met_and_missed(self):
+        for ours, verdict in ((600, "met"), (599, "missed")):
+            rows, _ = table(results("small", {"batches_per_s": [ours]}, {"batches_per_s": [150]}))
+            self.assertEqual(rows["batches/s"][-1], verdict)
+
+    def test_the_same_promise(self):
+        rows, _ = table(results("small", {"batches_per_s": [600]}, {"batches_per_s": [150]}, {"batches_per_s": [31]}))
+        self.assertEqual(rows["batches/s, beside fsync"][3:], ["19.35", ">= 20 of fsync", "missed"])
+
+    def test_what_is_left_of_another_cell(self):
+        stored = results("conns-10k", {"batches_per_s": [60]}, {"batches_per_s": [40]})
+        for column, least in (("millrace durable", 100), ("kafka no fsync", 80)):
+            stored[column]["conns-100"] = {"batches_per_s": [least]}
+        rows, _ = table(stored)
+        self.assertEqual(rows["what is left"], ["0.60", "0.50", "-", "-", ">= 0.6 itself", "met"])
+
+    def test_of_what_the_machine_can_do(self):
+        rows, _ = table(results("big-4", {"mb_per_s": [500], "of_machine": [0.85]}, {"mb_per_s": [200]}))
+        self.assertEqual(rows["of what drive and sockets carry"], ["0.85", "-", "-", "-", ">= 0.9 itself", "missed"])
 
     def test_less_is_better(self):
-        rows, _ = table(results("paced", {"p99_us": [300], "p999_us": [334]}, {"p99_us": [1000], "p999_us": [1000]}))
+        rows, _ = table(results("paced", {"p99_us": [200], "p999_us": [101]}, {"p99_us": [1000], "p999_us": [1000]}))
         self.assertEqual([rows["p99 us"][-1], rows["p99.9 us"][-1]], ["met", "missed"])
 
     def test_the_better_of_kafkas_modes(self):
-        rows, _ = table(results("big", {"mb_per_s": [500]}, {"mb_per_s": [200]}, {"mb_per_s": [400]}))
-        self.assertEqual(rows["MB/s"][3:], ["1.25", ">= 1.50", "missed"])
+        rows, _ = table(results("big-1", {"mb_per_s": [500]}, {"mb_per_s": [200]}, {"mb_per_s": [400]}))
+        self.assertEqual(rows["MB/s"][3:], ["1.25", ">= 1.5 of best", "missed"])
 
     def test_a_rate_that_was_not_reached_is_marked(self):
         rows, text = table(results("paced", {"p50_us": [1], "late": [0]}, {"p50_us": [1], "late": [7]}))
@@ -51,7 +67,7 @@ class Table(unittest.TestCase):
 
     def test_one_broker_alone(self):
         rows, _ = table(results("start", {"first_ack_ms": [99]}, None))
-        self.assertEqual(rows["ms to the first ack, empty directory"], ["99.0", "-", "-", "-", "< 100", "met"])
+        self.assertEqual(rows["ms to the first ack, empty directory"], ["99.0", "-", "-", "-", "<= 100 itself", "met"])
 
 
 if __name__ == "__main__":
