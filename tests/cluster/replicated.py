@@ -14,17 +14,12 @@ import time
 
 import broker as brokers
 import wire
+from nodes import ROOT, check
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARTITIONS = 6
 RATE = 1000  # records per second of each producer
 FLOOD_BYTES = 512 << 20
 JVM = ['-Xmx256m', '-Xshare:auto', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Dlog4j2.level=ERROR']
-
-
-def check(good, what):
-    if not good:
-        raise AssertionError(what)
 
 
 def bootstrap(c):

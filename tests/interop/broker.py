@@ -38,16 +38,17 @@ class Broker:
         return self.process is None or self.process.poll() is None
 
 
-def start(binary, folder, address, wait_s, arguments=(), data_dir=None):
+def start(binary, folder, address, wait_s, arguments=(), data_dir=None, before=()):
     """Starts the binary and returns when it has said that it is ready: on a free port with a fresh directory, or, given
-    the address, as the successor of the broker that had both. More arguments are for `start`. Its output is kept in folder/broker.log."""
+    the address, as the successor of the broker that had both. More arguments are for `start`; `before` is a command that runs
+    the binary (ip netns exec NAME). Its output is kept in folder/broker.log."""
     if address is None:
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         address = ('127.0.0.1', free_port())
     data_dir = data_dir or os.path.join(folder, 'data')
     log_path = os.path.join(folder, 'broker.log')
-    process = subprocess.Popen([binary, 'start', '--listen', '%s:%d' % address, '--data-dir', data_dir, *arguments],
+    process = subprocess.Popen([*before, binary, 'start', '--listen', '%s:%d' % address, '--data-dir', data_dir, *arguments],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     ready = queue.Queue()
 
