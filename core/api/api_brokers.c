@@ -22,6 +22,13 @@ struct alter_partitions {
     int32_t waiting;
 };
 
+/* To one who is no broker as registered here: a broker that was missed comes back and asks again,
+ * a client may not ask at all. */
+static int16_t refusal(const struct request *q)
+{
+    return api_from_brokers(q) ? ERR_STALE_BROKER_EPOCH : ERR_CLUSTER_AUTHORIZATION_FAILED;
+}
+
 static void one_less(struct alter_partitions *all)
 {
     if (--all->waiting == 0)
@@ -110,8 +117,7 @@ void api_alter_partition(struct broker_shard *bs, struct request *q)
     }
     all->waiting = 1;
     if (!api_is_broker(q, all->request.broker_id, all->request.broker_epoch))
-        all->response.error_code =
-            api_from_brokers(q) ? ERR_STALE_BROKER_EPOCH : ERR_CLUSTER_AUTHORIZATION_FAILED;
+        all->response.error_code = refusal(q);
     else if (!alter_topics(all))
         all->response.error_code = ERR_INVALID_REQUEST;
     one_less(all);
@@ -152,7 +158,7 @@ void api_allocate_producer_ids(struct broker_shard *bs, struct request *q)
     al->q = q;
     init_allocate_producer_ids_response(&al->response);
     if (!api_is_broker(q, request.broker_id, request.broker_epoch)) {
-        al->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        al->response.error_code = refusal(q);
         api_answer(q, KAFKA_ALLOCATE_PRODUCER_IDS_RESPONSE, &al->response);
         return;
     }

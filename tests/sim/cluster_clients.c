@@ -451,9 +451,13 @@ static void on_producer_id(struct client *c, struct client_call *call)
     struct rd rd;
     (void)c;
     if (agent_answered(call, &rd) &&
-        read_init_producer_id_response(&rd, call->arena, call->version, &response) &&
-        response.error_code == ERR_NONE)
-        a->producer_id = response.producer_id;
+        read_init_producer_id_response(&rd, call->arena, call->version, &response)) {
+        if (response.error_code == ERR_NONE)
+            a->producer_id = response.producer_id;
+        else if (response.error_code != ERR_COORDINATOR_LOAD_IN_PROGRESS)
+            cluster_wrong(&a->cl->facts, "a producer gives up: InitProducerId is answered %s",
+                          err_name(response.error_code));
+    }
     agent_later(a, 10 * MS);
 }
 
