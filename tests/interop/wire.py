@@ -348,6 +348,35 @@ def batches(data):
     return found
 
 
+def read_varint(data, at):
+    """(value, where it ends)."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7f) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+
+
+def values(data):
+    """[(offset, header of its batch, value)] of the whole batches in fetched bytes or in a segment, none compressed."""
+    found, at = [], 0
+    for head in batches(data):
+        if head['codec'] != 'none':
+            raise ValueError(f'a batch of {head["codec"]}')
+        record = at + 61
+        for _ in range(head['count']):
+            size, body = read_varint(data, record)
+            record = body + size
+            _, body = read_varint(data, body + 1)  # behind the attributes: the time
+            delta, body = read_varint(data, body)
+            key_size, body = read_varint(data, body)
+            value_size, body = read_varint(data, body + max(key_size, 0))
+            found.append((head['base_offset'] + delta, head, data[body:body + value_size] if value_size >= 0 else None))
+        at += head['size']
+    return found
+
+
 def stored_batches(address, topic, partition):
     """The headers of every batch of a partition, from its start to its end."""
     found = []
