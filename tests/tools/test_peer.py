@@ -65,6 +65,12 @@ class Table(unittest.TestCase):
         self.assertEqual(rows["p50 us"][:2], ["1.00", "1.00*"])
         self.assertIn("*: errors", text)
 
+    def test_jetstream(self):
+        stored = results("small", {"batches_per_s": [50]}, {"batches_per_s": [10]})
+        stored["nats no fsync"] = {"small": {"batches_per_s": [100]}}
+        stored["nats fsync"] = {"small": {"batches_per_s": [5]}}
+        self.assertIn("(Millrace durable: 0.50 of it, goal > 1: missed), 5.00 with sync_interval: always (10.0)", table(stored)[1])
+
     def test_one_broker_alone(self):
         rows, _ = table(results("start", {"first_ack_ms": [99]}, None))
         self.assertEqual(rows["ms to the first ack, empty directory"], ["99.0", "-", "-", "-", "<= 100 itself", "met"])
