@@ -153,6 +153,14 @@ void broker_logs_counts(const struct broker_shard *bs, struct log_counts *counts
     }
 }
 
+void broker_logs_commits(const struct broker_shard *bs, struct durations *sum)
+{
+    *sum = (struct durations){0};
+    for (uint32_t i = 0; i < LOG_DIRS_MAX; i++)
+        if (bs->logs.of[i] != NULL)
+            log_shard_commits(bs->logs.of[i], sum);
+}
+
 uint32_t broker_logs_offline(const struct broker_shard *bs, const char **reason)
 {
     uint32_t count = 0;

@@ -40,5 +40,7 @@ bool broker_logs_failed(const struct partition *pt);
 
 /* The sum over all directories; from any thread. */
 void broker_logs_counts(const struct broker_shard *bs, struct log_counts *counts);
+/* Likewise, of how long commits took; on that shard. */
+void broker_logs_commits(const struct broker_shard *bs, struct durations *sum);
 /* How many directories are offline, and of one the reason, with its path; "": none. */
 uint32_t broker_logs_offline(const struct broker_shard *bs, const char **reason);

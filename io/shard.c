@@ -175,6 +175,8 @@ static void turn_account(struct shard *sh, uint64_t began_ns)
     uint64_t took_ns = sh->step_began_ns - began_ns;
     count_up(&sh->turns, 1);
     count_up(&sh->busy_ns, took_ns);
+    if (took_ns >= SHARD_YIELD_NS)
+        durations_add(&sh->long_turns, took_ns);
     if (took_ns < SHARD_STALL_NS)
         return;
     count_up(&sh->stalls, 1);
@@ -182,6 +184,15 @@ static void turn_account(struct shard *sh, uint64_t began_ns)
     diag_event(sh, sh->turn_longest.name, took_ns, sh->turn_longest.ns);
     if (sh->turn_longest.ns > sh->longest.ns)
         sh->longest = sh->turn_longest;
+}
+
+void shard_turns(const struct shard *sh, struct durations *turns)
+{
+    const uint64_t others = sh->turns - sh->long_turns.count;
+    *turns = sh->long_turns;
+    turns->count = sh->turns;
+    turns->sum_ns = sh->busy_ns;
+    turns->buckets[duration_bucket(SHARD_YIELD_NS)] += others;
 }
 
 /* Everything but the submit; true when there is more to do at once. */

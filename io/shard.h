@@ -24,6 +24,7 @@
  */
 #pragma once
 
+#include "io/durations.h"
 #include "io/io.h"
 
 struct diag;
@@ -100,6 +101,7 @@ struct shard {
     uint64_t stalls;
     uint64_t mails;
     struct shard_stall longest;                        /* since start */
+    struct durations long_turns;                       /* of SHARD_YIELD_NS and more */
     struct shard_stalls stalls_of[SHARD_STALLS_NAMED]; /* the last one also counts the rest */
 
     const char *step;  /* what runs now, for stalls and panics; shard_step() */
@@ -166,6 +168,9 @@ static inline bool timer_is_set(const struct timer *timer)
 {
     return timer->slot != 0;
 }
+
+/* All turns, with the short ones as SHARD_YIELD_NS long; on the shard itself. */
+void shard_turns(const struct shard *sh, struct durations *turns);
 
 /* Has this handler used up its share of the turn? (SHARD_YIELD_NS since the handler began) */
 bool shard_should_yield(const struct shard *sh, uint64_t began_ns);

@@ -22,6 +22,7 @@ static void journal_measure(struct journal *journal, const struct journal_group 
     uint64_t now = io_now_ns(journal->io);
     uint64_t took = now - max_u64(group->submitted_ns, journal->done_ns);
     journal->done_ns = now;
+    durations_add(&journal->commits, now - group->submitted_ns);
     if (group->bytes < JOURNAL_GROUP_PACED / 2 || took == 0)
         return;
     uint64_t rate = group->bytes * 1000000ULL / took;

@@ -26,6 +26,7 @@
 #pragma once
 
 #include "core/log/journal_format.h"
+#include "io/durations.h"
 #include "io/io.h"
 
 #define JOURNAL_FLIGHTS     4U
@@ -140,6 +141,7 @@ struct journal {
     uint64_t count_syncs;
     uint64_t count_bytes;
     uint64_t flights_max;
+    struct durations commits; /* from a group's submission to its completion */
 };
 
 /* What a fresh generation left on disk (journal_create, core/log/journal_replay.h). Callbacks are

@@ -23,6 +23,7 @@
 #pragma once
 
 #include "core/record/batch_scan.h"
+#include "io/durations.h"
 #include "io/fs.h"
 #include "io/shard.h"
 #include "io/span.h"
@@ -460,6 +461,8 @@ void log_shard_free(struct log_shard *ls); /* after stop is done and its logs ar
 void log_shard_counts(const struct log_shard *ls, struct log_counts *counts);
 /* Of several: sums, and the larger of what is no sum. */
 void log_counts_add(struct log_counts *to, const struct log_counts *from);
+/* Adds how long commits took; on its own shard. */
+void log_shard_commits(const struct log_shard *ls, struct durations *sum);
 bool log_shard_offline(const struct log_shard *ls);
 /* Free disk space is below the reserve. */
 bool log_shard_full(const struct log_shard *ls);

@@ -443,6 +443,11 @@ void log_counts_add(struct log_counts *to, const struct log_counts *from)
     to->checkpoint_ns_last = max_u64(before.checkpoint_ns_last, from->checkpoint_ns_last);
 }
 
+void log_shard_commits(const struct log_shard *ls, struct durations *sum)
+{
+    durations_merge(sum, &ls->journal.commits);
+}
+
 void log_shard_scrubbed(struct log_shard *ls)
 {
     count_up(&ls->counts.scrub_passes, 1);
