@@ -170,6 +170,9 @@ struct partition_append {
     int64_t log_append_time_ms; /* -1: CreateTime */
     int64_t log_start_offset;   /* -1: unknown */
     int32_t leader_epoch;       /* ours, with an error about leadership */
+    uint64_t appended_ns;       /* given to the log; 0: it was not */
+    uint64_t durable_ns;        /* as safe as the log has promised */
+    uint64_t committed_ns;      /* and then below the high watermark; 0: nobody waited for that */
     struct partition_refusal
         *refusal; /* what the check found, or NULL; the sender mem_free()s it */
 

@@ -153,6 +153,7 @@ static void committing_leave(struct partition *pt, struct partition_append *op)
 {
     timer_cancel(pt->bs->sh, &op->priv.patience);
     TAILQ_REMOVE(&pt->committing, op, priv.link);
+    op->committed_ns = shard_step_ns(pt->bs->sh);
 }
 
 static void on_impatient(struct shard *sh, struct timer *timer)
@@ -202,6 +203,7 @@ static void on_durable_append(struct log_append *append)
     struct partition_append *op = append->user;
     struct partition *pt = op->priv.pt;
     enum err error = err_of_verdict(append->verdict);
+    op->durable_ns = shard_step_ns(pt->bs->sh);
     if (error != ERR_NONE) {
         refuse(op, error, log_verdict_text(append->verdict));
         partition_write_end(pt);
@@ -301,6 +303,7 @@ static void append_checked(struct partition *pt, struct partition_append *op,
         .user = op,
     };
     op->leader_epoch = pt->leader_epoch;
+    op->appended_ns = shard_step_ns(pt->bs->sh);
     enum log_verdict verdict = log_append(pt->log, append);
     if (verdict == LOG_OK || verdict == LOG_WAIT)
         partition_write_begin(pt);
@@ -553,6 +556,9 @@ void partition_append(struct broker_shard *from, struct partition_append *op)
     op->log_append_time_ms = -1;
     op->log_start_offset = -1;
     op->leader_epoch = -1;
+    op->appended_ns = 0;
+    op->durable_ns = 0;
+    op->committed_ns = 0;
     op->refusal = NULL;
     op->priv.recoded = (struct piece){0};
     op->priv.from = from;

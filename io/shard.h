@@ -146,6 +146,12 @@ uint64_t shard_deadline_ns(const struct shard *sh);
 /* The shard whose turn this is, NULL outside a turn: for must(shard_here() == pt->shard). */
 struct shard *shard_here(void);
 
+/* When the step began that runs now: a clock that is read anyway, not before io_now_ns(). */
+static inline uint64_t shard_step_ns(const struct shard *sh)
+{
+    return sh->step_began_ns;
+}
+
 /* Names what a mail or a completion does, where the turn knows no better ("area.step"). */
 static inline void shard_step(struct shard *sh, const char *name)
 {

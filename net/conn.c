@@ -97,7 +97,7 @@ static void conn_let_go(struct conn *c, size_t bytes)
     c->net->held_bytes -= bytes;
 }
 
-static void request_free(struct request *q)
+void conn_request_free(struct request *q)
 {
     struct conn *c = q->conn;
     TAILQ_REMOVE(&c->requests, q, link);
@@ -136,7 +136,7 @@ void conn_reap(struct conn *c)
     for (q = TAILQ_FIRST(&c->requests); q; q = next) {
         next = TAILQ_NEXT(q, link);
         if (q->state != REQUEST_RUNNING)
-            request_free(q);
+            conn_request_free(q);
     }
     if (c->request_count == 0)
         conn_free(c);
@@ -170,7 +170,7 @@ void conn_close_after_answers(struct conn *c, enum close_reason reason)
     for (q = TAILQ_FIRST(&c->requests); q; q = next) {
         next = TAILQ_NEXT(q, link);
         if (q->state == REQUEST_WAITING)
-            request_free(q);
+            conn_request_free(q);
     }
     c->next_to_start = NULL;
     conn_step_later(c);
@@ -246,30 +246,47 @@ static bool can_start(const struct conn *c)
     return c->next_to_start && !c->closing && !conn_is_muted(c) && may_start(c, c->next_to_start);
 }
 
-static void start(struct conn *c, struct request *q)
+/* Of the time until its handler begins, what its client's own quota has cost is told apart. */
+static void count_wait(struct request *q, uint64_t now_ns)
 {
+    const struct conn *c = q->conn;
+    if (c->mute_until_ns > q->arrived_ns) {
+        request_time_pass(&q->time, STEP_QUEUE, c->mute_from_ns);
+        request_time_pass(&q->time, STEP_THROTTLE, min_u64(c->mute_until_ns, now_ns));
+    }
+    request_time_pass(&q->time, STEP_QUEUE, now_ns);
+}
+
+/* At now_ns; returns the time after it. */
+static uint64_t start(struct conn *c, struct request *q, uint64_t now_ns)
+{
+    const struct io *io = c->net->sh->io;
     c->next_to_start = TAILQ_NEXT(q, link);
     c->credit -= (int64_t)q->frame_bytes + CONN_REQUEST_COST;
     q->state = REQUEST_RUNNING;
-    q->started_ns = io_now_ns(c->net->sh->io);
+    q->started_ns = io_now_ns(io);
     c->running++;
+    count_wait(q, now_ns);
     c->net->service->on_request(q);
     if (q->state == REQUEST_RUNNING)
         conn_room_count(q);
+    now_ns = io_clock_ns(io);
+    request_time_pass(&q->time, STEP_WORK, now_ns);
+    return now_ns;
 }
 
 /* Deficit round robin: the queue of end-of-turn tasks is the round. */
 static void start_requests(struct conn *c)
 {
-    struct shard *sh = c->net->sh;
     if (!can_start(c)) {
         conn_room_leave(c);
         return;
     }
-    const uint64_t began_ns = io_clock_ns(sh->io);
+    const uint64_t began_ns = shard_step_ns(c->net->sh);
+    uint64_t now_ns = began_ns;
     c->credit = min_i64(c->credit + CONN_QUANTUM_BYTES, CONN_QUANTUM_BYTES);
     while (can_start(c)) {
-        if (c->credit <= 0 || shard_should_yield(sh, began_ns)) {
+        if (c->credit <= 0 || now_ns - began_ns > SHARD_YIELD_NS) {
             conn_step_later(c);
             return;
         }
@@ -279,7 +296,7 @@ static void start_requests(struct conn *c)
         }
         if (!conn_room_admits(c))
             return;
-        start(c, c->next_to_start);
+        now_ns = start(c, c->next_to_start, now_ns);
     }
 }
 
@@ -345,8 +362,12 @@ static void rest_begin(struct request *q)
     must(c->muting > 0);
     c->muting--;
     uint64_t until_ns = q->answered_ns + q->mute_ns;
-    if (!timer_is_set(&c->mute) || until_ns > c->mute.at_ns)
-        timer_set(c->net->sh, &c->mute, until_ns);
+    if (timer_is_set(&c->mute) && until_ns <= c->mute_until_ns)
+        return;
+    if (!timer_is_set(&c->mute))
+        c->mute_from_ns = q->answered_ns;
+    c->mute_until_ns = until_ns;
+    timer_set(c->net->sh, &c->mute, until_ns);
 }
 
 static void request_over(struct request *q)
@@ -358,6 +379,7 @@ static void request_over(struct request *q)
     conn_room_forget(q);
     q->answered_ns = io_now_ns(c->net->sh->io);
     q->state = REQUEST_ANSWERED;
+    request_time_pass(&q->time, STEP_WORK, shard_step_ns(c->net->sh));
     rest_begin(q);
     count_request(q);
     conn_step_later(c);
@@ -448,7 +470,11 @@ void conn_answer_shrink(struct request *q)
 
 void conn_request_sent(struct request *q)
 {
-    request_free(q);
+    struct net_shard *net = q->conn->net;
+    if (!q->silent)
+        request_time_pass(&q->time, STEP_SEND, shard_step_ns(net->sh));
+    request_times_add(&net->times_of[q->family], &q->time, q->arrived_ns);
+    conn_request_free(q);
 }
 
 /* ---- beginning, idling ---- */

@@ -37,6 +37,7 @@
 #include "io/arena.h"
 #include "io/shard.h"
 #include "net/kafka.h"
+#include "net/request_time.h"
 #include "net/wire.h"
 
 struct conn;
@@ -94,7 +95,9 @@ struct request {
     uint64_t arrived_ns;
     uint64_t started_ns;
     uint64_t answered_ns;
-    void *user; /* the handler's operation */
+    struct request_time time;   /* where it has been since it arrived; handlers may say more */
+    enum request_family family; /* the service says */
+    void *user;                 /* the handler's operation */
 
     /* the time it takes, where that is counted (core/quota.h) */
     uint64_t timed_ns; /* since when; 0: not now */
@@ -187,9 +190,11 @@ struct conn {
     struct io_recv recv;
     struct io_op send;
     struct timer idle;
-    struct timer mute; /* set while it rests */
-    uint32_t muting;   /* requests after whose answers it will */
-    struct task step;  /* starts requests and sends, at the end of the turn */
+    struct timer mute;     /* set while it rests */
+    uint32_t muting;       /* requests after whose answers it will */
+    uint64_t mute_from_ns; /* of the last rest, or the one that it has */
+    uint64_t mute_until_ns;
+    struct task step; /* starts requests and sends, at the end of the turn */
     uint64_t active_ns;
     struct piece
         *in_pieces; /* the frame at the front, while it is unfinished; with its length word */
@@ -204,6 +209,7 @@ struct conn {
     uint8_t *rest;        /* bytes that came while it had CONN_REQUESTS_MAX requests; own memory */
     uint32_t rest_len;
     uint32_t rest_at;
+    uint64_t rest_ns;     /* when they came */
     int64_t credit;       /* bytes of requests that may start in this turn; negative: a debt */
     size_t held_bytes;    /* of answers that wait to be sent */
     uint64_t send_ns;     /* when the send in flight began */
@@ -277,6 +283,7 @@ struct net_shard {
     uint64_t bytes_copied; /* out of receive blocks, by conn */
     uint64_t sends;
     struct request_counts requests_of[NET_KEYS];
+    struct request_times times_of[REQUEST_FAMILY_COUNT];
 };
 
 void net_shard_init(struct net_shard *net, struct shard *sh, const struct net_limits *limits,

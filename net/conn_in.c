@@ -208,7 +208,8 @@ static struct request *request_new(struct conn *c)
     struct request *q = mem_zalloc(sizeof(*q));
     q->conn = c;
     q->id = c->net->next_request_id++;
-    q->arrived_ns = io_now_ns(c->net->sh->io);
+    q->arrived_ns = c->rest ? c->rest_ns : io_now_ns(c->net->sh->io);
+    q->time.until_ns = q->arrived_ns;
     arena_init(&q->arena, c->net->limits.request_bytes_max);
     TAILQ_INSERT_TAIL(&c->requests, q, link);
     c->request_count++;
@@ -280,7 +281,7 @@ static void request_open(struct conn *c, struct request *q, struct span frame)
     if (!header_read_request(&rd, &q->arena, &q->header)) {
         if (c->next_to_start == q)
             c->next_to_start = NULL;
-        conn_request_sent(q); /* it is over */
+        conn_request_free(q);
         refuse(c, CLOSE_MALFORMED);
         return;
     }
@@ -419,6 +420,7 @@ static void rest_keep(struct conn *c, const uint8_t *data, uint32_t len)
     memcpy(c->rest, data, len);
     c->rest_len = len;
     c->rest_at = 0;
+    c->rest_ns = io_now_ns(c->net->sh->io);
     count_up(&c->net->bytes_copied, len);
     c->net->rest_bytes += len;
     if (c->net->limits.held_bytes_max > 0 && c->net->rest_bytes > c->net->limits.held_bytes_max)

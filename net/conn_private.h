@@ -25,6 +25,11 @@ static inline bool conn_is_muted(const struct conn *c)
     return c->muting > 0 || timer_is_set(&c->mute);
 }
 
+/* conn.c: the answer is with the socket, or there is none: it is over and counts; or it does not.
+ */
+void conn_request_sent(struct request *q);
+void conn_request_free(struct request *q);
+
 /* conn.c: an answer that needs far less memory than what led to it: the rest is given back */
 void conn_answer_shrink(struct request *q);
 
@@ -53,4 +58,3 @@ void conn_in_on_finish(struct shard *sh, struct timer *timer);
 void conn_out_send(struct conn *c);
 void conn_out_end(struct conn *c); /* nothing is in flight: lets go of the pins */
 void conn_out_free_all(struct net_shard *net);
-void conn_request_sent(struct request *q);

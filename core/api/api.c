@@ -15,6 +15,7 @@
 
 struct api_entry {
     api_handler *handle;
+    enum request_family family;
     bool pipelined; /* the next request of the same key need not wait for the answer */
     bool bulky;     /* its answer may be large, and is not by reference */
     bool exempt;    /* of brokers alone: no quota counts its time */
@@ -25,8 +26,9 @@ struct api_entry {
 };
 
 static const struct api_entry api_entries[] = {
-    [KEY_PRODUCE] = {.handle = api_produce, .pipelined = true},
+    [KEY_PRODUCE] = {.handle = api_produce, .family = FAMILY_PRODUCE, .pipelined = true},
     [KEY_FETCH] = {.handle = api_fetch,
+                   .family = FAMILY_FETCH,
                    .early = true,
                    .hurry = fetch_hurry,
                    .cancel = fetch_cancel},
@@ -122,6 +124,7 @@ static void on_request(struct request *q)
     shard_step(bs->sh, name);
     diag_event(bs->sh, name, q->conn->id, q->id);
     q->untimed = entry_of(q)->exempt;
+    q->family = entry_of(q)->family;
     bool timed = quota_time_begin(q);
     entry_of(q)->handle(bs, q);
     if (timed)

@@ -603,6 +603,8 @@ void api_fetch(struct broker_shard *bs, struct request *q)
     }
     double most = bs->broker->conf->broker.fetch_max_bytes;
     q->untimed = f->replica >= 0;
+    if (f->replica >= 0)
+        q->family = FAMILY_FOLLOWER_FETCH;
     if (f->replica < 0)
         most = fmin(most, quota_most(q, QUOTA_FETCH)); /* more would never be served */
     f->bytes_max = (uint32_t)max_i64(min_i64(f->request.max_bytes, (int64_t)most), 0);

@@ -89,6 +89,7 @@ static void on_wait_back(struct group_call *call)
 {
     struct wait *wait = container_of(call, struct wait, call);
     wait->away = false;
+    request_time_pass(&wait->q->time, STEP_PARK, shard_step_ns(api_shard(wait->q)->sh));
     wait_one_less(wait);
 }
 

@@ -113,10 +113,19 @@ static void one_less(struct produce *p)
         produce_answer(p);
 }
 
+/* Of several appends each counts for what it lasted longer than those before it. */
+static void count_time(struct request *q, const struct partition_append *append)
+{
+    request_time_pass(&q->time, STEP_WORK, append->appended_ns);
+    request_time_pass(&q->time, STEP_JOURNAL, append->durable_ns);
+    request_time_pass(&q->time, STEP_REPLICATION, append->committed_ns);
+}
+
 static void on_appended(struct partition_append *append)
 {
     struct produce_append *pa = container_of(append, struct produce_append, append);
     struct produce *p = pa->produce;
+    count_time(p->q, append);
     if (append->error != ERR_NONE)
         p->failed = true;
     answer_fill(p, append, pa->answer);

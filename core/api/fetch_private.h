@@ -68,7 +68,9 @@ struct fetch_group {
     uint32_t finding; /* asynchronous finds, and one while they are begun */
     bool urgent;      /* an error or a divergence: do not wait */
     bool parked;
-    bool give_up; /* the cancel came: answer as things are */
+    bool give_up;       /* the cancel came: answer as things are */
+    uint64_t parked_ns; /* since it was sent: the first time it parked, 0: it did not */
+    uint64_t woken_ns;  /* and the last time it was woken or called back */
 };
 
 struct fetch {

@@ -53,14 +53,20 @@ static void unwatch(struct fetch_group *group)
         partition_watch_remove(&group->parts[i]->watch);
 }
 
+static void unpark(struct fetch_group *group)
+{
+    group->parked = false;
+    group->woken_ns = shard_step_ns(group->bs->sh);
+    unwatch(group);
+}
+
 static void on_wake(struct partition_watch *watch)
 {
     struct fetch_part *part = container_of(watch, struct fetch_part, watch);
     struct fetch_group *group = part->group;
     if (!group->parked)
         return;
-    group->parked = false;
-    unwatch(group);
+    unpark(group);
     group->reread = (struct task){.fn = group_reread, .name = "fetch.reread"};
     shard_ready(group->bs->sh, &group->reread);
 }
@@ -110,6 +116,8 @@ static bool park(struct fetch_group *group)
         partition_watch_add(pt, &part->watch);
     }
     group->parked = true;
+    if (group->parked_ns == 0)
+        group->parked_ns = shard_step_ns(group->bs->sh);
     park_late(group);
     return true;
 }
@@ -421,8 +429,7 @@ static void group_cancel(struct fetch_group *group)
     group->give_up = true;
     if (!group->parked)
         return; /* it is finding, or on its way back */
-    group->parked = false;
-    unwatch(group);
+    unpark(group);
     group_answer(group);
 }
 
@@ -449,6 +456,7 @@ static void send_groups(struct fetch *f, uint64_t missing)
         group->enough = group->bytes + (missing + f->group_count - 1) / f->group_count;
         group->give_up = false;
         group->parked = false;
+        group->parked_ns = 0;
         f->outstanding++;
         if (is_local(group))
             on_group(sh, &group->mail);
@@ -510,10 +518,29 @@ static void on_cancel_back(struct shard *here, struct mail *mail)
     one_back(group->fetch);
 }
 
+/* It was parked while all of its groups were: from the last one that parked until the first one
+ * that was woken for good. */
+static void count_park(struct fetch *f)
+{
+    struct request_time *time = &f->q->time;
+    uint64_t from_ns = 0;
+    uint64_t until_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < f->group_count; i++) {
+        const struct fetch_group *group = &f->groups[i];
+        if (group->parked_ns == 0)
+            return;
+        from_ns = max_u64(from_ns, group->parked_ns);
+        until_ns = min_u64(until_ns, group->woken_ns);
+    }
+    request_time_pass(time, STEP_WORK, from_ns);
+    request_time_pass(time, STEP_PARK, until_ns);
+}
+
 /* All groups are back. */
 static void collect(struct fetch *f)
 {
     uint64_t bytes = 0;
+    count_park(f);
     bool urgent = false;
     for (uint32_t i = 0; i < f->group_count; i++) {
         bytes += f->groups[i].bytes;

@@ -215,6 +215,30 @@ static inline int64_t offset_at(struct desk *desk, const char *name, int64_t tim
     return answer.offset;
 }
 
+/* Of a type, "client-id"; name NULL: the default. value 0: none any more. */
+static inline int16_t quota_ask(struct desk *desk, const char *type, const char *name,
+                                const char *key, double value)
+{
+    struct alter_client_quotas_request request;
+    struct alter_client_quotas_response response;
+    struct alter_client_quotas_request_entry entry;
+    struct alter_client_quotas_request_entity entity = {
+        .entity_type = str_of(type), .entity_name = name ? str_of(name) : str_null()};
+    struct alter_client_quotas_request_op op = {
+        .key = str_of(key), .value = value, .remove = value == 0};
+    init_alter_client_quotas_request(&request);
+    init_alter_client_quotas_request_entry(&entry);
+    entry.entity = &entity;
+    entry.entity_count = 1;
+    entry.ops = &op;
+    entry.ops_count = 1;
+    request.entries = &entry;
+    request.entries_count = 1;
+    desk_ask(desk, DESK_ADMIN, KEY_ALTER_CLIENT_QUOTAS, 1, &request, &response);
+    assert_int_equal(response.entries_count, 1);
+    return response.entries[0].error_code;
+}
+
 /* For the first `count` partitions of one topic from their start, as soon as there is anything,
  * without a session; `topic` and `parts` stay the caller's. */
 static inline struct fetch_request fetch_request_of(struct fetch_request_topic *topic,

@@ -26,24 +26,7 @@ static uint64_t now_ms(const struct desk *desk)
 static int16_t quota(struct desk *desk, enum part part, const char *name, const char *key,
                      double value)
 {
-    struct alter_client_quotas_request request;
-    struct alter_client_quotas_response response;
-    struct alter_client_quotas_request_entry entry;
-    struct alter_client_quotas_request_entity entity = {
-        .entity_type = str_of(types[part]), .entity_name = name ? str_of(name) : str_null()};
-    struct alter_client_quotas_request_op op = {
-        .key = str_of(key), .value = value, .remove = value == 0};
-    init_alter_client_quotas_request(&request);
-    init_alter_client_quotas_request_entry(&entry);
-    entry.entity = &entity;
-    entry.entity_count = 1;
-    entry.ops = &op;
-    entry.ops_count = 1;
-    request.entries = &entry;
-    request.entries_count = 1;
-    desk_ask(desk, DESK_ADMIN, KEY_ALTER_CLIENT_QUOTAS, 1, &request, &response);
-    assert_int_equal(response.entries_count, 1);
-    return response.entries[0].error_code;
+    return quota_ask(desk, types[part], name, key, value);
 }
 
 static void begin(struct desk *desk, uint64_t seed, uint16_t shards)
