@@ -18,7 +18,6 @@ const struct metric_info metric_infos[METRIC_COUNT] = {
     [METRIC_##                                                                                     \
         id_] = {.name = (name_), .help = (help_), .kind = METRIC_##kind_, .unit = METRIC_##unit_},
 #include "tools/millrace/start/metrics.def"
-#undef METRIC
 };
 
 /* ---- on the shard ---- */
@@ -33,6 +32,18 @@ static void copy_control(struct metrics_values *to, const struct broker_shard *b
     (void)snprintf(to->cluster_id, sizeof(to->cluster_id), "%s", bs->image->cluster_id);
 }
 
+static void copy_histograms(struct metrics_values *values, const struct broker_shard *bs)
+{
+    const struct shard *sh = bs->sh;
+    struct durations *to = values->histogram;
+#define HISTOGRAM(id, name, help, fill)                                                            \
+    fill;                                                                                          \
+    to++;
+#include "tools/millrace/start/metrics.def"
+    must(to == values->histogram + METRIC_HISTOGRAMS);
+    memcpy(values->times, bs->net.times_of, sizeof(values->times));
+}
+
 static void copy_values(struct metrics_values *to, const struct broker_shard *bs)
 {
     const struct shard *sh = bs->sh;
@@ -45,7 +56,7 @@ static void copy_values(struct metrics_values *to, const struct broker_shard *bs
     broker_logs_counts(bs, &counted);
 #define METRIC(id, kind, unit, name, help, expression) to->value[METRIC_##id] = (expression);
 #include "tools/millrace/start/metrics.def"
-#undef METRIC
+    copy_histograms(to, bs);
     memcpy(to->closed, net->closed, sizeof(to->closed));
     memcpy(to->stalls, sh->stalls_of, sizeof(to->stalls));
     memcpy(to->requests, net->requests_of, sizeof(to->requests));

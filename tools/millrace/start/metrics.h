@@ -17,8 +17,13 @@
 enum metric {
 #define METRIC(id, kind, unit, name, help, value) METRIC_##id,
 #include "tools/millrace/start/metrics.def"
-#undef METRIC
     METRIC_COUNT
+};
+
+enum metric_histogram {
+#define HISTOGRAM(id, name, help, fill) HISTOGRAM_##id,
+#include "tools/millrace/start/metrics.def"
+    METRIC_HISTOGRAMS
 };
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
@@ -35,9 +40,11 @@ extern const struct metric_info metric_infos[METRIC_COUNT];
 /* One shard at one moment. */
 struct metrics_values {
     uint64_t value[METRIC_COUNT];
+    struct durations histogram[METRIC_HISTOGRAMS];
     uint64_t closed[CLOSE_REASON_COUNT];
     struct shard_stalls stalls[SHARD_STALLS_NAMED];
     struct request_counts requests[NET_KEYS];
+    struct request_times times[REQUEST_FAMILY_COUNT];
     char offline_reason[256]; /* "": every log directory is online */
     /* of the control shard */
     bool ready;

@@ -2,6 +2,7 @@
 #include "tools/millrace/start/metrics_print.h"
 
 #include "net/kafka.h"
+#include "tools/millrace/start/metrics_durations.h"
 #include "tools/millrace/start/process.h"
 
 #include <inttypes.h>
@@ -62,14 +63,9 @@ static bool disk_of(const struct metrics *m, uint64_t *free_bytes, uint64_t *tot
 
 /* ---- Prometheus ---- */
 
-static void head(FILE *to, const char *name, const char *kind, const char *help)
-{
-    fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
-}
-
 static void gauge(FILE *to, const char *name, const char *help, double value)
 {
-    head(to, name, "gauge", help);
+    metric_print_head(to, name, "gauge", help);
     fprintf(to, "%s %.17g\n", name, value);
 }
 
@@ -78,7 +74,8 @@ static void print_process(FILE *to)
 {
     struct process process;
     process_read(&process);
-    head(to, "process_cpu_seconds_total", "counter", "User and system time in seconds.");
+    metric_print_head(to, "process_cpu_seconds_total", "counter",
+                      "User and system time in seconds.");
     fprintf(to, "process_cpu_seconds_total %.2f\n", process.cpu_seconds);
     gauge(to, "process_resident_memory_bytes", "Resident memory.", (double)process.resident_bytes);
     gauge(to, "process_virtual_memory_bytes", "Virtual memory.", (double)process.virtual_bytes);
@@ -94,7 +91,7 @@ static void print_table(FILE *to, const struct metrics *m)
         const struct metric_info *info = &metric_infos[i];
         char name[128];
         (void)snprintf(name, sizeof(name), "millrace_%s", info->name);
-        head(to, name, info->kind == METRIC_COUNTER ? "counter" : "gauge", info->help);
+        metric_print_head(to, name, info->kind == METRIC_COUNTER ? "counter" : "gauge", info->help);
         for (uint16_t core = 0; core < m->count; core++) {
             uint64_t value = m->probes[core].seen.value[i];
             if (info->unit == METRIC_NANOSECONDS)
@@ -108,9 +105,10 @@ static void print_table(FILE *to, const struct metrics *m)
 static void print_requests(FILE *to, const struct metrics *m)
 {
     static const char name[] = "millrace_request_duration_seconds";
-    head(to, name, "histogram",
-         "From a request's arrival to its answer; what waits on purpose (fetch, join_group) waits "
-         "in it.");
+    metric_print_head(
+        to, name, "histogram",
+        "From a request's arrival to its answer; what waits on purpose (fetch, join_group) waits "
+        "in it.");
     for (size_t i = 0; i < kafka_apis_count; i++) {
         struct request_counts sum;
         const char *api = kafka_apis[i].name;
@@ -131,12 +129,13 @@ static void print_requests(FILE *to, const struct metrics *m)
 
 static void print_reasons(FILE *to, const struct metrics *m)
 {
-    head(to, "millrace_connections_closed_total", "counter", "Client connections that ended.");
+    metric_print_head(to, "millrace_connections_closed_total", "counter",
+                      "Client connections that ended.");
     for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++)
         fprintf(to, "millrace_connections_closed_total{reason=\"%s\"} %" PRIu64 "\n",
                 close_reason_name((enum close_reason)i), closed_for(m, i));
-    head(to, "millrace_core_stalls_by_step_total", "counter",
-         "Turns of more than a millisecond, by the step that took longest.");
+    metric_print_head(to, "millrace_core_stalls_by_step_total", "counter",
+                      "Turns of more than a millisecond, by the step that took longest.");
     for (uint16_t core = 0; core < m->count; core++)
         for (unsigned i = 0; i < SHARD_STALLS_NAMED; i++) {
             const struct shard_stalls *stalls = &m->probes[core].seen.stalls[i];
@@ -161,7 +160,8 @@ static void print_broker(FILE *to, const struct metrics *m)
         gauge(to, "millrace_storage_size_bytes", "The file system it lies on.",
               (double)total_bytes);
     }
-    head(to, "millrace_core_responding", "gauge", "1: the core answered when it was asked.");
+    metric_print_head(to, "millrace_core_responding", "gauge",
+                      "1: the core answered when it was asked.");
     for (uint16_t core = 0; core < m->count; core++)
         fprintf(to, "millrace_core_responding{core=\"%u\"} %d\n", core,
                 m->probes[core].silent_ns == 0);
@@ -175,17 +175,18 @@ static const char *durability_of(const struct broker *broker)
 
 void metrics_print_text(FILE *to, const struct metrics *m)
 {
-    head(to, "millrace_build_info", "gauge", "The version.");
+    metric_print_head(to, "millrace_build_info", "gauge", "The version.");
     fprintf(to, "millrace_build_info{version=\"%s\"} 1\n", MR_VERSION);
     print_process(to);
     if (!m->broker)
         return;
-    head(to, "millrace_durability_info", "gauge",
-         "What an acknowledgement means for topics that do not say.");
+    metric_print_head(to, "millrace_durability_info", "gauge",
+                      "What an acknowledgement means for topics that do not say.");
     fprintf(to, "millrace_durability_info{mode=\"%s\"} 1\n", durability_of(m->broker));
     print_broker(to, m);
     print_table(to, m);
     print_requests(to, m);
+    durations_print_text(to, m);
     print_reasons(to, m);
 }
 
@@ -209,6 +210,7 @@ static json_t *json_cores(const struct metrics *m)
                                       metric_infos[i].unit == METRIC_NANOSECONDS
                                           ? json_real(SECONDS(probe->seen.value[i]))
                                           : json_u64(probe->seen.value[i]));
+        durations_print_json(object, &probe->seen);
         (void)json_array_append_new(cores, object);
     }
     return cores;
