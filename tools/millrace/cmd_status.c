@@ -3,60 +3,11 @@
  * `millrace status`: a running broker on one screen, from its admin listener. What is per second is
  * the difference of two looks.
  */
-#include "io/mem.h"
-#include "tools/millrace/http_get.h"
+#include "tools/millrace/looks.h"
 #include "tools/millrace/output.h"
-#include "tools/millrace/start/admin.h"
 
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define COUNTERS_PATH "/api/v1/counters"
-#define TIMEOUT_MS    5000
-
-struct looks {
-    const struct invocation *inv;
-    struct address address;
-    json_t *before, *now; /* NULL: one look only */
-    double seconds;       /* between them */
-};
-
-/* ---- asking ---- */
-
-static int unreachable(const struct looks *l, const char *why)
-{
-    char text[ADDRESS_TEXT_SIZE];
-    complain(l->inv, "admin listener %s: %s", address_print(&l->address, text), why);
-    fprintf(stderr, "next:  is a broker running there? --admin HOST:PORT names another\n");
-    return EXIT_UNREACHABLE;
-}
-
-static int look(const struct looks *l, json_t **object)
-{
-    struct http_got got;
-    if (!http_get(&l->address, COUNTERS_PATH, TIMEOUT_MS, &got))
-        return unreachable(l, got.problem);
-    json_error_t error;
-    *object = got.status == 200 ? json_loadb(got.body, got.len, 0, &error) : NULL;
-    mem_free(got.body);
-    return *object ? EXIT_OK : unreachable(l, "what answers there is no admin listener");
-}
-
-static int read_address(struct looks *l)
-{
-    const char *text = option_text(l->inv, "admin");
-    const char *problem = "is no address";
-    bool off = false;
-    if (!text)
-        text = getenv("MILLRACE_ADMIN");
-    if (!text || !text[0])
-        text = ADMIN_ADDRESS;
-    if (admin_address_parse(text, &off, &l->address, &problem) && !off)
-        return EXIT_OK;
-    return usage_error(l->inv, "--admin %s: %s; HOST:PORT is wanted", text, problem);
-}
 
 static int look_twice(struct looks *l)
 {
@@ -66,55 +17,11 @@ static int look_twice(struct looks *l)
     const struct timespec pause = {.tv_sec = interval_ms / 1000,
                                    .tv_nsec = interval_ms % 1000 * 1000000};
     if (format_is_table(l->inv) || format_of(l->inv) == FORMAT_AWK) {
-        int code = look(l, &l->before);
-        if (code != EXIT_OK)
-            return code;
+        if (!looks_take(l))
+            return looks_unreachable(l);
         (void)nanosleep(&pause, NULL);
     }
-    return look(l, &l->now);
-}
-
-/* ---- reading ---- */
-
-static double number(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
-}
-
-static const char *text(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "-";
-}
-
-/* Over all cores. */
-static double sum(const json_t *object, const char *key)
-{
-    double all = 0;
-    size_t index;
-    const json_t *core;
-    json_array_foreach(json_object_get(object, "cores"), index, core) all += number(core, key);
-    return all;
-}
-
-/* Per second, of a counter in the object that stands at the same place in both looks. */
-static double rate(const struct looks *l, const json_t *before, const json_t *now, const char *key)
-{
-    double grown = number(now, key) - number(before, key);
-    return l->seconds > 0 && grown > 0 ? grown / l->seconds : 0;
-}
-
-static json_t *rounded(double value)
-{
-    return json_integer((json_int_t)(value + 0.5));
-}
-
-/* "1.2 ms" */
-static json_t *duration(double seconds)
-{
-    if (seconds < 0.001)
-        return json_sprintf("%.0f us", seconds * 1e6);
-    return seconds < 1 ? json_sprintf("%.1f ms", seconds * 1e3) : json_sprintf("%.1f s", seconds);
+    return looks_take(l) ? EXIT_OK : looks_unreachable(l);
 }
 
 /* ---- cores ---- */
@@ -141,11 +48,12 @@ static json_t *core_row(const struct looks *l, const json_t *before, const json_
 {
     bool responding = json_is_true(json_object_get(now, "responding"));
     json_t *busy =
-        responding ? json_sprintf("%.0f%%", 100 * rate(l, before, now, "core_busy_seconds_total"))
-                   : json_string("stuck");
+        responding
+            ? json_sprintf("%.0f%%", 100 * looks_rate(l, before, now, "core_busy_seconds_total"))
+            : json_string("stuck");
     json_t *row =
         json_pack("{s:O, s:o, s:o, s:O, s:O, s:O, s:O}", "core", json_object_get(now, "core"),
-                  "busy", busy, "longest", duration(number(now, "core_turn_longest_seconds")),
+                  "busy", busy, "longest", duration(look_number(now, "core_turn_longest_seconds")),
                   "stalls", json_object_get(now, "core_stalls_total"), "connections",
                   json_object_get(now, "connections"), "partitions",
                   json_object_get(now, "partitions"), "groups", json_object_get(now, "groups"));
@@ -158,11 +66,12 @@ static json_t *core_row(const struct looks *l, const json_t *before, const json_
                  {"written", "storage_written_bytes_total"},
                  {"cold", "fetch_cold_bytes_total"}};
     for (size_t i = 0; i < array_count(rates); i++)
-        (void)json_object_set_new(row, rates[i].key, rounded(rate(l, before, now, rates[i].of)));
+        (void)json_object_set_new(row, rates[i].key,
+                                  rounded(looks_rate(l, before, now, rates[i].of)));
     (void)json_object_set_new(row, "requests",
-                              rounded(rate(l, before, now, "requests_received_total")));
+                              rounded(looks_rate(l, before, now, "requests_received_total")));
     (void)json_object_set_new(row, "commits",
-                              rounded(rate(l, before, now, "journal_commits_total")));
+                              rounded(looks_rate(l, before, now, "journal_commits_total")));
     (void)json_object_set(row, "tail", json_object_get(now, "log_tail_bytes"));
     (void)json_object_set(row, "journal", json_object_get(now, "journal_used_bytes"));
     return row;
@@ -191,7 +100,7 @@ static const struct column request_columns[] = {
 /* The upper end of the bucket that holds the quantile: "<= 128 us". */
 static json_t *quantile(const json_t *bounds, const json_t *request, double part)
 {
-    double wanted = number(request, "count") * part;
+    double wanted = look_number(request, "count") * part;
     double below = 0;
     size_t index;
     const json_t *bucket;
@@ -209,7 +118,7 @@ static const json_t *request_named(const json_t *object, const char *name)
     size_t index;
     const json_t *request;
     json_array_foreach(json_object_get(object, "requests"), index,
-                       request) if (strcmp(text(request, "api"), name) == 0) return request;
+                       request) if (strcmp(look_text(request, "api"), name) == 0) return request;
     return NULL;
 }
 
@@ -221,15 +130,16 @@ static void print_requests(const struct looks *l)
     const json_t *request;
     json_array_foreach(json_object_get(l->now, "requests"), index, request)
     {
-        const char *name = text(request, "api");
-        double count = number(request, "count");
+        const char *name = look_text(request, "api");
+        double count = look_number(request, "count");
         listing_row(
             listing,
             json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "api", name, "count",
                       json_object_get(request, "count"), "rate",
-                      rounded(rate(l, request_named(l->before, name), request, "count")), "average",
-                      duration(count > 0 ? number(request, "seconds") / count : 0), "p50",
-                      quantile(bounds, request, 0.5), "p99", quantile(bounds, request, 0.99)));
+                      rounded(looks_rate(l, request_named(l->before, name), request, "count")),
+                      "average", duration(count > 0 ? look_number(request, "seconds") / count : 0),
+                      "p50", quantile(bounds, request, 0.5), "p99",
+                      quantile(bounds, request, 0.99)));
     }
     listing_close(listing);
 }
@@ -256,47 +166,34 @@ static void print_head(const struct looks *l, bool good)
     char size[BYTES_TEXT_SIZE];
     const json_t *process = json_object_get(l->now, "process");
     const json_t *process_before = json_object_get(l->before, "process");
-    printf("millrace %s  ", text(l->now, "version"));
+    printf("millrace %s  ", look_text(l->now, "version"));
     if (json_object_get(l->now, "node_id"))
-        printf("node %.0f  ", number(l->now, "node_id"));
-    print_uptime(number(process, "uptime_seconds"));
+        printf("node %.0f  ", look_number(l->now, "node_id"));
+    print_uptime(look_number(process, "uptime_seconds"));
     printf("  %s\n", good ? "ready" : "NOT READY");
     if (!json_object_get(l->now, "cores"))
         return;
-    double early = sum(l->now, "partitions_os") + sum(l->now, "partitions_never");
-    printf("durability %s", text(l->now, "durability"));
+    double early = look_sum(l->now, "partitions_os") + look_sum(l->now, "partitions_never");
+    printf("durability %s", look_text(l->now, "durability"));
     if (early > 0)
-        printf(" (%.0f partitions here: os %.0f, never %.0f)", early, sum(l->now, "partitions_os"),
-               sum(l->now, "partitions_never"));
-    printf("\ncluster %s  topics %.0f  partitions %.0f  kafka", text(l->now, "cluster_id"),
-           number(l->now, "topics"), number(l->now, "partitions"));
+        printf(" (%.0f partitions here: os %.0f, never %.0f)", early,
+               look_sum(l->now, "partitions_os"), look_sum(l->now, "partitions_never"));
+    printf("\ncluster %s  topics %.0f  partitions %.0f  kafka", look_text(l->now, "cluster_id"),
+           look_number(l->now, "topics"), look_number(l->now, "partitions"));
     size_t index;
     const json_t *listener;
     json_array_foreach(json_object_get(l->now, "listeners"), index, listener)
         printf(" %s", json_string_value(listener));
     printf("\nmemory %s  cpu %.2f cores  files %.0f  data %s (%s of %s free)\n",
-           bytes_text((int64_t)number(process, "resident_bytes"), resident),
-           rate(l, process_before, process, "cpu_seconds"), number(process, "open_fds"),
-           text(l->now, "data_dir"),
-           bytes_text((int64_t)number(l->now, "storage_free_bytes"), room),
-           bytes_text((int64_t)number(l->now, "storage_size_bytes"), size));
+           bytes_text((int64_t)look_number(process, "resident_bytes"), resident),
+           looks_rate(l, process_before, process, "cpu_seconds"), look_number(process, "open_fds"),
+           look_text(l->now, "data_dir"),
+           bytes_text((int64_t)look_number(l->now, "storage_free_bytes"), room),
+           bytes_text((int64_t)look_number(l->now, "storage_size_bytes"), size));
 }
 
-/* Clients are served, every core answers, and none has lost its disk. */
-static bool is_good(const json_t *object)
+static void print(const struct looks *l, bool good)
 {
-    bool good = json_is_true(json_object_get(object, "ready"));
-    size_t index;
-    const json_t *core;
-    json_array_foreach(json_object_get(object, "cores"), index, core) good &=
-        json_is_true(json_object_get(core, "responding")) && number(core, "log_offline") == 0;
-    return good;
-}
-
-static void print(struct looks *l, bool good)
-{
-    l->seconds = number(json_object_get(l->now, "process"), "uptime_seconds") -
-                 number(json_object_get(l->before, "process"), "uptime_seconds");
     if (format_of(l->inv) == FORMAT_AWK) {
         print_cores(l);
         return;
@@ -310,19 +207,18 @@ static void print(struct looks *l, bool good)
 
 int cmd_status(struct invocation *inv)
 {
-    struct looks l = {.inv = inv};
-    int code = read_address(&l);
+    struct looks l;
+    int code = looks_begin(&l, inv);
     if (code == EXIT_OK)
         code = look_twice(&l);
     if (code == EXIT_OK) {
-        bool good = is_good(l.now);
+        bool good = looks_good(&l);
         if (l.before)
             print(&l, good);
         else
             print_object(inv, json_incref(l.now));
         code = good ? EXIT_OK : EXIT_UNHEALTHY;
     }
-    json_decref(l.before);
-    json_decref(l.now);
+    looks_end(&l);
     return code;
 }
