@@ -178,6 +178,7 @@ int cmd_help(struct invocation *inv);
 int cmd_produce(struct invocation *inv);
 int cmd_start(struct invocation *inv);
 int cmd_status(struct invocation *inv);
+int cmd_top(struct invocation *inv);
 int cmd_topic_add_partitions(struct invocation *inv);
 int cmd_topic_alter(struct invocation *inv);
 int cmd_topic_create(struct invocation *inv);

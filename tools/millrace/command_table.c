@@ -212,6 +212,14 @@ static const struct command_option status_options[] = {
     {0, "interval", "MS", NULL, "over how long rates are measured (default: 500)", NULL},
 };
 
+static const struct command_option top_options[] = {
+    {0, "admin", "HOST:PORT", NULL,
+     "the broker's admin listener (default: $MILLRACE_ADMIN, else 127.0.0.1:9644)", NULL},
+    {0, "interval", "MS", NULL, "how long an interval is (default: 1000)", NULL},
+    {'n', "count", "N", NULL, "end after so many intervals", NULL},
+    {0, "once", NULL, NULL, "after one", NULL},
+};
+
 static const struct command_option health_options[] = {
     {0, "brokers", "N", NULL, "how many brokers there must be at least (default: 1)", NULL},
     {'w', "watch", NULL, NULL, "look again every second", NULL},
@@ -644,6 +652,31 @@ const struct command commands[] = {
         COUNT(status_options),
         .listing = true,
         .run = cmd_status,
+    },
+    {
+        .name = "top",
+        .summary = "what a running broker does, interval by interval",
+        .about =
+            "What each core did in the last interval, and where the time of requests went: a "
+            "page that is drawn again on a terminal (q quits), pages one after another elsewhere "
+            "or with -n, and with ndjson an object an interval. BUSY is the part of the interval "
+            "in which the core did not sleep, LONGEST-TURN how long its longest round was at the "
+            "most, COMMIT-P99 what a write to its journal took. A request is counted from the "
+            "turn that found its last byte to the one that found its answer with the socket; MEAN "
+            "is what that took, and the columns behind it add up to it: QUEUE, it waits for its "
+            "turn behind others; WORK, its handler and the way to other cores; JOURNAL, its batch "
+            "waits to be on the disk; REPLICATION, for the other replicas; PARK, a fetch waits for "
+            "records, a join for members; THROTTLE, its connection rests because of a quota; "
+            "SEND, its answer waits for those before it and for the socket. What a client sees "
+            "beyond that is the network, the kernel and itself: millrace bench ping measures "
+            "those.",
+        .examples = "millrace top\n"
+                    "millrace top --once\n"
+                    "millrace top --interval 5000 --format wide\n"
+                    "millrace top --format ndjson | jq '.requests[0].steps.journal'",
+        COUNT(top_options),
+        .listing = true,
+        .run = cmd_top,
     },
 #include "tools/millrace/bench/command_bench.def"
     {
