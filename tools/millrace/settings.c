@@ -116,15 +116,29 @@ static bool store(struct settings *settings, const struct setting *setting, cons
     return true;
 }
 
-static int refuse(const struct invocation *inv, const struct setting *setting, const char *value)
+static const struct setting *find(const char *key, size_t len)
 {
+    for (size_t i = 0; i < array_count(table); i++)
+        if (strlen(table[i].key) == len && memcmp(table[i].key, key, len) == 0)
+            return &table[i];
+    return NULL;
+}
+
+const char *settings_set(struct settings *settings, const char *key, const char *value,
+                         char text[SETTINGS_TEXT_SIZE])
+{
+    const struct setting *setting = find(key, strlen(key));
+    must(setting != NULL);
+    if (store(settings, setting, value))
+        return NULL;
     if (setting->words)
-        return usage_error(inv, "-X %s=%s: one of %s is wanted", setting->key, value,
-                           setting->words);
-    if (setting->is_text)
-        return usage_error(inv, "-X %s: a value is wanted", setting->key);
-    return usage_error(inv, "-X %s=%s: a number from %lld to %lld is wanted", setting->key, value,
+        (void)snprintf(text, SETTINGS_TEXT_SIZE, "one of %s is wanted", setting->words);
+    else if (setting->is_text)
+        (void)snprintf(text, SETTINGS_TEXT_SIZE, "a value is wanted");
+    else
+        (void)snprintf(text, SETTINGS_TEXT_SIZE, "a number from %lld to %lld is wanted",
                        (long long)setting->min, (long long)setting->max);
+    return text;
 }
 
 static int take(struct settings *settings, struct invocation *inv, const char *text)
@@ -132,11 +146,11 @@ static int take(struct settings *settings, struct invocation *inv, const char *t
     size_t len = strcspn(text, "=");
     if (text[len] != '=')
         return usage_error(inv, "-X %s: KEY=VALUE or list is wanted", text);
-    for (size_t i = 0; i < array_count(table); i++) {
-        const struct setting *setting = &table[i];
-        if (strlen(setting->key) == len && memcmp(setting->key, text, len) == 0)
-            return store(settings, setting, text + len + 1) ? EXIT_OK
-                                                            : refuse(inv, setting, text + len + 1);
+    const struct setting *setting = find(text, len);
+    if (setting) {
+        char wanted[SETTINGS_TEXT_SIZE];
+        const char *wrong = settings_set(settings, setting->key, text + len + 1, wanted);
+        return wrong ? usage_error(inv, "-X %s: %s", text, wrong) : EXIT_OK;
     }
     char name[NEAREST_NAME_LEN_MAX + 1];
     (void)snprintf(name, sizeof(name), "%.*s", (int)len, text);
@@ -148,16 +162,8 @@ static int take(struct settings *settings, struct invocation *inv, const char *t
                        did_you_mean(nearest.found));
 }
 
-int settings_read(struct settings *settings, struct invocation *inv, bool *listed)
+int settings_given(struct settings *settings, struct invocation *inv, bool *listed)
 {
-    *listed = false;
-    for (size_t i = 0; i < array_count(table); i++) {
-        bool good = store(settings, &table[i], table[i].fallback);
-        must(good);
-    }
-    const char *server = getenv("MILLRACE_BOOTSTRAP_SERVER");
-    if (server && server[0])
-        settings->bootstrap_servers = server;
     const char *text;
     for (uint32_t cursor = 0; (text = option_next(inv, "setting", &cursor));) {
         if (strcmp(text, "list") == 0) {
@@ -173,4 +179,17 @@ int settings_read(struct settings *settings, struct invocation *inv, bool *liste
         settings->bootstrap_servers = option_text(inv, "bootstrap-server");
     return option_number(inv, "timeout", 1, DAY_MS, &settings->request_timeout_ms) ? EXIT_OK
                                                                                    : EXIT_USAGE;
+}
+
+int settings_read(struct settings *settings, struct invocation *inv, bool *listed)
+{
+    *listed = false;
+    for (size_t i = 0; i < array_count(table); i++) {
+        bool good = store(settings, &table[i], table[i].fallback);
+        must(good);
+    }
+    const char *server = getenv("MILLRACE_BOOTSTRAP_SERVER");
+    if (server && server[0])
+        settings->bootstrap_servers = server;
+    return settings_given(settings, inv, listed);
 }

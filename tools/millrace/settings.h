@@ -39,3 +39,10 @@ struct settings {
 /* Reads -X, the environment and the flags of all remote commands. EXIT_OK to go on; *listed: -X
  * list was answered. */
 int settings_read(struct settings *settings, struct invocation *inv, bool *listed);
+/* What of that was typed, once more: over what a file has said meanwhile. */
+int settings_given(struct settings *settings, struct invocation *inv, bool *listed);
+
+/* Sets one by its key, which there must be. NULL, or what is wanted instead, in text. */
+#define SETTINGS_TEXT_SIZE 96U
+const char *settings_set(struct settings *settings, const char *key, const char *value,
+                         char text[SETTINGS_TEXT_SIZE]) warn_unused;
