@@ -30,7 +30,7 @@
 #define BENCH_TOPIC_SIZE  256U
 #define BENCH_KEY_SIZE    16U
 
-enum key_choice { KEY_NONE, KEY_UNIFORM, KEY_ZIPF };
+enum key_choice { KEY_NONE, KEY_UNIFORM, KEY_ZIPF, KEY_CYCLE };
 
 struct bench_options {
     const char *kind; /* "produce", "consume", "e2e", "verify" */
@@ -55,6 +55,9 @@ struct bench_options {
     int64_t key_count;
     double key_skew;
     int64_t compressible; /* percent of a value that is zeros */
+    int64_t payloads;     /* so many values, again and again: then random_bytes counts; 0: endless */
+    int64_t random_bytes; /* of each of them, at its begin; the rest is zeros */
+    const uint8_t *payload; /* the only value there is, record_bytes of it; or NULL */
     enum codec codec;
     int16_t acks;
     bool idempotent;
@@ -174,8 +177,9 @@ struct bench {
     uint32_t batch_count, next_batch;
     bool builds; /* each slot its own batch */
     uint8_t *payload;
-    size_t payload_bytes;
-    double *key_shares;  /* zipf: cumulated */
+    uint32_t payload_places, payload_step; /* where a value may begin */
+    double *key_shares;  /* cumulated */
+    uint64_t next_key;   /* of those that come in turn */
     uint32_t *key_lanes; /* of each key, among one topic's lanes */
     struct deflater deflater;
     uint64_t dice;

@@ -2,7 +2,8 @@
  *
  * What is sent. Values are cut out of one block of random bytes, each from another place, so that
  * no codec and no drive finds a repetition that was not asked for; of every 256 bytes the part
- * that --compressible names is zeros.
+ * that --compressible names is zeros. A workload may ask for repetitions: for one value, or for some
+ * that are random at their begin and zeros behind.
  *
  * A stamped value begins with who it is (big-endian, as all on the wire):
  *
@@ -58,6 +59,8 @@ int64_t key_draw(struct bench *b)
 {
     if (b->o.keys == KEY_NONE)
         return -1;
+    if (b->o.keys == KEY_CYCLE)
+        return (int64_t)(b->next_key++ % (uint64_t)b->o.key_count);
     const double at = dice_unit(&b->dice);
     int64_t low = 0;
     int64_t high = b->o.key_count - 1;
@@ -73,12 +76,32 @@ int64_t key_draw(struct bench *b)
 
 /* ---- values ---- */
 
+/* So many values, one behind the other. */
+static void payloads_make(struct bench *b)
+{
+    const size_t size = (size_t)b->o.record_bytes;
+    b->payload_places = (uint32_t)b->o.payloads;
+    b->payload_step = (uint32_t)size;
+    b->payload = mem_zalloc(b->payload_places * size);
+    for (uint32_t at = 0; at < b->payload_places; at++)
+        for (int64_t i = 0; i < b->o.random_bytes; i++)
+            b->payload[at * size + (size_t)i] = (uint8_t)(dice_next(&b->dice) >> 56);
+}
+
 static void payload_init(struct bench *b)
 {
     const uint32_t zeros = COMPRESS_STEP * (uint32_t)b->o.compressible / 100;
-    b->payload_bytes = (size_t)b->o.record_bytes + PAYLOAD_EXTRA;
-    b->payload = mem_zalloc(b->payload_bytes);
-    for (size_t i = 0; i < b->payload_bytes; i++)
+    const size_t bytes = (size_t)b->o.record_bytes + PAYLOAD_EXTRA;
+    if (b->o.payloads > 0) {
+        payloads_make(b);
+        if (b->o.payload)
+            memcpy(b->payload, b->o.payload, (size_t)b->o.record_bytes);
+        return;
+    }
+    b->payload_places = PAYLOAD_EXTRA;
+    b->payload_step = 1;
+    b->payload = mem_zalloc(bytes);
+    for (size_t i = 0; i < bytes; i++)
         if (i % COMPRESS_STEP >= zeros)
             b->payload[i] = (uint8_t)(dice_next(&b->dice) >> 56);
 }
@@ -108,7 +131,8 @@ static void record_add(struct bench *b, struct batch_builder *builder, int64_t w
     struct bytes_or_null key_bytes = BYTES_NULL;
     if (key >= 0)
         key_bytes = (struct bytes_or_null){.data = text, .len = (int32_t)key_text(text, key)};
-    uint8_t *value = b->payload + dice_next(&b->dice) % PAYLOAD_EXTRA;
+    const size_t place = dice_next(&b->dice) % b->payload_places;
+    uint8_t *value = b->payload + place * b->payload_step;
     if (stamp)
         stamp_write(value, stamp);
     const struct bytes_or_null bytes = {.data = value, .len = (int32_t)b->o.record_bytes};

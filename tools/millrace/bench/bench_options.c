@@ -43,7 +43,7 @@ static bool read_size(const struct session *s, const char *name, int64_t min, in
     return false;
 }
 
-/* none, uniform:N, zipf:N or zipf:N:SKEW */
+/* none, uniform:N, cycle:N, zipf:N or zipf:N:SKEW */
 static bool read_keys(struct bench_options *o, const struct session *s)
 {
     const char *text = option_text(s->inv, "keys");
@@ -53,6 +53,8 @@ static bool read_keys(struct bench_options *o, const struct session *s)
         return true;
     if (strncmp(text, "uniform:", 8) == 0)
         o->keys = KEY_UNIFORM;
+    else if (strncmp(text, "cycle:", 6) == 0)
+        o->keys = KEY_CYCLE;
     else if (strncmp(text, "zipf:", 5) == 0)
         o->keys = KEY_ZIPF;
     char *end = NULL;
@@ -64,8 +66,8 @@ static bool read_keys(struct bench_options *o, const struct session *s)
         o->key_skew <= 10)
         return true;
     (void)usage_error(s->inv,
-                      "--keys %s: none, uniform:N, zipf:N or zipf:N:SKEW is wanted, with at most "
-                      "%d keys",
+                      "--keys %s: none, uniform:N, cycle:N, zipf:N or zipf:N:SKEW is wanted, with "
+                      "at most %d keys",
                       text, KEYS_MAX);
     return false;
 }

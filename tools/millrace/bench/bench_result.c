@@ -87,7 +87,7 @@ static json_t *json_of_second(const struct bench_second *second, uint32_t number
 
 static json_t *json_of_options(const struct bench *b)
 {
-    static const char *const keys[] = {"none", "uniform", "zipf"};
+    static const char *const keys[] = {"none", "uniform", "zipf", "cycle"};
     const struct bench_options *o = &b->o;
     json_t *object = json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:i, s:b, s:I}", "topic", o->topic,
