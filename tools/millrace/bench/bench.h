@@ -3,7 +3,9 @@
  * What the parts of `millrace bench` share: the options, and the engine that sends.
  *
  * One thread, one shard, many connections (net/client). A lane is a partition; each connection goes
- * to one broker and carries lanes that this broker leads. A slot is room for one request in flight:
+ * to one broker and carries lanes that this broker leads. Where there are producers, each of one
+ * topic, a lane is what one of them sends to a partition, and each has a connection to every broker;
+ * it fills one batch at a time and goes on to its next partition when that one leaves. A slot is room for one request in flight:
  * its call, its batch, when its records were due. A connection has at most --in-flight of them,
  * made as they are first needed and used again, so that a run in its stride allocates nothing.
  *
@@ -41,6 +43,7 @@ struct bench_options {
     int64_t replication;
     bool create;
     int64_t connections;
+    int64_t producers; /* of each topic; 0: connections send to all topics */
     int64_t in_flight;
     int64_t record_bytes;
     int64_t batch_records; /* handed over together */
@@ -68,6 +71,7 @@ struct bench_options {
     /* reading */
     bool from_end, follow, repeat;
     int64_t readers;
+    int64_t subscriptions, consumers; /* of each topic, and of each of those; 0: readers of all */
     int64_t fetch_bytes, fetch_bytes_max; /* of a partition, of an answer */
     uint64_t wait_ns;
     struct assertion assertions[BENCH_ASSERTS_MAX];
@@ -83,6 +87,7 @@ struct bench_lane {
     const char *topic;
     int32_t partition;
     uint32_t broker;            /* index of its leader in bench->brokers */
+    uint32_t producer;          /* where there are producers: whose it is */
     uint32_t rank;              /* among those that this broker leads */
     uint64_t sequence;          /* stamped: of the next record */
     int64_t start, end;         /* its offsets before the run */
@@ -93,7 +98,7 @@ struct bench_broker {
     int32_t node_id;
     struct io_address address;
     char host[256];
-    uint32_t *lanes; /* it leads these */
+    uint32_t *lanes; /* it leads these; of several producers those of the first */
     uint32_t lane_count;
     uint32_t conn_count;
     uint32_t next_conn; /* keys: whose turn it is */
@@ -123,13 +128,13 @@ struct bench_conn {
     bool begun;    /* was ready, and on_lost has not come since: conn_ready() says more */
     struct timer again;
     struct bench_slot **slots;
-    uint32_t slot_count;
+    uint32_t slot_count, slot_room;
     uint32_t in_flight;
     struct bench_slot *free;
     uint64_t freed_ns; /* when a slot came back after all were in use */
     int64_t producer_id;
     int16_t producer_epoch;
-    int32_t *sequences; /* [lanes], idempotent */
+    int32_t *sequences; /* idempotent: of each lane that it may carry */
     struct client_call id_call;
 };
 
@@ -144,11 +149,13 @@ struct bench_reader {
     struct bench *bench;
     uint32_t broker;
     bool connected, over;
+    bool paused; /* it would have asked */
     struct timer again;
     struct client_call call;
     uint64_t asked_ns;
     struct read_part *parts;
     uint32_t part_count;
+    uint32_t next_part; /* where the next of an answer is looked for first */
     struct fetch_request_partition *request_partitions;
     struct fetch_request_topic *request_topics;
 };
@@ -164,14 +171,17 @@ struct bench {
     struct session *s;
     struct bench_options o;
     struct metadata_response metadata;
-    struct bench_lane *lanes;
+    struct bench_lane *lanes; /* those of the first producers of all topics, then the second's */
     uint32_t lane_count;
+    uint32_t partition_count; /* of all topics: so many lanes are the first producers' */
     struct bench_broker brokers[BENCH_BROKERS_MAX];
     uint32_t broker_count;
     struct bench_conn *conns;
     uint32_t conn_count;
     uint32_t next_conn;
     uint32_t ready_count;
+    uint32_t producer_count, next_producer;
+    uint32_t *producer_turns; /* the partition that each one fills */
 
     struct bench_batch batches[BENCH_BATCHES_MAX];
     uint32_t batch_count, next_batch;
@@ -212,7 +222,8 @@ struct bench {
 
     struct bench_reader *readers;
     uint32_t reader_count, readers_ready, readers_over;
-    bool reading;
+    uint32_t idle_consumers;
+    bool reading, reading_paused;
     struct inflater inflater;
     uint64_t read_records; /* of the whole run */
     uint64_t foreign;      /* of them: not of this run */
@@ -245,6 +256,10 @@ int bench_broker_any(struct bench *b);
 int bench_lanes_offsets(struct bench *b);
 /* The sum of their ends, as they were told last: it grows by one with each record. */
 int64_t bench_lanes_end(const struct bench *b);
+/* The first of a producer's lanes; there is one for each partition of its topic. */
+struct bench_lane *bench_producer_lanes(struct bench *b, uint32_t producer);
+/* Of one topic, where they are alike. */
+uint32_t bench_topic_partitions(const struct bench *b);
 
 /* ---- bench_conn.c ---- */
 
@@ -285,7 +300,7 @@ int bench_schedule_begin(struct bench *b);
 void bench_run_forget(struct bench *b);
 /* Signals, files, timers of this process. */
 void bench_prepare(void);
-/* The connection that carries a lane when b->pinned. */
+/* The connection that carries a lane when b->pinned, as with producers it always is. */
 struct bench_conn *bench_conn_of(struct bench *b, const struct bench_lane *lane);
 /* Closed loop: as many requests as there may be. */
 void bench_fill(struct bench *b, struct bench_conn *c);
@@ -303,6 +318,12 @@ bool bench_interrupted(void);
 /* ---- bench_read.c: the engine that reads ---- */
 
 int bench_readers_open(struct bench *b, uint32_t count);
+/* Each subscription reads all; the partitions of a topic are divided among its consumers. How many
+ * of these have none is told in b->idle_consumers. */
+int bench_subscribers_open(struct bench *b);
+/* Nothing is asked for until they go on. */
+void bench_readers_pause(struct bench *b);
+void bench_readers_resume(struct bench *b);
 void bench_readers_begin(struct bench *b);
 /* From now on the end is where the lanes end now; EXIT_OK, or said. */
 int bench_readers_extend(struct bench *b);

@@ -40,7 +40,7 @@ static void keys_init(struct bench *b)
     const size_t count = (size_t)b->o.key_count;
     if (b->o.keys == KEY_NONE)
         return;
-    const int32_t partitions = (int32_t)(b->lane_count / (uint32_t)b->o.topics);
+    const int32_t partitions = (int32_t)bench_topic_partitions(b);
     b->key_lanes = mem_zalloc(count * sizeof(*b->key_lanes));
     b->key_shares = mem_zalloc(count * sizeof(*b->key_shares));
     double sum = 0;
@@ -163,7 +163,7 @@ void bench_batches_init(struct bench *b)
     b->dice = (uint64_t)b->o.seed * 0x9e3779b97f4a7c15U + 1;
     b->run_id = io_random(b->s->sh->io);
     b->builds = b->o.stamped || b->o.idempotent || b->o.joins || b->o.keys != KEY_NONE;
-    b->pinned = b->o.stamped || b->o.joins;
+    b->pinned = b->o.stamped || b->o.joins || b->o.producers > 0;
     b->joined_max = (uint32_t)min_i64(b->o.batch_bytes / b->o.record_bytes + b->o.batch_records + 1,
                                       BENCH_RECORDS_MAX);
     payload_init(b);
@@ -212,7 +212,10 @@ const uint8_t *slot_batch(struct bench_slot *slot, uint32_t *len)
     }
     struct batch_header *header = &slot->builder.header;
     if (b->o.idempotent) {
-        int32_t *sequence = &slot->conn->sequences[slot->lane - b->lanes];
+        size_t lane = (size_t)(slot->lane - b->lanes);
+        if (b->o.producers > 0)
+            lane %= bench_topic_partitions(b);
+        int32_t *sequence = &slot->conn->sequences[lane];
         header->producer_id = slot->conn->producer_id;
         header->producer_epoch = slot->conn->producer_epoch;
         header->base_sequence = *sequence;

@@ -27,6 +27,10 @@ struct bench_slot *slot_take(struct bench_conn *c)
     if (slot) {
         c->free = slot->next;
     } else if (c->slot_count < (uint32_t)c->bench->o.in_flight) {
+        if (c->slot_count == c->slot_room) {
+            c->slot_room = c->slot_room > 0 ? 2 * c->slot_room : 16;
+            c->slots = mem_realloc(c->slots, c->slot_room * sizeof(struct bench_slot *));
+        }
         slot = mem_zalloc(sizeof(*slot));
         slot->conn = c;
         if (c->bench->builds)
@@ -71,6 +75,12 @@ static void become_ready(struct bench_conn *c)
         bench_fill(b, c);
 }
 
+/* How many lanes a connection may carry: all, or those of one producer. */
+static size_t lanes_carried(const struct bench *b)
+{
+    return b->o.producers > 0 ? bench_topic_partitions(b) : b->lane_count;
+}
+
 /* The broker that has just started may not have producer ids yet. */
 static void on_producer_id(struct client *client, struct client_call *call)
 {
@@ -86,7 +96,7 @@ static void on_producer_id(struct client *client, struct client_call *call)
     } else if (response.error_code == ERR_NONE) {
         c->producer_id = response.producer_id;
         c->producer_epoch = response.producer_epoch;
-        memset(c->sequences, 0, b->lane_count * sizeof(*c->sequences));
+        memset(c->sequences, 0, lanes_carried(b) * sizeof(*c->sequences));
         become_ready(c);
     } else if (err_retriable(response.error_code)) {
         timer_set(client->sh, &c->again, session_now_ns(b->s) + AGAIN_NS);
@@ -172,9 +182,8 @@ static void conn_init(struct bench *b, struct bench_conn *c, uint32_t number)
     c->number = number;
     c->broker = number % b->broker_count;
     c->again = (struct timer){.fn = on_again, .name = "bench.again"};
-    c->slots = mem_zalloc((size_t)b->o.in_flight * sizeof(struct bench_slot *));
     if (b->o.idempotent)
-        c->sequences = mem_zalloc(b->lane_count * sizeof(*c->sequences));
+        c->sequences = mem_zalloc(lanes_carried(b) * sizeof(*c->sequences));
     struct bench_broker *broker = &b->brokers[c->broker];
     c->rank = broker->conn_count++;
     c->turn = c->rank;
@@ -192,9 +201,9 @@ static const struct bench_conn *first_unready(const struct bench *b)
 int bench_conns_open(struct bench *b)
 {
     struct session *s = b->s;
-    b->conn_count = (uint32_t)b->o.connections;
-    if (b->conn_count < b->broker_count)
-        b->conn_count = b->broker_count; /* one to each leader at least */
+    b->conn_count = b->o.producers > 0 ? b->producer_count * b->broker_count
+                                       : (uint32_t)max_u64((uint64_t)b->o.connections,
+                                                           b->broker_count); /* one to each leader */
     b->conns = mem_zalloc(b->conn_count * sizeof(*b->conns));
     for (uint32_t i = 0; i < b->conn_count; i++)
         conn_init(b, &b->conns[i], i);

@@ -130,6 +130,21 @@ static int topics_settle(struct bench *b, const char **names, struct metadata_re
     }
 }
 
+/* Producers share out their topic's partitions, so topics have equally many. */
+static int partitions_check(struct bench *b)
+{
+    const struct metadata_response *metadata = &b->metadata;
+    for (int32_t t = 0; b->o.producers > 0 && t < metadata->topics_count; t++) {
+        if (metadata->topics[t].partitions_count == b->o.partitions)
+            continue;
+        complain(b->s->inv, "topic '%s' is there already and has %d partitions, not %lld",
+                 text_of(b->s, metadata->topics[t].name), metadata->topics[t].partitions_count,
+                 (long long)b->o.partitions);
+        return EXIT_PRESENCE;
+    }
+    return EXIT_OK;
+}
+
 static int32_t broker_index(struct bench *b, int32_t node_id)
 {
     for (uint32_t i = 0; i < b->broker_count; i++)
@@ -166,8 +181,8 @@ static int brokers_find(struct bench *b, const struct metadata_response *metadat
             return EXIT_UNREACHABLE;
         broker->address = link->client.address;
         (void)snprintf(broker->host, sizeof(broker->host), "%s", link->host);
-        broker->lanes = mem_zalloc(b->lane_count * sizeof(*broker->lanes));
-        for (uint32_t lane = 0; lane < b->lane_count; lane++)
+        broker->lanes = mem_zalloc(b->partition_count * sizeof(*broker->lanes));
+        for (uint32_t lane = 0; lane < b->partition_count; lane++)
             if (b->lanes[lane].broker == i) {
                 b->lanes[lane].rank = broker->lane_count;
                 broker->lanes[broker->lane_count++] = lane;
@@ -176,17 +191,45 @@ static int brokers_find(struct bench *b, const struct metadata_response *metadat
     return EXIT_OK;
 }
 
-/* One of their offsets, of all lanes: start or end. */
+/* The lanes of all partitions are there once: as often as there are producers. */
+static void producers_make(struct bench *b)
+{
+    b->producer_count = (uint32_t)(b->o.producers * b->o.topics);
+    b->producer_turns = mem_zalloc(b->producer_count * sizeof(*b->producer_turns));
+    const uint32_t partitions = bench_topic_partitions(b);
+    for (uint32_t i = 0; i < b->producer_count; i++) {
+        struct bench_lane *lanes = bench_producer_lanes(b, i);
+        const uint32_t first = i % (uint32_t)b->o.topics * partitions;
+        for (uint32_t p = 0; p < partitions; p++) {
+            lanes[p] = b->lanes[first + p];
+            lanes[p].producer = i;
+        }
+        b->producer_turns[i] = i / (uint32_t)b->o.topics % partitions; /* not all to the same one */
+    }
+    b->lane_count = b->producer_count * partitions;
+}
+
+struct bench_lane *bench_producer_lanes(struct bench *b, uint32_t producer)
+{
+    return &b->lanes[(size_t)producer * bench_topic_partitions(b)];
+}
+
+uint32_t bench_topic_partitions(const struct bench *b)
+{
+    return b->partition_count / (uint32_t)b->o.topics;
+}
+
+/* One of their offsets, of all partitions: start or end. */
 static int lanes_ask(struct bench *b, int64_t timestamp)
 {
-    struct offset_query *queries = mem_zalloc(b->lane_count * sizeof(*queries));
-    for (uint32_t i = 0; i < b->lane_count; i++)
+    struct offset_query *queries = mem_zalloc(b->partition_count * sizeof(*queries));
+    for (uint32_t i = 0; i < b->partition_count; i++)
         queries[i] = (struct offset_query){.topic = str_of(b->lanes[i].topic),
                                            .partition = b->lanes[i].partition,
                                            .leader = b->brokers[b->lanes[i].broker].node_id,
                                            .timestamp = timestamp};
-    int code = cluster_list_offsets(b->s, &b->metadata, queries, b->lane_count, UINT64_MAX);
-    for (uint32_t i = 0; code == EXIT_OK && i < b->lane_count; i++) {
+    int code = cluster_list_offsets(b->s, &b->metadata, queries, b->partition_count, UINT64_MAX);
+    for (uint32_t i = 0; code == EXIT_OK && i < b->partition_count; i++) {
         if (queries[i].error != ERR_NONE)
             code = partition_error(b->s, queries[i].topic, queries[i].partition, queries[i].error);
         else if (timestamp == TIMESTAMP_LATEST)
@@ -207,7 +250,7 @@ int bench_lanes_offsets(struct bench *b)
 int64_t bench_lanes_end(const struct bench *b)
 {
     int64_t sum = 0;
-    for (uint32_t i = 0; i < b->lane_count; i++)
+    for (uint32_t i = 0; i < b->partition_count; i++)
         sum += b->lanes[i].end;
     return sum;
 }
@@ -218,9 +261,12 @@ int bench_lanes_find(struct bench *b)
     int code = b->o.create ? topics_make(b, names) : EXIT_OK;
     if (code == EXIT_OK)
         code = topics_settle(b, names, &b->metadata);
+    if (code == EXIT_OK)
+        code = partitions_check(b);
     if (code != EXIT_OK)
         return code;
-    b->lanes = mem_zalloc((lanes_counted(&b->metadata) + 1) * sizeof(*b->lanes));
+    const size_t lanes = lanes_counted(&b->metadata) * max_u64((uint64_t)b->o.producers, 1);
+    b->lanes = mem_zalloc((lanes + 1) * sizeof(*b->lanes));
     for (int32_t t = 0; t < b->metadata.topics_count; t++)
         for (int32_t p = 0; p < b->metadata.topics[t].partitions_count && code == EXIT_OK; p++)
             code = lane_make(b, &b->metadata.topics[t], &b->metadata.topics[t].partitions[p]);
@@ -228,8 +274,11 @@ int bench_lanes_find(struct bench *b)
         complain(b->s->inv, "topic '%s' has no partitions", b->o.topic);
         code = EXIT_FAILED;
     }
+    b->partition_count = b->lane_count;
     if (code == EXIT_OK)
         code = brokers_find(b, &b->metadata);
+    if (code == EXIT_OK && b->o.producers > 0)
+        producers_make(b);
     /* A partition that answers for its offsets is there for records too. */
     return code == EXIT_OK ? bench_lanes_offsets(b) : code;
 }
@@ -250,4 +299,5 @@ void bench_lanes_fini(struct bench *b)
     for (uint32_t i = 0; i < b->broker_count; i++)
         mem_free(b->brokers[i].lanes);
     mem_free(b->lanes);
+    mem_free(b->producer_turns);
 }

@@ -162,6 +162,8 @@ static uint32_t batch_count(const struct bench *b)
 struct bench_conn *bench_conn_of(struct bench *b, const struct bench_lane *lane)
 {
     const struct bench_broker *broker = &b->brokers[lane->broker];
+    if (b->o.producers > 0)
+        return &b->conns[(size_t)lane->producer * b->broker_count + lane->broker];
     return &b->conns[lane->rank % broker->conn_count * b->broker_count + lane->broker];
 }
 
@@ -182,9 +184,22 @@ static struct bench_lane *lane_next(struct bench *b, struct bench_conn *c)
 
 static struct bench_lane *lane_of_key(struct bench *b, int64_t key)
 {
-    const uint32_t partitions = b->lane_count / (uint32_t)b->o.topics;
+    const uint32_t partitions = bench_topic_partitions(b);
     uint32_t topic = b->o.topics > 1 ? (uint32_t)(dice_next(&b->dice) % (uint64_t)b->o.topics) : 0;
     return &b->lanes[topic * partitions + b->key_lanes[key]];
+}
+
+/* Producers take turns. Each goes on to its next partition when its batch has left. */
+static struct bench_lane *lane_of_producer(struct bench *b, int64_t key)
+{
+    const uint32_t producer = b->next_producer++ % b->producer_count;
+    struct bench_lane *lanes = bench_producer_lanes(b, producer);
+    uint32_t *turn = &b->producer_turns[producer];
+    if (key >= 0)
+        return &lanes[b->key_lanes[key]];
+    if (!lanes[*turn].filling)
+        *turn = (*turn + 1) % bench_topic_partitions(b);
+    return &lanes[*turn];
 }
 
 /* Open loop: who takes the next records. */
@@ -193,7 +208,9 @@ static void next_choose(struct bench *b)
     struct bench_next *next = &b->next;
     next->key = key_draw(b);
     next->held = false;
-    if (next->key >= 0) {
+    if (b->o.producers > 0) {
+        next->lane = lane_of_producer(b, next->key);
+    } else if (next->key >= 0) {
         next->lane = lane_of_key(b, next->key);
     } else if (b->pinned) {
         next->lane = &b->lanes[b->next_conn++ % b->lane_count];

@@ -64,12 +64,17 @@ static void take_records(struct bench_reader *reader, struct read_part *part, st
     }
 }
 
+/* Answers have the order of requests, so that it is nearly always the next one. */
 static struct read_part *part_of(struct bench_reader *reader, struct str topic, int32_t partition)
 {
-    for (uint32_t i = 0; i < reader->part_count; i++)
-        if (reader->parts[i].lane->partition == partition &&
-            str_equal(str_of(reader->parts[i].lane->topic), topic))
-            return &reader->parts[i];
+    for (uint32_t i = 0; i < reader->part_count; i++) {
+        const uint32_t at = (reader->next_part + i) % reader->part_count;
+        struct read_part *part = &reader->parts[at];
+        if (part->lane->partition != partition || !str_equal(str_of(part->lane->topic), topic))
+            continue;
+        reader->next_part = at + 1;
+        return part;
+    }
     return NULL;
 }
 
@@ -125,7 +130,7 @@ static void ask(struct bench_reader *reader)
     struct fetch_request request;
     init_fetch_request(&request);
     request.max_wait_ms = (int32_t)(b->o.wait_ns / NS_PER_MS);
-    request.min_bytes = 1;
+    request.min_bytes = (int32_t)b->s->settings.fetch_min_bytes;
     request.max_bytes = (int32_t)b->o.fetch_bytes_max;
     request.session_epoch = -1; /* no session */
     request.topics = reader->request_topics;
@@ -156,6 +161,9 @@ static void ask(struct bench_reader *reader)
 static void ask_on(struct bench_reader *reader)
 {
     struct bench *b = reader->bench;
+    reader->paused = b->reading_paused;
+    if (reader->paused)
+        return;
     if (reader->part_count == 0 || (!b->o.follow && at_end(reader))) {
         if (!b->o.repeat || reader->part_count == 0) {
             b->readers_over += !reader->over; /* a new connection finds it over again */
@@ -229,29 +237,37 @@ static void on_again(struct shard *sh, struct timer *timer)
         client_connect(&reader->client, &reader->bench->brokers[reader->broker].address);
 }
 
-/* Every count-th of its broker's lanes from the rank on. When there are fewer lanes the readers
- * beyond them read one that another reads too, or none where each record is to be seen once. */
-static void parts_make(struct bench *b, struct bench_reader *reader, uint32_t rank, uint32_t count)
+static void parts_room(struct bench_reader *reader, size_t parts, size_t topics)
 {
-    const struct bench_broker *broker = &b->brokers[reader->broker];
-    reader->parts = mem_zalloc((broker->lane_count + 1) * sizeof(*reader->parts));
-    reader->request_partitions =
-        mem_zalloc((broker->lane_count + 1) * sizeof(*reader->request_partitions));
-    reader->request_topics = mem_zalloc((size_t)b->o.topics * sizeof(*reader->request_topics));
-    if (broker->lane_count == 0 || (b->o.stamped && rank >= broker->lane_count))
-        return;
-    for (uint32_t at = rank % broker->lane_count; at < broker->lane_count; at += count) {
-        struct bench_lane *lane = &b->lanes[broker->lanes[at]];
-        reader->parts[reader->part_count++] = (struct read_part){
-            .lane = lane,
-            .start = lane->start,
-            .end = lane->end,
-            .next = b->o.from_end ? lane->end : lane->start,
-        };
-    }
+    reader->parts = mem_zalloc(parts * sizeof(*reader->parts));
+    reader->request_partitions = mem_zalloc(parts * sizeof(*reader->request_partitions));
+    reader->request_topics = mem_zalloc(topics * sizeof(*reader->request_topics));
 }
 
-static void reader_init(struct bench *b, struct bench_reader *reader, uint32_t number)
+static void part_add(struct bench_reader *reader, struct bench_lane *lane)
+{
+    reader->parts[reader->part_count++] = (struct read_part){
+        .lane = lane,
+        .start = lane->start,
+        .end = lane->end,
+        .next = reader->bench->o.from_end ? lane->end : lane->start,
+    };
+}
+
+/* Every count-th of its broker's lanes from the rank on. When there are fewer lanes the readers
+ * beyond them read one that another reads too, or none where each record is to be seen once. */
+static void parts_make(struct bench_reader *reader, uint32_t rank, uint32_t count)
+{
+    struct bench *b = reader->bench;
+    const struct bench_broker *broker = &b->brokers[reader->broker];
+    parts_room(reader, broker->lane_count + 1, (size_t)b->o.topics);
+    if (broker->lane_count == 0 || (b->o.stamped && rank >= broker->lane_count))
+        return;
+    for (uint32_t at = rank % broker->lane_count; at < broker->lane_count; at += count)
+        part_add(reader, &b->lanes[broker->lanes[at]]);
+}
+
+static void reader_init(struct bench *b, struct bench_reader *reader, uint32_t broker)
 {
     const struct client_options options = {
         .client_id = str_of(b->s->settings.client_id),
@@ -265,20 +281,14 @@ static void reader_init(struct bench *b, struct bench_reader *reader, uint32_t n
     };
     client_init(&reader->client, b->s->sh, &options);
     reader->bench = b;
-    reader->broker = number % b->broker_count;
+    reader->broker = broker;
     reader->again = (struct timer){.fn = on_again, .name = "bench.read_again"};
-    parts_make(b, reader, number / b->broker_count,
-               (b->reader_count - reader->broker + b->broker_count - 1) / b->broker_count);
-    client_connect(&reader->client, &b->brokers[reader->broker].address);
 }
 
-int bench_readers_open(struct bench *b, uint32_t count)
+static int readers_connect(struct bench *b)
 {
-    inflater_init(&b->inflater);
-    b->reader_count = (uint32_t)max_u64(count, b->broker_count);
-    b->readers = mem_zalloc(b->reader_count * sizeof(*b->readers));
     for (uint32_t i = 0; i < b->reader_count; i++)
-        reader_init(b, &b->readers[i], i);
+        client_connect(&b->readers[i].client, &b->brokers[b->readers[i].broker].address);
     while (b->readers_ready < b->reader_count) {
         for (uint32_t i = 0; i < b->reader_count; i++) {
             struct bench_reader *reader = &b->readers[i];
@@ -292,6 +302,66 @@ int bench_readers_open(struct bench *b, uint32_t count)
         session_turn(b->s, UINT64_MAX, &b->news);
     }
     return EXIT_OK;
+}
+
+int bench_readers_open(struct bench *b, uint32_t count)
+{
+    inflater_init(&b->inflater);
+    b->reader_count = (uint32_t)max_u64(count, b->broker_count);
+    b->readers = mem_zalloc(b->reader_count * sizeof(*b->readers));
+    for (uint32_t i = 0; i < b->reader_count; i++) {
+        const uint32_t broker = i % b->broker_count;
+        reader_init(b, &b->readers[i], broker);
+        parts_make(&b->readers[i], i / b->broker_count,
+                   (b->reader_count - broker + b->broker_count - 1) / b->broker_count);
+    }
+    return readers_connect(b);
+}
+
+/* A consumer is a reader for each broker that leads some of its partitions; it has every
+ * `consumers`-th of its topic, from the rank on. */
+static void consumer_make(struct bench *b, struct bench_lane *lanes, uint32_t rank)
+{
+    const uint32_t partitions = bench_topic_partitions(b);
+    for (uint32_t broker = 0; broker < b->broker_count; broker++) {
+        struct bench_reader *reader = NULL;
+        for (uint32_t p = rank; p < partitions; p += (uint32_t)b->o.consumers) {
+            if (lanes[p].broker != broker)
+                continue;
+            if (!reader) {
+                reader = &b->readers[b->reader_count++];
+                reader_init(b, reader, broker);
+                parts_room(reader, partitions / (size_t)b->o.consumers + 1, 1);
+            }
+            part_add(reader, &lanes[p]);
+        }
+    }
+    b->idle_consumers += rank >= partitions;
+}
+
+int bench_subscribers_open(struct bench *b)
+{
+    const size_t consumers = (size_t)(b->o.topics * b->o.subscriptions * b->o.consumers);
+    inflater_init(&b->inflater);
+    b->readers = mem_zalloc((consumers * b->broker_count + 1) * sizeof(*b->readers));
+    for (uint32_t topic = 0; topic < (uint32_t)b->o.topics; topic++)
+        for (int64_t i = 0; i < b->o.subscriptions * b->o.consumers; i++)
+            consumer_make(b, bench_producer_lanes(b, topic), (uint32_t)(i % b->o.consumers));
+    return readers_connect(b);
+}
+
+void bench_readers_pause(struct bench *b)
+{
+    b->reading_paused = true;
+}
+
+/* Those that are lost go on by themselves when they are back. */
+void bench_readers_resume(struct bench *b)
+{
+    b->reading_paused = false;
+    for (uint32_t i = 0; i < b->reader_count; i++)
+        if (b->readers[i].paused && b->readers[i].client.state == CLIENT_READY)
+            ask_on(&b->readers[i]);
 }
 
 void bench_readers_begin(struct bench *b)

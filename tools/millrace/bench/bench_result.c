@@ -91,7 +91,7 @@ static json_t *json_of_options(const struct bench *b)
     const struct bench_options *o = &b->o;
     json_t *object = json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:i, s:b, s:I}", "topic", o->topic,
-        "topics", (json_int_t)o->topics, "partitions", (json_int_t)b->lane_count, "connections",
+        "topics", (json_int_t)o->topics, "partitions", (json_int_t)b->partition_count, "connections",
         (json_int_t)b->conn_count, "in_flight", (json_int_t)o->in_flight, "record_bytes",
         (json_int_t)o->record_bytes, "batch_records", (json_int_t)o->batch_records, "keys",
         keys[o->keys], "key_count", (json_int_t)o->key_count, "codec", codec_name((int)o->codec),
