@@ -56,6 +56,19 @@ void histogram_clear(struct histogram *histogram)
     histogram->sum_ns = 0;
 }
 
+void histogram_since(struct histogram *since, const struct histogram *now,
+                     const struct histogram *before)
+{
+    histogram_clear(since);
+    for (uint64_t bucket = 0; bucket < buckets_used(now); bucket++) {
+        since->buckets[bucket] = now->buckets[bucket] - before->buckets[bucket];
+        if (since->buckets[bucket] > 0)
+            since->max_ns = min_u64(bucket_end_ns(bucket), now->max_ns);
+    }
+    since->count = now->count - before->count;
+    since->sum_ns = now->sum_ns - before->sum_ns;
+}
+
 uint64_t histogram_quantile_ns(const struct histogram *histogram, double quantile)
 {
     double rank = quantile * (double)histogram->count;

@@ -21,6 +21,10 @@ struct histogram {
 void histogram_add(struct histogram *histogram, uint64_t ns);
 /* The same value `count` times. */
 void histogram_add_n(struct histogram *histogram, uint64_t ns, uint64_t count);
+/* What came to `now` since it was `before`, into `since`, whose content is replaced. Its maximum is
+ * a bucket's end. */
+void histogram_since(struct histogram *since, const struct histogram *now,
+                     const struct histogram *before);
 /* Forgets everything; costs what was recorded, not what could be. */
 void histogram_clear(struct histogram *histogram);
 /* The least value that `quantile` (0 to 1) of all are not above, rounded up to its bucket's end; 0

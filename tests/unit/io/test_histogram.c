@@ -104,6 +104,34 @@ static void buckets_come_back(void **state)
     assert_memory_equal(again.buckets, histogram.buckets, sizeof(again.buckets));
 }
 
+/* What came since a moment is what was added since, to a bucket's end. */
+static void since(void **state)
+{
+    (void)state;
+    static struct histogram all;
+    static struct histogram before;
+    static struct histogram late;
+    static struct histogram told;
+    for (uint64_t ns = 1; ns < 1000000000; ns += ns / 3 + 1) {
+        histogram_add_n(&all, ns, ns % 5 + 1);
+        if (ns % 2 == 0)
+            histogram_add(&told, ns); /* is replaced */
+    }
+    before = all;
+    for (uint64_t ns = 7; ns < 5000000; ns += ns / 2 + 1) {
+        histogram_add_n(&all, ns, 3);
+        histogram_add_n(&late, ns, 3);
+    }
+    histogram_since(&told, &all, &before);
+    assert_int_equal(told.count, late.count);
+    assert_true(histogram_mean_ns(&told) == histogram_mean_ns(&late));
+    assert_memory_equal(told.buckets, late.buckets, sizeof(told.buckets));
+    assert_true(told.max_ns >= late.max_ns && told.max_ns - late.max_ns <= late.max_ns / 1024);
+    histogram_since(&told, &all, &all);
+    assert_int_equal(told.count, 0);
+    assert_int_equal(told.max_ns, 0);
+}
+
 static void nothing(void **state)
 {
     (void)state;
@@ -116,7 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantiles),     cmocka_unit_test(small_values_are_exact),
         cmocka_unit_test(all_quantiles), cmocka_unit_test(buckets_come_back),
-        cmocka_unit_test(nothing),
+        cmocka_unit_test(since),         cmocka_unit_test(nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
