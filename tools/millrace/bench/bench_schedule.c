@@ -218,6 +218,12 @@ const char *schedule_init(struct schedule *schedule, const char *arrival, double
     return NULL;
 }
 
+void schedule_change(struct schedule *schedule, uint64_t at_ns, double rate)
+{
+    *schedule = (struct schedule){.at_ns = (double)at_ns, .random = schedule->random};
+    part_add(schedule, HUGE_VAL, rate, rate);
+}
+
 /* ---- arrivals ---- */
 
 /* How far into a part, of rate `r` now and slope `k` per ns, the integral reaches `need`. */

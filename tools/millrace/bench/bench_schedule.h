@@ -39,6 +39,8 @@ struct schedule {
 /* arrival: as above. rate: arrivals per second. NULL, or what is wrong with `arrival`. */
 const char *schedule_init(struct schedule *schedule, const char *arrival, double rate,
                           uint64_t warm_ns, uint64_t measured_ns, uint64_t seed) warn_unused;
+/* From at_ns on, counted from the begin, evenly at this rate; what was due before is left out. */
+void schedule_change(struct schedule *schedule, uint64_t at_ns, double rate);
 /* The next arrival, counted from the begin; never less than the one before. */
 uint64_t schedule_next_ns(struct schedule *schedule);
 

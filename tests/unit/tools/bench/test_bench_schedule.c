@@ -186,6 +186,21 @@ static void what_is_no_range(void **state)
             fail_msg("'%s' is taken for rates", bad[i]);
 }
 
+/* Another rate from a moment on, early or late: whatever it was before. */
+static void changed(void **state)
+{
+    (void)state;
+    struct schedule schedule;
+    assert_null(schedule_init(&schedule, "constant", 1000, 0, 10 * S, 1));
+    for (int i = 0; i < 500; i++)
+        (void)schedule_next_ns(&schedule);
+    schedule_change(&schedule, 2 * S, 100); /* a second and a half are left out */
+    assert_int_equal(schedule_next_ns(&schedule), 2 * S + S / 100);
+    assert_int_equal(schedule_next_ns(&schedule), 2 * S + 2 * S / 100);
+    schedule_change(&schedule, 2 * S + S / 40, 1000);
+    assert_int_equal(schedule_next_ns(&schedule), 2 * S + S / 40 + S / 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +209,7 @@ int main(void)
         cmocka_unit_test(burst),
         cmocka_unit_test(step),
         cmocka_unit_test(ramp),
+        cmocka_unit_test(changed),
         cmocka_unit_test(same_seed_same_arrivals),
         cmocka_unit_test(what_is_no_shape),
         cmocka_unit_test(numbers),
