@@ -148,6 +148,7 @@ int cmd_bench_net(struct invocation *inv);
 int cmd_bench_ping(struct invocation *inv);
 int cmd_bench_produce(struct invocation *inv);
 int cmd_bench_report(struct invocation *inv);
+int cmd_bench_run(struct invocation *inv);
 int cmd_bench_sweep(struct invocation *inv);
 int cmd_bench_verify(struct invocation *inv);
 int cmd_cluster_brokers(struct invocation *inv);

@@ -4,10 +4,11 @@
  *
  * One thread, one shard, many connections (net/client). A lane is a partition; each connection goes
  * to one broker and carries lanes that this broker leads. Where there are producers, each of one
- * topic, a lane is what one of them sends to a partition, and each has a connection to every broker;
- * it fills one batch at a time and goes on to its next partition when that one leaves. A slot is room for one request in flight:
- * its call, its batch, when its records were due. A connection has at most --in-flight of them,
- * made as they are first needed and used again, so that a run in its stride allocates nothing.
+ * topic, a lane is what one of them sends to a partition, and each has a connection to every
+ * broker; it fills one batch at a time and goes on to its next partition when that one leaves. A
+ * slot is room for one request in flight: its call, its batch, when its records were due. A
+ * connection has at most --in-flight of them, made as they are first needed and used again, so that
+ * a run in its stride allocates nothing.
  *
  * Batches are made once and sent again and again where nothing in them has to differ; where it has
  * to (keys, stamps, sequence numbers, --linger), each slot builds its own.
@@ -17,6 +18,7 @@
  */
 #pragma once
 
+#include "core/conf/properties.h"
 #include "core/record/batch_builder.h"
 #include "tools/millrace/bench/bench_assert.h"
 #include "tools/millrace/bench/bench_checks.h"
@@ -24,13 +26,15 @@
 #include "tools/millrace/bench/bench_schedule.h"
 #include "tools/millrace/cluster.h"
 
-#define BENCH_VERSION_MAX 12 /* of Produce and Fetch: the newest that name topics */
-#define BENCH_RECORDS_MAX 65536
-#define BENCH_BROKERS_MAX 64U
-#define BENCH_ASSERTS_MAX 16U
-#define BENCH_STAMP_SIZE  32U /* of the value of a stamped record */
-#define BENCH_TOPIC_SIZE  256U
-#define BENCH_KEY_SIZE    16U
+#define BENCH_VERSION_MAX     12 /* of Produce and Fetch: the newest that name topics */
+#define BENCH_RECORDS_MAX     65536
+#define BENCH_BROKERS_MAX     64U
+#define BENCH_TOPICS_MAX      10000
+#define BENCH_CONNECTIONS_MAX 20000
+#define BENCH_ASSERTS_MAX     16U
+#define BENCH_STAMP_SIZE      32U /* of the value of a stamped record */
+#define BENCH_TOPIC_SIZE      256U
+#define BENCH_KEY_SIZE        16U
 
 enum key_choice { KEY_NONE, KEY_UNIFORM, KEY_ZIPF, KEY_CYCLE };
 
@@ -42,6 +46,7 @@ struct bench_options {
     int64_t partitions; /* of a topic that is made; 0: the broker's default */
     int64_t replication;
     bool create;
+    const struct properties *topic_settings; /* of a topic that is made, below --config; or NULL */
     int64_t connections;
     int64_t producers; /* of each topic; 0: connections send to all topics */
     int64_t in_flight;
@@ -51,6 +56,7 @@ struct bench_options {
     uint64_t linger_ns; /* with `joins` */
     bool joins;         /* records wait for others of their partition */
     double rate;        /* records per second; 0: closed loop */
+    bool searches;      /* it is changed while it runs, to find the highest */
     uint64_t duration_ns, warm_ns, drain_ns;
     int64_t records_max; /* 0: no bound */
     int64_t bytes_max;   /* of batches, acknowledged; 0: no bound */
@@ -58,8 +64,8 @@ struct bench_options {
     int64_t key_count;
     double key_skew;
     int64_t compressible; /* percent of a value that is zeros */
-    int64_t payloads;     /* so many values, again and again: then random_bytes counts; 0: endless */
-    int64_t random_bytes; /* of each of them, at its begin; the rest is zeros */
+    int64_t payloads; /* so many values, again and again: then random_bytes counts; 0: endless */
+    int64_t random_bytes;   /* of each of them, at its begin; the rest is zeros */
     const uint8_t *payload; /* the only value there is, record_bytes of it; or NULL */
     enum codec codec;
     int16_t acks;
@@ -188,9 +194,9 @@ struct bench {
     bool builds; /* each slot its own batch */
     uint8_t *payload;
     uint32_t payload_places, payload_step; /* where a value may begin */
-    double *key_shares;  /* cumulated */
-    uint64_t next_key;   /* of those that come in turn */
-    uint32_t *key_lanes; /* of each key, among one topic's lanes */
+    double *key_shares;                    /* cumulated */
+    uint64_t next_key;                     /* of those that come in turn */
+    uint32_t *key_lanes;                   /* of each key, among one topic's lanes */
     struct deflater deflater;
     uint64_t dice;
     uint64_t run_id;
@@ -209,6 +215,10 @@ struct bench {
     struct bench_slot *filling_first, *filling_last;
     uint32_t joined_max; /* records of a batch with --linger */
     uint32_t in_flight;
+    /* What a command does beside the load: called in each turn of the run; when it wants to be
+     * called again. NULL: nothing. */
+    uint64_t (*beside)(struct bench *b, uint64_t now_ns);
+    void *user;   /* of the command */
     bool pinned;  /* a lane has one connection */
     bool sending; /* closed loop: an answer is followed by a request */
     bool closing;
@@ -218,6 +228,8 @@ struct bench {
     double broker_cpu_s; /* at the begin of the measured time */
     uint64_t started_wall_ms;
     json_t *broker;        /* bench_facts */
+    json_t *members;       /* further ones of the result, of the command; or NULL */
+    char *remarks;         /* lines for people, likewise */
     struct checks *checks; /* NULL: nothing is verified */
 
     struct bench_reader *readers;
@@ -232,8 +244,15 @@ struct bench {
 
 /* ---- cmd_bench.c ---- */
 
+#define BENCH_POOL_BYTES                                                                           \
+    (192U << 20) /* of a session that reads: answers stay in their blocks; touched only as it is   \
+                    needed */
+
 struct bench *bench_new(struct session *s, bool e2e);
 void bench_free(struct bench *b);
+/* Finds topics, sends, waits for the answers and until all is read, and ends the connections:
+ * b->epoch_ns > 0 when there is something to report. */
+int bench_load(struct bench *b);
 
 /* ---- bench_options.c ---- */
 
@@ -242,6 +261,8 @@ int bench_options_read(struct bench_options *o, struct session *s, const char *k
 int bench_read_options(struct bench_options *o, struct session *s);
 /* `bench sweep`: the same, with the rates that it tries. */
 int bench_sweep_read(struct bench_options *o, struct session *s, struct rates *rates);
+/* `bench run`: the workload's are there already, and what was typed goes over them. */
+int bench_run_read(struct bench_options *o, struct session *s);
 /* --duration and --warmup, 10 and 1 seconds unless they are given. */
 int bench_times_read(struct bench_options *o, const struct session *s);
 
@@ -249,6 +270,8 @@ int bench_times_read(struct bench_options *o, const struct session *s);
 
 /* Makes topics that are missing, finds leaders, waits until all partitions answer. */
 int bench_lanes_find(struct bench *b);
+/* Deletes the topics; what fails is said. */
+void bench_topics_remove(struct bench *b);
 void bench_lanes_fini(struct bench *b);
 /* No topic, just a broker that answers. */
 int bench_broker_any(struct bench *b);
@@ -296,6 +319,8 @@ bool stamp_read(struct bench_stamp *stamp, const uint8_t *value, int32_t len);
 
 /* The schedule of an open loop; EXIT_OK, or said. */
 int bench_schedule_begin(struct bench *b);
+/* Open loop: from now on evenly at this rate; what is due and waits for room is left out. */
+void bench_rate_change(struct bench *b, double rate);
 /* Forgets the run before, which has nothing in flight any more; its connections stay. */
 void bench_run_forget(struct bench *b);
 /* Signals, files, timers of this process. */

@@ -2,8 +2,8 @@
  *
  * What is sent. Values are cut out of one block of random bytes, each from another place, so that
  * no codec and no drive finds a repetition that was not asked for; of every 256 bytes the part
- * that --compressible names is zeros. A workload may ask for repetitions: for one value, or for some
- * that are random at their begin and zeros behind.
+ * that --compressible names is zeros. A workload may ask for repetitions: for one value, or for
+ * some that are random at their begin and zeros behind.
  *
  * A stamped value begins with who it is (big-endian, as all on the wire):
  *

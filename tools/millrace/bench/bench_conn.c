@@ -201,9 +201,10 @@ static const struct bench_conn *first_unready(const struct bench *b)
 int bench_conns_open(struct bench *b)
 {
     struct session *s = b->s;
-    b->conn_count = b->o.producers > 0 ? b->producer_count * b->broker_count
-                                       : (uint32_t)max_u64((uint64_t)b->o.connections,
-                                                           b->broker_count); /* one to each leader */
+    b->conn_count = b->o.producers > 0
+                        ? b->producer_count * b->broker_count
+                        : (uint32_t)max_u64((uint64_t)b->o.connections,
+                                            b->broker_count); /* one to each leader */
     b->conns = mem_zalloc(b->conn_count * sizeof(*b->conns));
     for (uint32_t i = 0; i < b->conn_count; i++)
         conn_init(b, &b->conns[i], i);

@@ -33,9 +33,20 @@ static const char **topic_names(struct bench *b)
 
 /* ---- making topics ---- */
 
+/* Is it among those, of *count? */
+static bool is_config(const struct create_topics_request_config *configs, int32_t count,
+                      const char *key)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (str_equal(configs[i].name, str_of(key)))
+            return true;
+    return false;
+}
+
 static int read_configs(struct bench *b, struct create_topics_request_config *configs,
                         int32_t *count)
 {
+    const struct properties *given = b->o.topic_settings;
     const char *text;
     for (uint32_t cursor = 0; (text = option_next(b->s->inv, "config", &cursor));) {
         size_t len = strcspn(text, "=");
@@ -44,6 +55,16 @@ static int read_configs(struct bench *b, struct create_topics_request_config *co
                                CONFIGS_MAX);
         configs[(*count)++] = (struct create_topics_request_config){
             .name = {.data = text, .len = (int32_t)len}, .value = str_of(text + len + 1)};
+    }
+    for (uint32_t i = given ? given->count : 0; i-- > 0;) { /* the last of one key counts */
+        const struct property *entry = &given->entry[i];
+        if (is_config(configs, *count, entry->key))
+            continue;
+        if (*count == CONFIGS_MAX)
+            return usage_error(b->s->inv, "topicConfig: at most %u settings of topics are taken",
+                               CONFIGS_MAX);
+        configs[(*count)++] = (struct create_topics_request_config){.name = str_of(entry->key),
+                                                                    .value = str_of(entry->value)};
     }
     return EXIT_OK;
 }
@@ -84,6 +105,35 @@ static int topics_make(struct bench *b, const char **names)
             code = broker_error(s, thing, error, response.topics[i].error_message);
     }
     return code;
+}
+
+void bench_topics_remove(struct bench *b)
+{
+    struct session *s = b->s;
+    const char **names = topic_names(b);
+    const size_t count = (size_t)b->o.topics;
+    struct delete_topics_request request;
+    struct delete_topics_response response;
+    init_delete_topics_request(&request);
+    request.timeout_ms = (int32_t)s->settings.request_timeout_ms;
+    /* Which of the two is sent depends on the version. */
+    request.topic_names = arena_array(&s->arena, count, sizeof(*request.topic_names));
+    request.topics = arena_array(&s->arena, count, sizeof(*request.topics));
+    must(request.topic_names != NULL && request.topics != NULL);
+    request.topic_names_count = request.topics_count = (int32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        request.topic_names[i] = str_of(names[i]);
+        init_delete_topics_request_topic(&request.topics[i]);
+        request.topics[i].name = str_of(names[i]);
+    }
+    if (cluster_ask_controller(s, KEY_DELETE_TOPICS, &request, &response, &s->arena) != EXIT_OK)
+        return;
+    for (int32_t i = 0; i < response.responses_count; i++) {
+        const int16_t error = response.responses[i].error_code;
+        if (error != ERR_NONE && error != ERR_UNKNOWN_TOPIC_OR_PARTITION)
+            (void)broker_error(s, text_of(s, response.responses[i].name), error,
+                               response.responses[i].error_message);
+    }
 }
 
 /* ---- leaders ---- */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECTIONS_MAX   20000
+#define PARTITIONS_MAX    100000
+#define IN_FLIGHT_MAX     65536
 #define RECORD_BYTES_MAX  (256LL << 20)
 #define KEYS_MAX          1000000
 #define OPEN_IN_FLIGHT    4096
@@ -72,22 +73,27 @@ static bool read_keys(struct bench_options *o, const struct session *s)
     return false;
 }
 
-static bool read_send(struct bench_options *o, const struct session *s)
+static bool read_acks_and_codec(struct bench_options *o, const struct session *s, const char *acks,
+                                const char *codec)
 {
-    const struct settings *settings = &s->settings;
-    const char *acks = option_text(s->inv, "acks");
-    const char *codec = option_text(s->inv, "compression");
-    acks = acks ? acks : settings->acks;
-    codec = codec ? codec : settings->compression;
     if (strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0)
         o->acks = -1;
     else if (strcmp(acks, "0") == 0 || strcmp(acks, "1") == 0)
         o->acks = (int16_t)(acks[0] - '0');
     else
-        return usage_error(s->inv, "-X acks=%s: all, 1 or 0 is wanted", acks) == EXIT_OK;
+        return usage_error(s->inv, "acks=%s: all, 1 or 0 is wanted", acks) == EXIT_OK;
     if (!codec_of_name(codec, &o->codec))
-        return usage_error(s->inv, "-X compression.type=%s: there is no such codec", codec) ==
-               EXIT_OK;
+        return usage_error(s->inv, "compression.type=%s: there is no such codec", codec) == EXIT_OK;
+    return true;
+}
+
+static bool read_send(struct bench_options *o, const struct session *s)
+{
+    const char *acks = option_text(s->inv, "acks");
+    const char *codec = option_text(s->inv, "compression");
+    if (!read_acks_and_codec(o, s, acks ? acks : s->settings.acks,
+                             codec ? codec : s->settings.compression))
+        return false;
     o->idempotent = option_on(s->inv, "idempotent");
     if (o->idempotent && o->acks != -1)
         return usage_error(s->inv, "--idempotent needs --acks all") == EXIT_OK;
@@ -95,15 +101,21 @@ static bool read_send(struct bench_options *o, const struct session *s)
     return read_duration(s, "linger", &o->linger_ns);
 }
 
+static bool read_rate(struct bench_options *o, const struct invocation *inv)
+{
+    const char *rate = option_text(inv, "rate");
+    if (!rate || rate_parse(rate, strlen(rate), &o->rate))
+        return true;
+    (void)usage_error(inv, "--rate %s: records per second are wanted, as 5000 or 20k", rate);
+    return false;
+}
+
 /* How fast, and how much. */
 static bool read_extent(struct bench_options *o, const struct session *s)
 {
     const struct invocation *inv = s->inv;
-    const char *rate = option_text(inv, "rate");
-    if (rate && !rate_parse(rate, strlen(rate), &o->rate)) {
-        (void)usage_error(inv, "--rate %s: records per second are wanted, as 5000 or 20k", rate);
+    if (!read_rate(o, inv))
         return false;
-    }
     if (o->rate <= 0 && strcmp(o->arrival, "constant") != 0) {
         (void)usage_error(inv, "--arrival %s needs --rate", o->arrival);
         return false;
@@ -123,19 +135,27 @@ static bool read_load(struct bench_options *o, const struct session *s)
     const struct invocation *inv = s->inv;
     o->in_flight = o->rate > 0 ? OPEN_IN_FLIGHT : CLOSED_IN_FLIGHT;
     o->batch_bytes = KAFKA_BATCH_BYTES;
-    return option_number(inv, "connections", 1, CONNECTIONS_MAX, &o->connections) &&
-           option_number(inv, "in-flight", 1, 65536, &o->in_flight) &&
+    return option_number(inv, "connections", 1, BENCH_CONNECTIONS_MAX, &o->connections) &&
+           option_number(inv, "in-flight", 1, IN_FLIGHT_MAX, &o->in_flight) &&
            option_number(inv, "batch", 1, BENCH_RECORDS_MAX, &o->batch_records) &&
            option_number(inv, "compressible", 0, 100, &o->compressible) &&
            read_size(s, "record-size", 1, RECORD_BYTES_MAX, &o->record_bytes) &&
            read_size(s, "batch-bytes", 1, RECORD_BYTES_MAX, &o->batch_bytes) &&
            read_duration(s, "duration", &o->duration_ns) &&
            read_duration(s, "warmup", &o->warm_ns) && read_duration(s, "drain", &o->drain_ns) &&
-           option_number(inv, "topics", 1, 10000, &o->topics) &&
-           option_number(inv, "partitions", 1, 100000, &o->partitions) &&
+           option_number(inv, "topics", 1, BENCH_TOPICS_MAX, &o->topics) &&
+           option_number(inv, "partitions", 1, PARTITIONS_MAX, &o->partitions) &&
            option_number(inv, "replication-factor", 1, INT16_MAX, &o->replication) &&
            option_number(inv, "seed", 0, INT64_MAX, &o->seed) &&
            option_number(inv, "broker-pid", 0, INT32_MAX, &o->broker_pid);
+}
+
+/* What fetches ask for, by -X. */
+static void take_fetch_settings(struct bench_options *o, const struct session *s)
+{
+    o->fetch_bytes = s->settings.partition_fetch_bytes;
+    o->fetch_bytes_max = s->settings.fetch_max_bytes;
+    o->wait_ns = (uint64_t)s->settings.fetch_max_wait_ms * 1000000U;
 }
 
 /* e2e and verify read while they write. */
@@ -143,9 +163,7 @@ static bool read_back(struct bench_options *o, const struct session *s)
 {
     o->from_end = true;
     o->follow = true;
-    o->fetch_bytes = s->settings.partition_fetch_bytes;
-    o->fetch_bytes_max = s->settings.fetch_max_bytes;
-    o->wait_ns = (uint64_t)s->settings.fetch_max_wait_ms * 1000000U;
+    take_fetch_settings(o, s);
     o->disturb = option_text(s->inv, "disturb");
     const char *colon = o->disturb ? strchr(o->disturb, ':') : NULL;
     if (o->disturb &&
@@ -155,7 +173,7 @@ static bool read_back(struct bench_options *o, const struct session *s)
         return false;
     }
     o->disturb = colon ? colon + 1 : NULL;
-    return option_number(s->inv, "readers", 1, CONNECTIONS_MAX, &o->readers);
+    return option_number(s->inv, "readers", 1, BENCH_CONNECTIONS_MAX, &o->readers);
 }
 
 /* name: the option that says them. */
@@ -232,6 +250,39 @@ int bench_sweep_read(struct bench_options *o, struct session *s, struct rates *r
     return good ? refuse_nonsense(o, s) : EXIT_USAGE;
 }
 
+/* As Kafka's clients have it, records always wait for others of their partition, and what is
+ * idempotent unless it was refused is so where acks allow it. */
+int bench_run_read(struct bench_options *o, struct session *s)
+{
+    const struct settings *settings = &s->settings;
+    const struct invocation *inv = s->inv;
+    o->kind = "run";
+    o->arrival = "constant";
+    o->create = true;
+    o->in_flight = OPEN_IN_FLIGHT;
+    o->batch_records = 1;
+    o->joins = true;
+    o->linger_ns = (uint64_t)settings->linger_ms * 1000000U;
+    o->batch_bytes = settings->batch_size;
+    o->from_end = true;
+    o->follow = true;
+    o->stamped = o->subscriptions > 0;
+    take_fetch_settings(o, s);
+    const bool good = read_acks_and_codec(o, s, settings->acks, settings->compression) &&
+                      option_number(inv, "topics", 1, BENCH_TOPICS_MAX, &o->topics) &&
+                      option_number(inv, "partitions", 1, PARTITIONS_MAX, &o->partitions) &&
+                      option_number(inv, "replication-factor", 1, INT16_MAX, &o->replication) &&
+                      option_number(inv, "in-flight", 1, IN_FLIGHT_MAX, &o->in_flight) &&
+                      option_number(inv, "seed", 0, INT64_MAX, &o->seed) &&
+                      option_number(inv, "broker-pid", 0, INT32_MAX, &o->broker_pid) &&
+                      read_duration(s, "duration", &o->duration_ns) &&
+                      read_duration(s, "warmup", &o->warm_ns) &&
+                      read_duration(s, "drain", &o->drain_ns) && read_rate(o, inv) &&
+                      read_assertions(o, s, "assert");
+    o->idempotent = settings->idempotence && o->acks == -1;
+    return good ? EXIT_OK : EXIT_USAGE;
+}
+
 int bench_times_read(struct bench_options *o, const struct session *s)
 {
     o->duration_ns = DURATION_NS;
@@ -250,15 +301,13 @@ int bench_read_options(struct bench_options *o, struct session *s)
     o->repeat = option_on(inv, "repeat");
     o->from_end = strcmp(option_text(inv, "from"), "end") == 0;
     o->duration_ns = has(s, "duration") || o->follow || o->repeat ? DURATION_NS : 0;
-    o->fetch_bytes = s->settings.partition_fetch_bytes;
-    o->fetch_bytes_max = s->settings.fetch_max_bytes;
-    o->wait_ns = (uint64_t)s->settings.fetch_max_wait_ms * 1000000U;
+    take_fetch_settings(o, s);
     if (o->from_end && !o->follow)
         return usage_error(inv, "--from end needs --follow: there is nothing to read yet");
     if (o->follow && o->repeat)
         return usage_error(inv, "--follow and --repeat exclude each other");
-    bool good = option_number(inv, "topics", 1, 10000, &o->topics) &&
-                option_number(inv, "connections", 1, CONNECTIONS_MAX, &o->readers) &&
+    bool good = option_number(inv, "topics", 1, BENCH_TOPICS_MAX, &o->topics) &&
+                option_number(inv, "connections", 1, BENCH_CONNECTIONS_MAX, &o->readers) &&
                 read_size(s, "fetch-bytes", 1, INT32_MAX, &o->fetch_bytes) &&
                 read_size(s, "max-bytes", 1, 192LL << 20, &o->fetch_bytes_max) &&
                 read_duration(s, "duration", &o->duration_ns) &&

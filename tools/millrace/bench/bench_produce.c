@@ -426,6 +426,13 @@ int bench_schedule_begin(struct bench *b)
     return EXIT_OK;
 }
 
+void bench_rate_change(struct bench *b, double rate)
+{
+    b->o.rate = rate;
+    schedule_change(&b->schedule, clock_ns(b) - b->epoch_ns, rate / (double)b->o.batch_records);
+    next_due(b);
+}
+
 void bench_run_forget(struct bench *b)
 {
     must(b->in_flight == 0 && !b->filling_first);
@@ -469,7 +476,8 @@ int bench_run(struct bench *b)
         if (b->measure.began_ns == 0 && now_ns >= warm_ns)
             bench_measure_begin(b, warm_ns);
         disturb(b, now_ns);
-        uint64_t then_ns = is_open(b) ? pump(b) : UINT64_MAX;
+        uint64_t then_ns = b->beside ? b->beside(b, now_ns) : UINT64_MAX;
+        then_ns = min_u64(then_ns, is_open(b) ? pump(b) : UINT64_MAX);
         if (b->measure.began_ns == 0)
             then_ns = min_u64(then_ns, warm_ns);
         bench_turn(b, min_u64(then_ns, b->until_ns));

@@ -89,16 +89,18 @@ static json_t *json_of_options(const struct bench *b)
 {
     static const char *const keys[] = {"none", "uniform", "zipf", "cycle"};
     const struct bench_options *o = &b->o;
-    json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:i, s:b, s:I}", "topic", o->topic,
-        "topics", (json_int_t)o->topics, "partitions", (json_int_t)b->partition_count, "connections",
-        (json_int_t)b->conn_count, "in_flight", (json_int_t)o->in_flight, "record_bytes",
-        (json_int_t)o->record_bytes, "batch_records", (json_int_t)o->batch_records, "keys",
-        keys[o->keys], "key_count", (json_int_t)o->key_count, "codec", codec_name((int)o->codec),
-        "acks", o->acks, "idempotent", o->idempotent, "seed", (json_int_t)o->seed);
+    json_t *object = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s, s:i, s:b, s:I}",
+                               "topic", o->topic, "topics", (json_int_t)o->topics, "partitions",
+                               (json_int_t)b->partition_count, "connections",
+                               (json_int_t)b->conn_count, "in_flight", (json_int_t)o->in_flight,
+                               "record_bytes", (json_int_t)o->record_bytes, "batch_records",
+                               (json_int_t)o->batch_records, "keys", keys[o->keys], "key_count",
+                               (json_int_t)o->key_count, "codec", codec_name((int)o->codec), "acks",
+                               o->acks, "idempotent", o->idempotent, "seed", (json_int_t)o->seed);
     must(object != NULL);
     (void)json_object_set_new(object, "loop", json_string(o->rate > 0 ? "open" : "closed"));
-    (void)json_object_set_new(object, "rate", o->rate > 0 ? json_real(o->rate) : json_null());
+    (void)json_object_set_new(object, "rate",
+                              o->rate > 0 && !o->searches ? json_real(o->rate) : json_null());
     (void)json_object_set_new(object, "arrival", json_string(o->arrival));
     (void)json_object_set_new(object, "batch_bytes",
                               o->joins ? json_integer(o->batch_bytes) : json_null());
@@ -246,6 +248,8 @@ json_t *bench_json(const struct bench *b, const struct verdict *verdict)
     (void)json_object_set_new(run, "assertions", json_of_assertions(b));
     if (b->checks)
         (void)json_object_set_new(run, "verify", json_of_checks(b));
+    if (b->members)
+        (void)json_object_update(run, b->members);
     return run;
 }
 
@@ -329,6 +333,8 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
     if (!verdict->valid)
         printf("          %s\n", verdict_text(verdict, text));
     printf("broker    %s\n", json_string_value(json_object_get(b->broker, "durability_text")));
+    if (b->remarks)
+        fputs(b->remarks, stdout);
     if (m->sent > 0)
         printf("records   %llu in %.1f s, %.0f/s, %.1f MiB/s, %llu failed\n",
                (unsigned long long)m->records, seconds, (double)m->rate_records * per_s,

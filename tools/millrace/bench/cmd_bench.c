@@ -5,8 +5,6 @@
 #include "io/mem.h"
 #include "tools/millrace/bench/bench.h"
 
-#define POOL_BYTES (192U << 20) /* answers stay in their blocks; touched only as it is needed */
-
 struct bench *bench_new(struct session *s, bool e2e)
 {
     struct bench *b = mem_zalloc(sizeof(*b));
@@ -21,6 +19,8 @@ void bench_free(struct bench *b)
 {
     bench_lanes_fini(b);
     json_decref(b->broker);
+    json_decref(b->members);
+    mem_free(b->remarks);
     measure_fini(&b->measure);
     if (b->checks)
         checks_fini(b->checks);
@@ -32,11 +32,16 @@ void bench_free(struct bench *b)
 
 static int readers_start(struct bench *b)
 {
+    int code;
     if (!b->o.stamped)
         return EXIT_OK;
-    b->checks = mem_alloc(sizeof(*b->checks));
-    checks_init(b->checks, b->lane_count);
-    int code = bench_readers_open(b, (uint32_t)b->o.readers);
+    if (b->o.subscriptions > 0) {
+        code = bench_subscribers_open(b);
+    } else {
+        b->checks = mem_alloc(sizeof(*b->checks));
+        checks_init(b->checks, b->lane_count);
+        code = bench_readers_open(b, (uint32_t)b->o.readers);
+    }
     if (code == EXIT_OK)
         bench_readers_begin(b);
     return code;
@@ -75,25 +80,31 @@ static int send_and_read(struct bench *b)
     return code;
 }
 
+int bench_load(struct bench *b)
+{
+    int code = bench_schedule_begin(b);
+    if (code == EXIT_OK)
+        code = bench_lanes_find(b);
+    if (code == EXIT_OK)
+        code = bench_broker_facts(b);
+    if (code != EXIT_OK)
+        return code;
+    bench_batches_init(b);
+    code = send_and_read(b);
+    bench_readers_close(b);
+    bench_conns_close(b); /* what was not answered by now has failed */
+    bench_batches_fini(b);
+    return code;
+}
+
 static int load(struct session *s, const char *kind, bool e2e)
 {
     struct bench *b = bench_new(s, e2e);
     int code = bench_options_read(&b->o, s, kind);
     if (code == EXIT_OK)
-        code = bench_schedule_begin(b);
-    if (code == EXIT_OK)
-        code = bench_lanes_find(b);
-    if (code == EXIT_OK)
-        code = bench_broker_facts(b);
-    if (code == EXIT_OK) {
-        bench_batches_init(b);
-        code = send_and_read(b);
-        bench_readers_close(b);
-        bench_conns_close(b); /* what was not answered by now has failed */
-        if (b->epoch_ns > 0)
-            code = bench_report(b, code);
-        bench_batches_fini(b);
-    }
+        code = bench_load(b);
+    if (b->epoch_ns > 0)
+        code = bench_report(b, code);
     bench_free(b);
     return code;
 }
@@ -137,7 +148,7 @@ static int consume(struct session *s)
 
 int cmd_bench_consume(struct invocation *inv)
 {
-    return session_run_pool(inv, POOL_BYTES, consume);
+    return session_run_pool(inv, BENCH_POOL_BYTES, consume);
 }
 
 int cmd_bench_e2e(struct invocation *inv)

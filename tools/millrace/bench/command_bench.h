@@ -60,6 +60,43 @@ static const struct command_option bench_sweep_options[] = {
      "write the whole result of every run there, as a JSON array, for `bench report`", NULL},
 };
 
+static const struct command_option bench_run_options[] = {
+    {0, "driver", "FILE", NULL,
+     "the benchmark's driver of Kafka: settings of topics, producers and consumers (default: those "
+     "of Kafka's clients, and -X)",
+     NULL},
+    {'d', "duration", "TIME", NULL, "instead of testDurationMinutes; 0: until interrupted", NULL},
+    {'w', "warmup", "TIME", NULL, "instead of warmupDurationMinutes", NULL},
+    {'r', "rate", "RECORDS/S", NULL, "instead of producerRate", NULL},
+    {0, "backlog", "SIZE", NULL, "instead of consumerBacklogSizeGB: 500M or 2G; 0: none", NULL},
+    {0, "topics", "N", NULL, "instead of the workload's", NULL},
+    {'p', "partitions", "N", NULL, "instead of partitionsPerTopic", NULL},
+    {0, "replication-factor", "N", NULL, "instead of the driver's (default: the broker's)", NULL},
+    {0, "config", "KEY=VALUE", NULL, "a setting of the topics, over topicConfig; may be repeated",
+     NULL},
+    {0, "topic", "NAME", NULL,
+     "use these: NAME, or NAME-0, NAME-1, ...; they stay (default: topics of its own, which are "
+     "deleted at the end)",
+     NULL},
+    {0, "keep", NULL, NULL, "leave the topics there", NULL},
+    {0, "in-flight", "N", NULL, "batches in flight or filling per connection at most (4096)", NULL},
+    {0, "drain", "TIME", "30s", "how long to wait at the end for what is in flight or unread",
+     NULL},
+    {0, "seed", "N", "1", "of the values and keys", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    {0, "assert", "CLAIM", NULL,
+     "exit code 11 unless it holds: 'p99<5ms', 'max<1s', 'e2e.p99.9<20ms', 'rate>20k'; may be "
+     "repeated",
+     NULL},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON, for `bench report`", NULL},
+    {0, "omb", "FILE", NULL,
+     "write it as the OpenMessaging benchmark does, for its chart script and for what else reads "
+     "its results",
+     NULL},
+    {0, "hgrm", "PREFIX", NULL,
+     "write the latencies to PREFIX.response.hgrm, .service.hgrm, .delay.hgrm and .e2e.hgrm", NULL},
+};
+
 static const struct command_option bench_back_options[] = {
     {0, "readers", "N", "1", "connections that read, the partitions divided among them", NULL},
     {0, "disturb", "TIME:COMMAND", NULL,
