@@ -13,6 +13,7 @@ import frames
 import normal
 
 PATIENCE_S = 12  # for an answer that the other broker has given, or that nothing holds up
+SETTLE_S = 10    # for what both brokers know of a change to become the same
 PARK_S = 0.15    # neither has answered so long what may wait: then it waits, and is collected later
 
 
@@ -262,16 +263,17 @@ class Play:
 
     # --- what is the same after a while
 
-    def settle(self, name, version, tree, within_s=10):
+    def settle(self, name, version, tree, complete=lambda answer: True):
         """Asks both until their answers are the same, because Kafka's brokers learn later than its controller; then
-        compares."""
-        end = time.monotonic() + within_s
+        compares. They are also the same while neither has begun: `complete` says of an answer that all is there. The
+        line is that of the questions which follow, as each shard of Millrace may learn at another moment."""
+        end = time.monotonic() + SETTLE_S
         while True:
-            asked = self.send(name, version, dict(tree), 'settle', None, None)
+            asked = self.send(name, version, dict(tree), 'main', None, None)
             self.wait(asked, None)
-            same = not self.rules.judge(name, version, asked.tree, compare.differences(
-                *(asked.outcomes[side] for side in self.sides)))[0]
-            if same or time.monotonic() > end:
+            outcomes = [asked.outcomes[side] for side in self.sides]
+            same = not self.rules.judge(name, version, asked.tree, compare.differences(*outcomes))[0]
+            if same and all(map(complete, outcomes)) or time.monotonic() > end:
                 return self.judge(asked)
             self.count -= 1
             time.sleep(0.005)

@@ -17,8 +17,14 @@ ADMIN_APIS = ('metadata', 'create_topics', 'delete_topics', 'create_partitions',
               'incremental_alter_configs', 'describe_topic_partitions', 'describe_cluster', 'elect_leaders', 'api_versions',
               'describe_log_dirs', 'delete_records', 'describe_client_quotas', 'alter_client_quotas')
 WAITING = ('join_group', 'sync_group', 'fetch')
+BEING_MADE = (3, 5)  # what Metadata says of a topic that it creates
 # After these Kafka's brokers know less than its controller for a while.
 CHANGING = ('create_topics', 'delete_topics', 'create_partitions', 'alter_configs', 'incremental_alter_configs', 'metadata')
+
+
+def made(metadata):
+    """The topics that an answer knows, and how many partitions they have."""
+    return {topic['name']: len(topic['partitions']) for topic in metadata.get('topics', ()) if topic['error_code'] == 0}
 
 
 class Stage:
@@ -46,18 +52,23 @@ class Stage:
             tree.update(given)
         answer = self.play.ask(name, version, tree, line, name in WAITING, learn, body)
         if name in CHANGING and not (name == 'metadata' and not self.creates(tree)):
-            self.settle()
+            self.settle(name, answer)
         return answer
 
     def creates(self, tree):
         return tree.get('allow_auto_topic_creation', True) and tree.get('topics')
 
-    def settle(self):
-        """Until both brokers say the same of the play's topics."""
-        names = [*self.things.topics, self.things.absent]
+    def settle(self, name, answer):
+        """Until both brokers say the same of the play's topics, and of all that the answer to a change names. Metadata
+        answers before the topics that it creates are there: they must have come to both."""
+        told = {item['name']: item.get('error_code') for items in answer.values() if isinstance(items, list) for item in items
+                if isinstance(item, dict) and str(item.get('name')).startswith(self.play.prefix)}
+        coming = {topic for topic, error in told.items() if name == 'metadata' and error in BEING_MADE}
+        names = dict.fromkeys([*self.things.topics, self.things.absent, *told])
         told = self.play.settle('metadata', 12, {'topics': [{'name': name, 'topic_id': frames.NO_UUID} for name in names],
-                                                 'allow_auto_topic_creation': False})
-        there = {topic['name']: len(topic['partitions']) for topic in told.get('topics', ()) if topic['error_code'] == 0}
+                                                 'allow_auto_topic_creation': False},
+                                lambda metadata: coming <= made(metadata).keys())
+        there = made(told)
         if there and self.newest:  # an older release has other settings
             self.play.settle('describe_configs', 4, {'resources': [
                 {'resource_type': 2, 'resource_name': name, 'configuration_keys': None} for name in there]})
