@@ -578,8 +578,8 @@ def damaged(s):
 
 STORIES = {
     'records': (records, 6), 'refused': (refused, 3), 'unanswered': (unanswered, 1), 'idempotent': (idempotent, 3),
-    'sessions': (sessions, 3), 'one_member': (one_member, 4), 'two_members': (two_members, 3), 'simple_commits': (simple_commits, 2), 'consumers': (consumers, 3),
-    'topics': (topics, 4), 'log_dirs': (log_dirs, 1), 'settings': (settings, 4), 'anything': (anything, 8), 'damaged': (damaged, 3),
+    'sessions': (sessions, 3), 'one_member': (one_member, 4), 'two_members': (two_members, 3), 'simple_commits': (simple_commits, 2),
+    'consumers': (consumers, 3), 'topics': (topics, 4), 'log_dirs': (log_dirs, 1), 'settings': (settings, 4), 'anything': (anything, 8), 'damaged': (damaged, 3),
 }
 
 
