@@ -77,7 +77,10 @@ static enum err check_join(const struct consumer_group *g, const struct group_jo
         return ERR_MEMBER_ID_REQUIRED;
     if (host->member_bytes + protocols_bytes(join) > host->member_bytes_max)
         return ERR_COORDINATOR_NOT_AVAILABLE; /* on which clients come back */
-    return ERR_NONE;
+    struct consumer_member *known; /* a static one is whom it says that it is, or nobody yet */
+    return join->instance_id.len >= 0 && join->member_id.len > 0
+               ? find(g, join->member_id, join->instance_id, &known)
+               : ERR_NONE;
 }
 
 /* What a record has beside texts, and each of them. */
@@ -98,23 +101,20 @@ static bool fits_record(const struct consumer_group *g, const struct group_join 
 
 /* Who comes without its id under an instance id takes the place of whoever has it, whichever
  * protocol that one speaks. */
-static enum err come_in(struct consumer_group *g, struct group_join *join, struct str id,
-                        struct consumer_member **member)
+static struct consumer_member *come_in(struct consumer_group *g, const struct group_join *join,
+                                       struct str id)
 {
-    const bool is_nobody = join->member_id.len <= 0;
-    *member = join->instance_id.len >= 0 ? consumer_find_static(g, join->instance_id)
-                                         : consumer_find(g, id);
-    if (join->instance_id.len < 0 || (is_nobody && !*member)) {
-        if (!*member)
-            *member = consumer_member_add(g, id, join->instance_id);
-        return ERR_NONE;
-    }
-    if (!is_nobody)
-        return find(g, id, join->instance_id, member);
-    const bool last = !(*member)->classic && g->classic_count + 1 == g->member_count;
-    *member = consumer_succeed(g, *member, id);
+    struct consumer_member *const known = join->instance_id.len >= 0
+                                              ? consumer_find_static(g, join->instance_id)
+                                              : consumer_find(g, id);
+    if (!known)
+        return consumer_member_add(g, id, join->instance_id);
+    if (join->instance_id.len < 0 || join->member_id.len > 0)
+        return known;
+    const bool last = !known->classic && g->classic_count + 1 == g->member_count;
+    struct consumer_member *const member = consumer_succeed(g, known, id);
     g->calm = last;
-    return ERR_NONE;
+    return member;
 }
 
 /* True: the group has to think again. */
@@ -160,21 +160,18 @@ static void answer(struct group_join *join, const struct consumer_member *member
 static enum err join_with(struct consumer_group *g, struct group_join *join, struct str id,
                           const struct consumer_protocol_subscription *subscription)
 {
-    struct consumer_member *member;
     const char *message;
     bool anew;
     if (!fits_record(g, join, subscription))
         return ERR_UNKNOWN_SERVER_ERROR;
-    enum err error = come_in(g, join, id, &member);
-    if (error != ERR_NONE)
-        return error;
+    struct consumer_member *const member = come_in(g, join, id);
     if (g->assignment_epoch == 0)
         consumer_begin(g);
     const bool bump = take_wishes(g, member, join, subscription, &anew);
     struct tp_set owned = consumer_embedded_owned(g->host, subscription);
     (void)consumer_bring_on(g, member, bump, &owned, anew);
     tp_set_fini(&owned);
-    error = consumer_refuse(g, member, &message);
+    const enum err error = consumer_refuse(g, member, &message);
     if (error != ERR_NONE)
         return error;
     member->classic->join_by_ns = UINT64_MAX;
@@ -184,32 +181,39 @@ static enum err join_with(struct consumer_group *g, struct group_join *join, str
     return ERR_NONE;
 }
 
-void consumer_classic_join(struct consumer_group *g, struct group_join *join, struct str made_id)
+static enum err try_to_join(struct consumer_group *g, struct group_join *join, struct str id)
 {
-    const struct str id = join->member_id.len > 0 ? join->member_id : made_id;
     struct consumer_protocol_subscription subscription;
     struct arena arena;
+    enum err error = check_join(g, join);
+    if (error != ERR_NONE)
+        return error;
+    arena_init(&arena, ARENA_BYTES_MAX);
+    error = consumer_embedded_subscription(join->protocols[0].metadata, &arena, &subscription)
+                ? join_with(g, join, id, &subscription)
+                : ERR_UNKNOWN_SERVER_ERROR;
+    arena_fini(&arena);
+    return error;
+}
+
+/* Which id is told beside an error is Kafka's. */
+void consumer_classic_join(struct consumer_group *g, struct group_join *join, struct str made_id)
+{
     join->group = NULL;
     join->member = NULL;
     join->generation = -1;
     join->protocol_type_out = str_null();
     join->protocol = str_null();
     join->leader = str_of("");
-    join->member_id_out = join->member_id;
     join->skip_assignment = false;
     join->members_of = NULL;
-    join->error = check_join(g, join);
+    join->error = try_to_join(g, join, join->member_id.len > 0 ? join->member_id : made_id);
     if (join->error == ERR_MEMBER_ID_REQUIRED)
         join->member_id_out = made_id;
-    else if (join->error != ERR_NONE && join->error != ERR_INVALID_SESSION_TIMEOUT)
+    else if (join->error == ERR_INVALID_SESSION_TIMEOUT)
+        join->member_id_out = join->member_id;
+    else if (join->error != ERR_NONE)
         join->member_id_out = str_of("");
-    if (join->error != ERR_NONE)
-        return;
-    arena_init(&arena, ARENA_BYTES_MAX);
-    join->error = consumer_embedded_subscription(join->protocols[0].metadata, &arena, &subscription)
-                      ? join_with(g, join, id, &subscription)
-                      : ERR_UNKNOWN_SERVER_ERROR;
-    arena_fini(&arena);
 }
 
 /* ---- SyncGroup ---- */

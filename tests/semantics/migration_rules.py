@@ -222,6 +222,16 @@ def k8_who_may_join(b):
           if g['group_id'] == new.group][0][0], 'consumer')
 
 
+def k8_what_cannot_be_read(b):
+    """Of a subscription that is none and an instance id that nobody has the latter is told; no member id stands beside an error."""
+    new = Consumer(b, new_group(b), known_topic(b, 2)).joined()
+    found = []
+    for instance in (None, 'i'):
+        answer = Member(b, new.group, instance=instance, metadata=b'bytes').join(member_id='nobody')
+        found.append((answer['error_code'], answer['member_id']))
+    same(found, [(-1, ''), (UNKNOWN, '')])
+
+
 def k8_leaving(b):
     """LeaveGroup is heard; a member of KIP-848 that leaves shares what it had among those that are there."""
     topic = known_topic(b, 3)

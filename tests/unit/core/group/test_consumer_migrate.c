@@ -544,8 +544,13 @@ static void who_may_join(void **state)
     assert_int_equal(generation, 8);
     assert_int_equal(join(&w, "x", NULL, "sticky", wants(&w, "t", "")).error,
                      ERR_INCONSISTENT_GROUP_PROTOCOL);
-    assert_int_equal(join(&w, "x", NULL, "range", (struct bytes){0}).error,
-                     ERR_UNKNOWN_SERVER_ERROR);
+    answer = join(&w, "x", NULL, "range", (struct bytes){0});
+    assert_int_equal(answer.error, ERR_UNKNOWN_SERVER_ERROR);
+    assert_true(str_equal(answer.member_id_out, str_of("")));
+    answer =
+        join(&w, "x", "i", "range", (struct bytes){0}); /* nobody's instance id is told first */
+    assert_int_equal(answer.error, ERR_UNKNOWN_MEMBER_ID);
+    assert_true(str_equal(answer.member_id_out, str_of("")));
     memset(text, 'a', sizeof(text) - 1);
     assert_int_equal(join(&w, "x", NULL, "range", wants(&w, text, "")).error,
                      ERR_UNKNOWN_SERVER_ERROR);
