@@ -155,11 +155,14 @@ def copied(folder, *paths):
         shutil.copy(path, folder)
 
 
-def go_client(driver, name):
+def go_client(driver, name, has_c=False):
+    """`has_c`: the module links a library that is not Go's."""
     module = os.path.join(HERE, 'go', name)
     wanted = wanted_in(os.path.join(module, 'go.mod'), r'^go (\d+)\.(\d+)')
     go = tool('go', '/usr/lib/go-1.19/bin/go')
-    env = {**os.environ, 'GOTOOLCHAIN': 'local', 'GOFLAGS': '-mod=readonly', 'CGO_ENABLED': '0'}
+    if has_c:
+        tool('gcc', 'clang')
+    env = {**os.environ, 'GOTOOLCHAIN': 'local', 'GOFLAGS': '-mod=readonly', 'CGO_ENABLED': str(int(has_c))}
     have = version_of(go, 'version', env=env)
     if have < wanted:
         raise Missing('Go %d.%d is installed, %d.%d is needed' % (*have, *wanted))
@@ -252,6 +255,7 @@ CLIENTS = (
     ('franz-go-1.22.3', 'go', lambda: go_client('franz', 'franz-go-1.22.3')),
     ('sarama-1.61.1', 'sarama', lambda: go_client('sarama', 'sarama-1.61.1')),
     ('kafka-go-0.4.51', 'kafka-go', lambda: go_client('segmentio', 'kafka-go-0.4.51')),
+    ('confluent-kafka-go-2.11.1', 'confluent-go', lambda: go_client('confluent', 'confluent-kafka-go-2.11.1', has_c=True)),
     ('aiokafka-0.14.0', 'aiokafka', lambda: [
         python_with('aiokafka-0.14.0', 'aiokafka==0.14.0', 'cramjam==2.14.0'), os.path.join(HERE, 'aiokafka_client.py')]),
     ('kafkajs-2.2.4', 'kafkajs', lambda: node_client('kafkajs', 'kafkajs-2.2.4')),
@@ -260,10 +264,10 @@ CLIENTS = (
     ('rskafka-0.6.0', 'rskafka', lambda: rust_client('rskafka', 'rskafka-0.6.0')),
     ('rust-rdkafka-0.39.0', 'rust-rdkafka', lambda: rust_client('rdkafka', 'rust-rdkafka-0.39.0')),
 )
-# In a brief run: of FEW the cases in BRIEF, in which clients differ most; of those that take minutes to compile, nothing;
+# In a brief run: of FEW the cases in BRIEF, in which clients differ most; of those that take minutes to install, nothing;
 # of Java and franz-go, where each member of a group is a program that starts slowly, a rebalance of the newest.
 FEW = ('sarama-1.61.1', 'kafka-go-0.4.51', 'aiokafka-0.14.0', 'kafkajs-2.2.4', 'platformatic-2.12.1')
-NOT_BRIEF = ('rskafka-0.6.0', 'node-rdkafka-3.6.1', 'rust-rdkafka-0.39.0')
+NOT_BRIEF = ('confluent-kafka-go-2.11.1', 'rskafka-0.6.0', 'node-rdkafka-3.6.1', 'rust-rdkafka-0.39.0')
 BRIEF = ('codec-zstd', 'too-large', 'list-offsets', 'configs', 'transaction', 'rebalance', 'kip-848', 'migration')
 ONE_GROUP_CASE = ('groups-java-4.3.1', 'groups-franz-go-1.22.3')
 

@@ -29,13 +29,13 @@ func (c *franz) open(options ...kgo.Opt) (*kgo.Client, error) {
 	}, options...)...)
 }
 
-func (c *franz) hello() (codecs, features, module string) {
+func (c *franz) hello() (codecs, features, version string) {
 	features = "create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps," +
 		"offsets,groups"
 	if _, can := onlyCommitted(); can {
 		features += ",reset-none"
 	}
-	return "none,gzip,snappy,lz4,zstd", features, "github.com/twmb/franz-go"
+	return "none,gzip,snappy,lz4,zstd", features, versionOf("github.com/twmb/franz-go")
 }
 
 // A group that has committed nothing gets an error; older releases have no way to ask for that.
@@ -282,7 +282,7 @@ func (c *franz) transaction(name string) error {
 	return err
 }
 
-func (c *franz) join(group, topic, reset string, session time.Duration) error {
+func (c *franz) join(group, topic, reset, _ string, session time.Duration) error {
 	start := map[string]kgo.Offset{"earliest": kgo.NewOffset().AtStart(), "latest": kgo.NewOffset().AtEnd()}[reset]
 	if reset == "none" {
 		start, _ = onlyCommitted()

@@ -35,7 +35,7 @@ type record struct {
 }
 
 type driver interface {
-	hello() (codecs, features, module string)
+	hello() (codecs, features, version string)
 	kindOf(err error) string
 	create(topic string, partitions int, configs map[string]string) error
 	remove(topic string) error
@@ -47,7 +47,7 @@ type driver interface {
 	configs(topic string) ([]string, error)
 	alter(topic, name, value string) error
 	transaction(name string) error
-	join(group, topic, reset string, session time.Duration) error
+	join(group, topic, reset, protocol string, session time.Duration) error
 	poll(d time.Duration) ([]int32, []*record, error)
 	commit(topic string, partition int32, offset int64) error
 	leave() error
@@ -203,8 +203,8 @@ func one(value interface{}, err error) ([]string, error) {
 }
 
 func hello(d driver) []string {
-	codecs, features, module := d.hello()
-	return []string{row("version", versionOf(module)), row("codecs", codecs), row("features", features)}
+	codecs, features, version := d.hello()
+	return []string{row("version", version), row("codecs", codecs), row("features", features)}
 }
 
 func produce(d driver, in *bufio.Reader, f []string) ([]string, error) {
@@ -279,7 +279,7 @@ func answer(d driver, in *bufio.Reader, f []string) ([]string, error) {
 	case "transaction":
 		return nil, d.transaction(f[1])
 	case "join":
-		return nil, d.join(f[1], f[2], f[3], time.Duration(number(f[4]))*time.Millisecond)
+		return nil, d.join(f[1], f[2], f[3], append(f, "classic")[5], time.Duration(number(f[4]))*time.Millisecond)
 	case "poll":
 		return poll(d, f)
 	case "commit":

@@ -33,9 +33,9 @@ func saramaConfig() *sarama.Config {
 	return config
 }
 
-func (c *sara) hello() (codecs, features, module string) {
+func (c *sara) hello() (codecs, features, version string) {
 	return "none,gzip,snappy,lz4,zstd", "create,delete,configs,alter,idempotent,transactions,isolation,null-header," +
-		"null-record,binary,timestamps,offsets,groups", "github.com/IBM/sarama"
+		"null-record,binary,timestamps,offsets,groups", versionOf("github.com/IBM/sarama")
 }
 
 func (c *sara) kindOf(err error) string {
@@ -223,7 +223,7 @@ func (c *sara) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Co
 	}
 }
 
-func (c *sara) join(group, topic, reset string, session time.Duration) error {
+func (c *sara) join(group, topic, reset, _ string, session time.Duration) error {
 	config := saramaConfig()
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Offsets.Initial = map[string]int64{"earliest": sarama.OffsetOldest, "latest": sarama.OffsetNewest}[reset]

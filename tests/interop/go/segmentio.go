@@ -24,9 +24,9 @@ type segmentio struct {
 	inbox   inbox
 }
 
-func (c *segmentio) hello() (codecs, features, module string) {
+func (c *segmentio) hello() (codecs, features, version string) {
 	return "none,gzip,snappy,lz4,zstd", "create,delete,configs,alter,transactions,isolation,null-header,null-record," +
-		"binary,timestamps,offsets,groups,empty-is-null,created-times", "github.com/segmentio/kafka-go"
+		"binary,timestamps,offsets,groups,empty-is-null,created-times", versionOf("github.com/segmentio/kafka-go")
 }
 
 func (c *segmentio) kindOf(err error) string {
@@ -231,7 +231,7 @@ func (c *segmentio) transaction(name string) error {
 }
 
 // Its documented way to a member that is told what it owns: a reader for each partition, until the generation ends.
-func (c *segmentio) join(group, topic, reset string, session time.Duration) error {
+func (c *segmentio) join(group, topic, reset, _ string, session time.Duration) error {
 	var err error
 	c.group, err = kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{ID: group, Brokers: []string{c.address},
 		Topics: []string{topic}, SessionTimeout: session, HeartbeatInterval: session / 12, JoinGroupBackoff: time.Second,
