@@ -407,6 +407,10 @@ class Process:
         rows = [row.split('\t') for row in self._ask('leave')]
         return [(how, int(partition), int(ns)) for how, partition, ns in rows]
 
+    def kill(self):
+        self.process.kill()
+        self.close()
+
     def close(self):
         if self.process is None:
             return
@@ -426,3 +430,8 @@ def open_client(name, family, command, address):
         tool('kcat')
         return Kcat(address, log)
     return Process(name, family, command(), address, log)
+
+
+def another(client, address):
+    """The same client once more, with connections of its own."""
+    return open_client(client.name, client.family, client.command and (lambda: client.command[:-1]), address)

@@ -18,6 +18,7 @@ import broker as brokers
 import clients
 import wire
 from clients import Refused
+from kcat import Failed
 from matrix import check, make_topic, need
 from records import Record
 
@@ -32,7 +33,7 @@ class Member:
 
     def __init__(self, run, client, group, topic, reset='earliest', protocol='classic', commits=False):
         need(client, 'groups')
-        self.client = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
+        self.client = clients.another(client, run.address)
         self.topic, self.assigned, self.read, self.failure, self.commits = topic, [], [], None, commits
         self.client.join(group, topic, reset, SESSION_MS, protocol)
 
@@ -42,7 +43,7 @@ class Member:
             self.read += read
             for partition, offset in dict(read).items() if self.commits else ():
                 self.commit(offset + 1, partition)
-        except Refused as refused:
+        except (Refused, Failed) as refused:
             self.failure = refused
 
     def commit(self, offset, partition=0):
@@ -55,8 +56,7 @@ class Member:
 
     def kill(self):
         """kill -9: it says goodbye to nobody."""
-        self.client.process.kill()
-        self.client.close()
+        self.client.kill()
 
 
 def poll_until(what, members, condition, wait_s=60):
@@ -329,7 +329,7 @@ def away(run, client):
 
 
 def away_for_two_minutes(run, client):
-    writer = clients.open_client(client.name, client.family, lambda: client.command[:-1], run.address)
+    writer = clients.another(client, run.address)
     minute = make_topic(run, 'minute', 1, {'retention.ms': 60_000, 'segment.ms': 10_000})
     kept, resets = make_topic(run, 'kept'), ('earliest', 'latest', 'none')
     for topic, groups in ((minute, resets), (kept, ['kept'])):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kcat as a client of the matrix: one process per call, so no pipe; the same methods as clients.Process.
+"""kcat as a client of the matrix: one process per call, so no pipe; the same methods as clients.Process. Only a member of a
+group is a process that stays.
 
 What kcat cannot say, it is not asked for: timestamps, and an empty key beside a null one. What it cannot show is
 taken out of what it is compared with, by seen_by()."""
@@ -8,6 +9,8 @@ import itertools
 import json
 import re
 import subprocess
+import threading
+import time
 
 from records import Record
 
@@ -18,15 +21,58 @@ class Failed(Exception):
     pass
 
 
+class GroupMember:
+    """kcat -G: it prints what it reads, and tells on its standard error what it owns."""
+
+    def __init__(self, command, log):
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.log, self.lock, self.owned, self.read, self.complaints = log, threading.Lock(), [], [], []
+        self.readers = [threading.Thread(target=self._follow, args=pair, daemon=True)
+                        for pair in ((self.process.stdout, self._note_record), (self.process.stderr, self._note_words))]
+        for reader in self.readers:
+            reader.start()
+
+    def _follow(self, stream, note):
+        for line in stream:
+            with self.lock:
+                note(line)
+
+    def _note_record(self, line):
+        self.read.append(tuple(map(int, line.split())))
+
+    def _note_words(self, line):
+        self.log.write(line)
+        change = re.search(r' rebalanced .*: (assigned|revoked): (.*)', line)
+        if change:
+            self.owned = [int(place) for place in re.findall(r' \[(\d+)\]', change[2])] if change[1] == 'assigned' else []
+        elif 'ERROR' in line:
+            self.complaints.append(line.strip())
+
+    def taken(self):
+        """What it owns and what it has read since the last time."""
+        with self.lock:
+            if self.complaints:
+                raise Failed(' / '.join(self.complaints))
+            read, self.read = self.read, []
+            return self.owned, read
+
+    def end(self, signal):
+        signal(self.process)
+        self.process.wait(30)
+        for reader in self.readers:
+            reader.join()
+
+
 class Kcat:
     family = name = 'kcat'
+    command = member = None
 
     def __init__(self, address, log):
         self.address, self.log = '%s:%d' % address, log
         text = subprocess.run(['kcat', '-V'], capture_output=True, text=True).stdout
         self.version = ' librdkafka '.join(re.findall(r'(?:Version|librdkafka) ([0-9.]+)', text))
         self.codecs = ('none', 'gzip', 'snappy', 'lz4', 'zstd')
-        self.features = {'null-header', 'isolation', 'idempotent', 'transactions', 'offsets'}
+        self.features = {'null-header', 'isolation', 'idempotent', 'transactions', 'offsets', 'groups', 'reset-none'}
 
     def _run(self, *arguments, data=b'', timeout_s=30):
         command = ['kcat', '-b', self.address, *arguments]
@@ -107,8 +153,32 @@ class Kcat:
         return self._run('-G', group, '-c', str(count), '-f', '%s\n', '-X', 'auto.offset.reset=earliest', topic,
                          timeout_s=60).decode().splitlines()
 
+    def join(self, group, topic, reset, session_ms, _protocol='classic'):
+        settings = {'auto.offset.reset': {'none': 'error'}.get(reset, reset), 'session.timeout.ms': session_ms,
+                    'heartbeat.interval.ms': 500, 'auto.commit.interval.ms': 3_600_000}
+        options = [word for name, value in settings.items() for word in ('-X', f'{name}={value}')]
+        self.member = GroupMember(['kcat', '-b', self.address, '-G', group, '-u', '-f', '%p %o\n', *options, topic], self.log)
+
+    def poll(self, ms):
+        time.sleep(ms / 1000)
+        return self.member.taken()
+
+    def commit(self, topic, partition, offset):
+        """It commits what it has printed, and only when it ends."""
+        self.leave()
+
+    def leave(self):
+        if self.member:
+            self.member.end(subprocess.Popen.terminate)
+        self.member = None
+        return []
+
+    def kill(self):
+        self.member.end(subprocess.Popen.kill)
+        self.member = None
+
     def transaction(self, name):
         self._run('-P', '-t', name, '-X', f'transactional.id={name}', data=b'x\n', timeout_s=10)
 
     def close(self):
-        pass
+        self.leave()
