@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MATRIX.md: what each client can do with Millrace, as last run. A run adds what it has seen to build/interop/matrix.json,
+"""MATRIX.md: what each client, and each of Kafka's tools, can do with Millrace, as last run. A run adds what it has seen to build/interop/matrix.json,
 so that families may be run one after another, and the page is made from all of it."""
 
 import datetime
@@ -30,11 +30,25 @@ COLUMNS = (
     ('broker restarts', ('restart', 'kill')),
     ('transaction refused', ('transaction',)),
 )
+TOOL_COLUMNS = (
+    ('topics', ('topics',)),
+    ('configs', ('configs', 'quotas')),
+    ('consumer-groups', ('consumer-groups',)),
+    ('every way to reset', ('reset-offsets',)),
+    ('console-producer, console-consumer', ('console', 'consumer-groups', 'times', 'compaction')),
+    ('verifiable-producer, verifiable-consumer', ('verifiable',)),
+    ('get-offsets', ('times',)),
+    ('delete-records', ('delete-records',)),
+    ('log-dirs', ('log-dirs',)),
+    ('producer-perf-test', ('perf-test',)),
+    ('transactions', ('producers',)),
+    ('leader-election', ('elections',)),
+)
 MARKS = {'PASS': 'yes', 'FAIL': '**no**', 'SKIP': '-'}
 HEAD = '''# Clients and what they can do with Millrace
 
-Written by `tests/interop/run --write`; what each case does is in `tests/interop/matrix.py` and `groups.py`, and the
-releases are pinned in `clients.py`. *yes*: all cases passed. *some*: all that the client has a way to ask for passed.
+Written by `tests/interop/run --write`; what each case does is in `tests/interop/matrix.py`, `groups.py` and `tools.py`, and
+the releases are pinned in `clients.py`. *yes*: all cases passed. *some*: all that the client has a way to ask for passed.
 *-*: the client has no way to ask for it. **no**: at least one case failed. Empty: there is no such case for it, or it
 has not run.
 '''
@@ -99,17 +113,26 @@ def texts(seen, verdict, only=None):
             yield f'- {client}: ' + '; '.join(text if only else case if text == case else f'{case} ({text})' for case, text in told)
 
 
+def table(title, seen, columns):
+    """The rows of a table, one for each that has run."""
+    yield f'| {title} | says of itself | run | ' + ' | '.join(column for column, _ in columns) + ' |'
+    yield '| --- ' * (3 + len(columns)) + '|'
+    for name, entry in seen.items():
+        yield f'| {name} | {entry["version"]} | {entry["date"]} | ' + ' | '.join(mark(entry['cases'], wanted) for _, wanted in columns) + ' |'
+
+
+def in_order(seen, names):
+    return {name: seen[name] for name in names if name in seen}
+
+
 def write(versions, results):
     seen = remember(versions, results)
-    order = [name for name, _, _ in clients.CLIENTS]
-    seen = {client: seen[client] for client in sorted(filter(order.__contains__, seen), key=order.index)}
+    tools = in_order(seen, [f'tools-{version}' for version in clients.JAVA_VERSIONS])
+    seen = in_order(seen, [name for name, _, _ in clients.CLIENTS])
     commit = subprocess.run(['git', '-C', clients.TOP, 'describe', '--always'], capture_output=True, text=True).stdout.strip()
-    rows = [HEAD, f'Millrace at or before {commit}.', '',
-            '| Client | says of itself | run | ' + ' | '.join(title for title, _ in COLUMNS) + ' |',
-            '| --- ' * (3 + len(COLUMNS)) + '|']
-    for client, entry in seen.items():
-        rows.append(f'| {client} | {entry["version"]} | {entry["date"]} | ' +
-                    ' | '.join(mark(entry['cases'], wanted) for _, wanted in COLUMNS) + ' |')
+    rows = [HEAD, f'Millrace at or before {commit}.', '', *table('Client', seen, COLUMNS),
+            "\n## Kafka's own tools\n", *table('Release', tools, TOOL_COLUMNS)]
+    seen.update(tools)
     for title, verdict, only in (('Failures', 'FAIL', None), ('What a client has no way to ask for', 'SKIP', None),
                                   ('What its user reads when a transaction is asked for', 'PASS', 'transaction')):
         lines = list(texts(seen, verdict, only))
