@@ -33,7 +33,7 @@ func (c *franz) hello() (codecs, features, version string) {
 	features = "create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps," +
 		"offsets,groups"
 	if _, can := onlyCommitted(); can {
-		features += ",reset-none"
+		features += ",reset-none,kip-848"
 	}
 	return "none,gzip,snappy,lz4,zstd", features, versionOf("github.com/twmb/franz-go")
 }
@@ -282,7 +282,7 @@ func (c *franz) transaction(name string) error {
 	return err
 }
 
-func (c *franz) join(group, topic, reset, _ string, session time.Duration) error {
+func (c *franz) join(group, topic, reset, protocol string, session time.Duration) error {
 	start := map[string]kgo.Offset{"earliest": kgo.NewOffset().AtStart(), "latest": kgo.NewOffset().AtEnd()}[reset]
 	if reset == "none" {
 		start, _ = onlyCommitted()
@@ -293,8 +293,12 @@ func (c *franz) join(group, topic, reset, _ string, session time.Duration) error
 		}
 	}
 	c.inbox.own()
+	running := context.Background()
+	if protocol == "consumer" { // releases before 1.22 have neither this nor the option that stands for it
+		running = context.WithValue(running, "opt_in_kafka_next_gen_balancer_beta", true)
+	}
 	var err error
-	c.member, err = c.open(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(start),
+	c.member, err = c.open(kgo.WithContext(running), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(start),
 		kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/12), kgo.DisableAutoCommit(),
 		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false)))
 	return err

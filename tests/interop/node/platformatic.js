@@ -20,7 +20,7 @@ class Client {
 
   async hello () {
     return [`version\t${this.version}`, 'codecs\tnone,gzip,snappy,lz4,zstd',
-      'features\tcreate,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,offsets,groups,reset-none,created-times']
+      'features\tcreate,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,offsets,groups,reset-none,kip-848,created-times']
   }
 
   async create (topic, partitions, configs) {
@@ -85,9 +85,10 @@ class Client {
     await this.admin.incrementalAlterConfigs({ resources: [{ resourceType: 2, resourceName: topic, configs: [{ name, configOperation: 0, value }] }], validateOnly: false })
   }
 
-  async join (group, topic, reset, sessionMs) {
+  async join (group, topic, reset, sessionMs, protocol = 'classic') {
     this.inbox = new Inbox()
-    this.member = new this.kafka.Consumer({ ...this.base, groupId: group, sessionTimeout: Number(sessionMs), heartbeatInterval: 500, maxWaitTime: 100 })
+    const own = protocol === 'classic' ? { sessionTimeout: Number(sessionMs), heartbeatInterval: 500 } : {}
+    this.member = new this.kafka.Consumer({ ...this.base, groupId: group, groupProtocol: protocol, maxWaitTime: 100, ...own })
     const fallbackMode = { none: 'fail' }[reset] ?? reset
     // It returns when the group has an assignment, which other members may have to take part in.
     this.joined = this.member.consume({ topics: [topic], mode: 'committed', fallbackMode, autocommit: false })
