@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CONFIGS_MAX 256U
+#define SETTLE_MS   2000U
 
 static const struct column columns[] = {
     {.key = "topic", .title = "TOPIC"},
@@ -130,6 +131,25 @@ static void create_report(struct report *report, const struct create_topics_resp
         fprintf(stderr, "next:  --if-not-exists takes that for success\n");
 }
 
+/* The broker that the next command asks may hear of them a moment later than the controller did:
+ * who types it should not notice. */
+static void created_settle(struct session *s)
+{
+    const struct invocation *inv = s->inv;
+    const uint64_t until_ns = session_now_ns(s) + SETTLE_MS * NS_PER_MS;
+    struct metadata_response metadata;
+    bool known = false;
+    while (!known && session_now_ns(s) < until_ns) {
+        if (cluster_metadata(s, inv->operands, inv->operand_count, false, &metadata) != EXIT_OK)
+            return;
+        known = true;
+        for (int32_t i = 0; i < metadata.topics_count; i++)
+            known &= metadata.topics[i].error_code != ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        if (!known)
+            session_pause(s, 20 * NS_PER_MS);
+    }
+}
+
 static int create(struct session *s)
 {
     struct invocation *inv = s->inv;
@@ -162,7 +182,10 @@ static int create(struct session *s)
     report_open(&report, s, true);
     for (int32_t i = 0; i < response.topics_count; i++)
         create_report(&report, &response.topics[i]);
-    return report_close(&report);
+    code = report_close(&report);
+    if (code == EXIT_OK && !request.validate_only)
+        created_settle(s);
+    return code;
 }
 
 int cmd_topic_create(struct invocation *inv)
