@@ -523,6 +523,23 @@ void machine_disk_free(struct machine *machine, uint64_t free_bytes)
                                          : fs->tree.space + free_bytes / BLOCK;
 }
 
+void machine_disk_replace(struct machine *machine, const char *mounted)
+{
+    struct place place;
+    struct tree *tree = &machine->fs->tree;
+    must(!machine_runs(machine) && TAILQ_EMPTY(&machine->fs->in_flight));
+    must(TAILQ_EMPTY(&tree->pending));
+    if (tree_find(tree, mounted, &place) < 0 || !place.node)
+        return;
+    if (place.directory) {
+        tree_remove(tree, &place);
+        tree_sync(tree, place.directory);
+    } else {
+        tree_fini(tree);
+        tree_init(tree);
+    }
+}
+
 bool machine_disk_writes(const struct machine *machine)
 {
     const struct disk_op *op;

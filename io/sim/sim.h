@@ -195,6 +195,9 @@ void machine_disk_heal(struct machine *machine); /* no fault, no stall, not slow
 void machine_disk_free(struct machine *machine, uint64_t free_bytes);
 void machine_disk_slow(struct machine *machine, uint32_t factor); /* 1: normal */
 void machine_disk_stall(struct machine *machine, uint64_t for_ns);
+/* Another disk, and empty, or one that was mounted there, which leaves nothing; after a loss of
+ * power, while nothing runs on the machine. */
+void machine_disk_replace(struct machine *machine, const char *mounted);
 /* Is a write under way that makes nothing durable? */
 bool machine_disk_writes(const struct machine *machine);
 /* Flips one bit that was durable, in a file whose path begins with prefix; false: none found. */

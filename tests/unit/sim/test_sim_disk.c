@@ -385,6 +385,37 @@ static void rot_flips_one_bit(void **state)
     world_free(world);
 }
 
+static void a_new_disk_is_empty(void **state)
+{
+    (void)state;
+    uint8_t bytes[LEN] = {0};
+    struct fs_space before;
+    struct fs_space after;
+    struct machine *machine;
+    struct world *world = disk_world(4, &machine);
+    struct fs *fs = machine_fs(machine);
+    assert_int_equal(fs_space(fs, "/", &before), 0);
+    fs_close(fs, file_of(fs, 7));
+    machine_crash(machine, CRASH_POWER);
+    machine_disk_replace(machine, "/");
+    assert_int_equal(fs_open(fs, "f", FS_READ), -ENOENT);
+    assert_int_equal(fs_space(fs, "/", &after), 0);
+    assert_int_equal(after.free_bytes, before.free_bytes);
+    assert_int_equal(fs_mkdir(fs, "/more"), 0);
+    assert_int_equal(fs_sync_dir(fs, "/"), 0);
+    fs_close(fs, file_of(fs, 8));
+    int file = fs_open(fs, "/more/g", FS_WRITE | FS_CREATE);
+    assert_int_equal(fs_write(fs, file, bytes, LEN, 0), LEN);
+    fs_close(fs, file);
+    machine_crash(machine, CRASH_POWER);
+    machine_disk_replace(machine, "/more");
+    machine_crash(machine, CRASH_POWER);
+    assert_int_equal(fs_open(fs, "/more/g", FS_READ), -ENOENT);
+    file_get(fs, bytes);
+    assert_int_equal(bytes[0], 8);
+    world_free(world);
+}
+
 static void *lock_it(struct fs *fs, void *argument, bool *failed)
 {
     (void)argument;
@@ -623,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_tree_is_synced_with_all_below),
         cmocka_unit_test(a_full_disk_says_so_and_recovers),
         cmocka_unit_test(rot_flips_one_bit),
+        cmocka_unit_test(a_new_disk_is_empty),
         cmocka_unit_test(a_lock_dies_with_its_process),
         cmocka_unit_test(durable_writes_survive_power_loss),
         cmocka_unit_test(faults_fail_writes_once_or_for_ever),
