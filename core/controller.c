@@ -182,7 +182,10 @@ static void begin_batch(struct controller *c)
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.broker_epochs_ignored");
     c->step.mutate_settle =
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.dead_member_stays");
+    c->step.mutate_lossy =
+        c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.lossy_taken_for_whole");
     c->step.unclean_elections = 0;
+    c->step.last_copies_lost = 0;
     c->step.mutate_unclean =
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.unclean_unasked");
     c->step.mutate_clean =
@@ -259,6 +262,8 @@ static void append(struct controller *c)
     if (c->step.unclean_elections > 0)
         diag_warn(c->sh, "controller.unclean_elections", "partitions=%u",
                   c->step.unclean_elections);
+    if (c->step.last_copies_lost > 0)
+        diag_warn(c->sh, "controller.last_copies_lost", "partitions=%u", c->step.last_copies_lost);
     metadata_log_append(&c->log, &c->step.records, on_appended, c);
 }
 

@@ -30,8 +30,18 @@ static const struct member *find_member(const struct controller *c, int32_t id)
 static bool change_go(struct controller *c)
 {
     struct member_change *change = &c->change;
-    bool done = change->up ? controller_broker_up(&c->step, &change->pass, &change->broker_up)
-                           : controller_broker_down(&c->step, &change->pass, &change->broker_down);
+    bool done = true;
+    switch (change->kind) {
+    case MEMBER_GOES:
+        done = controller_broker_down(&c->step, &change->pass, &change->broker_down);
+        break;
+    case MEMBER_IS_LOSSY:
+        done = controller_broker_lossy(&c->step, &change->pass, change->id);
+        break;
+    case MEMBER_COMES:
+        done = controller_broker_up(&c->step, &change->pass, &change->broker_up);
+        break;
+    }
     change->under_way = !done;
     return done;
 }
@@ -39,13 +49,21 @@ static bool change_go(struct controller *c)
 static bool broker_goes(struct controller *c, const struct broker_image *broker, bool bounced)
 {
     diag_info(c->sh, "cluster.broker_down", "node=%d", broker->id);
-    c->change = (struct member_change){.under_way = true,
+    c->change = (struct member_change){.kind = MEMBER_GOES,
                                        .broker_down = {.id = broker->id, .epoch = broker->epoch},
                                        .pass = {.bounced = bounced}};
     return change_go(c);
 }
 
-static bool broker_comes(struct controller *c, const struct member *member)
+/* Its directory is gone, and another one has taken its place. */
+static bool broker_is_lossy(struct controller *c, int32_t id)
+{
+    diag_warn(c->sh, "cluster.directory_replaced", "node=%d", id);
+    c->change = (struct member_change){.kind = MEMBER_IS_LOSSY, .id = id};
+    return change_go(c);
+}
+
+static bool broker_comes(struct controller *c, const struct member *member, bool lossy)
 {
     struct metadata_endpoint endpoints[LISTENER_COUNT_MAX];
     static_assert(LISTENER_COUNT_MAX <= METADATA_ENDPOINTS_MAX, "every listener has its place");
@@ -56,12 +74,12 @@ static bool broker_comes(struct controller *c, const struct member *member)
             .port = member->endpoints[i].port,
         };
     diag_info(c->sh, "cluster.broker_up", "node=%d epoch=%" PRId64, member->id, member->epoch);
-    c->change = (struct member_change){.under_way = true,
-                                       .up = true,
+    c->change = (struct member_change){.kind = MEMBER_COMES,
                                        .broker_up = {
                                            .id = member->id,
                                            .epoch = member->epoch,
                                            .directory = member->directory,
+                                           .lossy = lossy,
                                            .rack = str_of(member->rack),
                                            .version = str_of(member->version),
                                            .endpoints = endpoints,
@@ -91,9 +109,12 @@ static bool all_come(struct controller *c)
         const struct broker_image *known = image_broker(image_edit_peek(c->step.edit), member->id);
         if (known && known->live && known->epoch == member->epoch)
             continue;
-        if (known && !uuid_equal(&known->directory, &member->directory))
+        bool lossy = known && !uuid_equal(&known->directory, &member->directory);
+        /* A look at all partitions that has taken several batches is had once more: topics may have
+         * gone meanwhile, and others moved to where it had been. */
+        if (lossy && !uuid_equal(&known->directory, &member->replaced))
             diag_warn(c->sh, "cluster.foreign_directory", "node=%d", member->id);
-        else if (!broker_comes(c, member))
+        else if ((lossy && !broker_is_lossy(c, member->id)) || !broker_comes(c, member, lossy))
             return false;
     }
     return true;
@@ -104,8 +125,7 @@ static bool all_rechecked(struct controller *c)
 {
     while (c->recheck < image_edit_peek(c->step.edit)->broker_count) {
         const struct broker_image *broker = &image_edit_peek(c->step.edit)->brokers[c->recheck++];
-        c->change = (struct member_change){.under_way = true,
-                                           .up = broker->live,
+        c->change = (struct member_change){.kind = broker->live ? MEMBER_COMES : MEMBER_GOES,
                                            .broker_up = {.id = broker->id},
                                            .broker_down = {.id = broker->id},
                                            .pass = {.begun = true}};

@@ -94,33 +94,47 @@ static void on_log_end(void *user)
     controller_publish(c);
 }
 
+/* Another directory than the one that is expected may take its place if somebody has said that it
+ * is lost. By itself a start cannot know: a disk that nobody has mounted looks like one that is
+ * new, and may be the one that is needed next. The controller is told (membership.replaced). */
+static bool take_place(struct controller *c, const struct broker_image *known)
+{
+    const struct log_dirs *dirs = c->bs->broker->dirs;
+    const char *lost = c->bs->broker->conf->broker.replaced_directory;
+    char expected[UUID_TEXT_LEN + 1];
+    uuid_text(&known->directory, expected);
+    if (!lost || strcmp(lost, expected) != 0) {
+        controller_fail(
+            c,
+            "%s is %s, and the metadata store expects the data directory %s of broker %d; mount or "
+            "restore that one; if it is lost for ever, start with --replaced-directory %s: what "
+            "other brokers have is copied from them, and what only that one had is given up",
+            log_dirs_first(dirs)->path, dirs->recovered_count > 0 ? "another one" : "empty",
+            expected, known->id, expected);
+        return false;
+    }
+    diag_warn(c->sh, "metadata.directory_replaced", "node=%d lost=%s", known->id, expected);
+    c->membership.replaced = known->directory;
+    return true;
+}
+
 /* Does the metadata know this log directory? What it knows must be there, and what holds records
  * must be known: nothing is made anew silently. */
 static bool check_directory(struct controller *c)
 {
     const struct log_dirs *dirs = c->bs->broker->dirs;
-    const struct log_dirs_entry *first = log_dirs_first(dirs);
     const struct broker_image *known = image_broker(c->tip, c->bs->broker->node_id);
-    char expected[UUID_TEXT_LEN + 1];
     if (known && memcmp(known->directory.bytes, dirs->identity, sizeof(dirs->identity)) == 0)
         return true;
-    if (!known && dirs->recovered_count == 0)
+    if (known)
+        return take_place(c, known);
+    if (dirs->recovered_count == 0)
         return true;
-    if (!known) {
-        controller_fail(
-            c,
-            "%s holds the logs of %u partitions, and the metadata store has never heard of it; "
-            "restore the metadata from a copy, or start with another data directory",
-            first->path, dirs->recovered_count);
-        return false;
-    }
-    uuid_text(&known->directory, expected);
     controller_fail(
         c,
-        "%s is %s: the metadata store expects the data directory %s of broker %d; mount or restore "
-        "that directory, or start with a new metadata store and give up what was in it",
-        first->path, first->dir && first->dir->formatted_now ? "empty" : "another one", expected,
-        known->id);
+        "%s holds the logs of %u partitions, and the metadata store has never heard of it; "
+        "restore the metadata from a copy, or start with another data directory",
+        log_dirs_first(dirs)->path, dirs->recovered_count);
     return false;
 }
 

@@ -27,10 +27,13 @@ struct image_mail {
 
 STAILQ_HEAD(op_queue, control_op);
 
+enum member_change_kind { MEMBER_GOES, MEMBER_IS_LOSSY, MEMBER_COMES };
+
 /* One broker's coming or going, over as many batches as its partitions take. */
 struct member_change {
     bool under_way;
-    bool up;
+    enum member_change_kind kind;
+    int32_t id;                          /* of who is lossy */
     struct metadata_broker_up broker_up; /* its endpoints only in the first of them */
     struct metadata_broker_down broker_down;
     struct controller_pass pass;

@@ -19,7 +19,6 @@ static void write_if_changed(struct controller_step *step, const struct next_sta
 struct broker_change {
     int32_t id;
     bool bounced;
-    bool lossy;
     uint32_t *remaining; /* of one that is about to stop: what nobody else may lead */
 };
 
@@ -51,14 +50,26 @@ static void partition_gains(struct controller_step *step, const struct topic_ima
     next_begin(&next, topic, partition);
     if (!image_has_replica(next.was, change->id))
         return;
-    if (change->lossy)
-        next_set_remove(&next, change->id);
-    if (next.leader < 0 || (change->lossy && next.leader == change->id))
+    if (next.leader < 0)
         next_elect(step, &next);
     if (next.leader < 0 && next.was->leader < 0)
         next.leader_epoch = next.was->leader_epoch; /* nobody leads, as before */
     hand_over(step, &next);
     controller_reassign_end(step, &next);
+    write_if_changed(step, &next);
+}
+
+/* Nobody knows what is left of its copy, so it counts for nothing, even where it was the last. */
+static void partition_loses_copy(struct controller_step *step, const struct topic_image *topic,
+                                 uint32_t partition, const struct broker_change *change)
+{
+    struct next_state next;
+    next_begin(&next, topic, partition);
+    next_set_remove(&next, change->id);
+    if (next.leader == change->id)
+        next_elect(step, &next);
+    if (next.set_count == 0 && next.was->isr_count > 0)
+        step->last_copies_lost++;
     write_if_changed(step, &next);
 }
 
@@ -126,11 +137,17 @@ bool controller_broker_down(struct controller_step *step, struct controller_pass
     return each_partition(step, pass, partition_loses, &change);
 }
 
+bool controller_broker_lossy(struct controller_step *step, struct controller_pass *pass, int32_t id)
+{
+    const struct broker_change change = {.id = id};
+    return step->mutate_lossy || each_partition(step, pass, partition_loses_copy, &change);
+}
+
 bool controller_broker_up(struct controller_step *step, struct controller_pass *pass,
                           const struct metadata_broker_up *up)
 {
     pass_begin(step, pass, &(struct metadata_record){.kind = METADATA_BROKER_UP, .broker_up = *up});
-    const struct broker_change change = {.id = up->id, .lossy = up->lossy};
+    const struct broker_change change = {.id = up->id};
     return each_partition(step, pass, partition_gains, &change);
 }
 

@@ -11,8 +11,8 @@
  *                  (unclean.leader.election.enable, ElectLeaders): it then is the whole set
  *   never below    a dead broker leaves the set only while min.insync.replicas members remain
  *                  (who was needed leaves as soon as others have joined)
- *   lossy          who may have lost what it acknowledged leaves every set at once, however many
- *                  remain
+ *   lossy          who may have lost what it acknowledged leaves every set before it is there
+ *                  again, however many remain
  *   resigned       a leader whose log cannot be used any more names the set without itself:
  *                  another member leads, and it leaves the set if that remains large enough
  *   recovering     a leader that may have lost what it alone had acknowledged leads on, in a new
@@ -36,6 +36,11 @@ struct controller_pass {
  * remain large enough. False when the batch is full: call again with the next one. */
 bool controller_broker_down(struct controller_step *step, struct controller_pass *pass,
                             const struct metadata_broker_down *down);
+/* What this broker has acknowledged may be lost. To be called, until it returns true, while it is
+ * not live, so that it cannot be elected meanwhile; again from the beginning does no harm. False
+ * when the batch is full. */
+bool controller_broker_lossy(struct controller_step *step, struct controller_pass *pass,
+                             int32_t id);
 /* It is there (again). Partitions without a leader get one if it may lead them. One that was there
  * already under another epoch has bounced: controller_broker_down() comes first. */
 bool controller_broker_up(struct controller_step *step, struct controller_pass *pass,

@@ -27,6 +27,7 @@ struct controller_step {
     struct image_edit *edit;         /* the image so far, and what was decided */
     struct metadata_records records; /* what was decided */
     uint32_t unclean_elections;      /* in it: leaders from outside their sets */
+    uint32_t last_copies_lost;       /* in it: partitions of which no set is left */
     /* deliberate mistakes: the answer is given and nothing was decided */
     bool mutate_deletion, mutate_producer_ids;
     bool mutate_shrink;   /* likewise: a set may shrink below its least */
@@ -37,6 +38,7 @@ struct controller_step {
     bool mutate_clean;    /* or never */
     bool mutate_reassign; /* a move is over though not all have followed */
     bool mutate_drain;    /* who is about to stop keeps what it leads */
+    bool mutate_lossy;    /* who may have lost something is taken for whole */
 };
 
 /* For the files that decide: it is decided, and what comes after sees it. */

@@ -255,6 +255,10 @@ static uint32_t registration_json(const struct membership *ms, char *to, size_t 
         must(json_object_set_new(json, "directory_id", json_string(directory)) == 0);
         must(json_object_set_new(json, "millrace_version", json_string(ms->version)) == 0);
     }
+    if (json && !uuid_is_zero(&ms->replaced)) {
+        uuid_text(&ms->replaced, directory);
+        must(json_object_set_new(json, "replaces_directory_id", json_string(directory)) == 0);
+    }
     return json_put(json, to, room);
 }
 
@@ -292,10 +296,12 @@ static bool take_member(struct membership *ms, struct member *member, const void
 {
     json_t *json = json_loadb(data, len, 0, NULL);
     const char *directory = json_string_value(json_object_get(json, "directory_id"));
+    const char *replaced = json_string_value(json_object_get(json, "replaces_directory_id"));
     const char *rack = json_string_value(json_object_get(json, "rack"));
     const char *version = json_string_value(json_object_get(json, "millrace_version"));
     const json_t *endpoints = json_object_get(json, "endpoints");
     bool good = directory && uuid_of_text(&member->directory, directory, strlen(directory)) &&
+                (!replaced || uuid_of_text(&member->replaced, replaced, strlen(replaced))) &&
                 json_array_size(endpoints) > 0 && (!rack || strlen(rack) < 1000) &&
                 (!version || strlen(version) < 1000);
     for (size_t i = 0; good && i < json_array_size(endpoints); i++)

@@ -8,9 +8,12 @@
  *                        (/brokers/topics) is left alone
  *   /cluster/id          {"version":"1","id":"22 characters"}, created once
  *   /brokers/ids/N       ephemeral; its czxid is the broker epoch. Beside Kafka's fields it names
- * the UUID of the broker's log directory, and the version of the program /controller ephemeral;
- * created in one multi with the raise of /controller_epoch    a number; its version is the fencing
- * token of every controller write home: the control shard.
+ *                        the UUID of the broker's log directory, the one in whose place that is if
+ *                        that one is lost, and the version of the program
+ *   /controller          ephemeral; created in one multi with the raise of
+ *   /controller_epoch    a number; its version is the fencing token of every controller write
+ *
+ * home: the control shard.
  */
 #pragma once
 
@@ -29,8 +32,9 @@ struct member {
     int64_t epoch;
     uint64_t session;
     struct uuid directory;
-    const char *rack;    /* NULL: none */
-    const char *version; /* of its program; "" when it does not say */
+    struct uuid replaced; /* the one before it, which is lost; zeros: none */
+    const char *rack;     /* NULL: none */
+    const char *version;  /* of its program; "" when it does not say */
     uint32_t endpoint_count;
     struct member_endpoint {
         const char *listener;
@@ -45,6 +49,7 @@ struct membership {
     struct store *store;
     int32_t node_id;
     struct uuid directory;        /* of the log directory */
+    struct uuid replaced;         /* in whose place it is; zeros: nobody's. Before register */
     const char *version;          /* of this program */
     const char *known_cluster_id; /* of the log directory; "": it belongs to no cluster yet */
     const struct listener_set *listeners;

@@ -60,6 +60,9 @@ static inline void goes(struct world *w, int32_t id)
 static inline void comes(struct world *w, int32_t id, bool lossy)
 {
     struct controller_pass pass = {0};
+    if (lossy)
+        assert_true(controller_broker_lossy(&w->step, &pass, id));
+    pass = (struct controller_pass){0};
     const struct broker_image *broker = image_broker(w->image, id);
     const struct metadata_broker_up up = {.id = id,
                                           .epoch = broker->epoch + 10,

@@ -62,6 +62,46 @@ static void the_lossy_leave_every_set(void **state)
     world_free(w);
 }
 
+/* Nobody leads it before somebody asks for that, whoever is there. */
+static void the_last_copy_is_lost(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("");
+    goes(w, 2);
+    goes(w, 3);
+    is(w, 1, 0, "1");
+    goes(w, 1);
+    comes(w, 1, true);
+    is(w, -1, 1, "");
+    assert_int_equal(w->step.last_copies_lost, 1);
+    comes(w, 2, false);
+    is(w, -1, 1, "");
+    assert_int_equal(elects(w, "t", 0), ERR_PREFERRED_LEADER_NOT_AVAILABLE);
+    struct control_alter alter = alter_of(w, (const int32_t[]){1, 2}, 2);
+    assert_int_equal(asks(w, &alter), ERR_STALE_BROKER_EPOCH);
+    struct control_item item = {.name = str_of("t"), .unclean = true};
+    assert_int_equal(decide(w, CONTROL_ELECT_LEADERS, &item), ERR_NONE);
+    end_batch(w);
+    is(w, 1, 2, "1");
+    world_free(w);
+}
+
+/* What lies on it alone stays as it was when a broker is back under another epoch at once, unless
+ * its disk was replaced. */
+static void a_bounce_without_its_disk(void **state)
+{
+    (void)state;
+    struct world *w = world_with("", BROKERS, replicas_123, 1);
+    struct controller_pass pass = {.bounced = true};
+    const struct metadata_broker_down down = {.id = 1, .epoch = image_broker(w->image, 1)->epoch};
+    assert_true(controller_broker_down(&w->step, &pass, &down));
+    end_batch(w);
+    is(w, 1, 0, "1");
+    comes(w, 1, true);
+    is(w, -1, 1, "");
+    world_free(w);
+}
+
 static void the_dead_leave_when_others_have_joined(void **state)
 {
     (void)state;
@@ -402,11 +442,36 @@ static void balance_in_several_batches(void **state)
     world_free(w);
 }
 
+static bool one_is_lossy(struct world *w, struct controller_pass *pass)
+{
+    return controller_broker_lossy(&w->step, pass, 1);
+}
+
+/* Before it is there again it is in no set; it has been in all of them. */
+static void the_lossy_leave_in_several_batches(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("min.insync.replicas=3\n");
+    many_topics(w);
+    (void)passes(w, one_goes);
+    is(w, 2, 1, "123");
+    assert_true(passes(w, one_is_lossy) > 2);
+    assert_false(image_broker(w->image, 1)->live);
+    for (uint32_t t = 0; t < w->image->topic_count; t++)
+        for (uint32_t p = 0; p < w->image->topics[t]->partition_count; p++)
+            assert_int_equal(w->image->topics[t]->partitions[p].isr_count, 2);
+    assert_int_equal(passes(w, one_is_lossy), 1); /* nothing is left to do */
+    is(w, 2, 1, "23");
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_keep_their_least),
         cmocka_unit_test(the_lossy_leave_every_set),
+        cmocka_unit_test(the_last_copy_is_lost),
+        cmocka_unit_test(a_bounce_without_its_disk),
         cmocka_unit_test(the_dead_leave_when_others_have_joined),
         cmocka_unit_test(who_is_about_to_stop_hands_over),
         cmocka_unit_test(unclean_when_asked),
@@ -418,6 +483,7 @@ int main(void)
         cmocka_unit_test(preferred_leaders),
         cmocka_unit_test(what_sets_are_refused),
         cmocka_unit_test(balance_in_several_batches),
+        cmocka_unit_test(the_lossy_leave_in_several_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

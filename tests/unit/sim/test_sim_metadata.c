@@ -588,6 +588,28 @@ static void wrong_directories_are_refused(void **state)
     model->directory = right;
     assert_true(starts(world, model));
 
+    char expected[UUID_TEXT_LEN + 1];
+    uuid_text(&right, expected);
+    model->directory.bytes[0]++; /* the disk was replaced */
+    model->recovered_count = 0;
+    assert_false(starts(world, model));
+    assert_non_null(strstr(model->failed, "--replaced-directory"));
+    assert_non_null(strstr(model->failed, expected));
+    model->conf.broker.replaced_directory = "another";
+    assert_false(starts(world, model));
+    model->conf.broker.replaced_directory = expected;
+    assert_true(starts(world, model));
+    model->conf.broker.replaced_directory = NULL;
+    model->recovered_count = 3;
+    assert_true(starts(world, model)); /* it is the one that is known from now on */
+    uuid_text(&model->directory, expected);
+    model->directory = right; /* the old one has turned up again */
+    assert_false(starts(world, model));
+    assert_non_null(strstr(model->failed, "is another one"));
+    model->conf.broker.replaced_directory = expected;
+    assert_true(starts(world, model));
+    model->conf.broker.replaced_directory = NULL;
+
     const char right_cluster = model->cluster_id[0];
     model->cluster_id[0] = right_cluster == 'A' ? 'B' : 'A';
     assert_false(starts(world, model));

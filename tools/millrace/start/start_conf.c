@@ -76,6 +76,7 @@ static bool take_flags(struct start *st)
     add_flag(st, "memory", "millrace.memory");
     add_flag(st, "node-id", "node.id");
     add_flag(st, "zookeeper", "zookeeper.connect");
+    add_flag(st, "replaced-directory", "millrace.replaced.directory");
     add_flag(st, "admin-listen", "millrace.admin.listeners");
     return add_addresses(st, "listen", "listeners", st->listen_text) &&
            add_addresses(st, "advertise", "advertised.listeners", st->advertise_text) &&
