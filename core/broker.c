@@ -73,6 +73,7 @@ struct broker *broker_open(const struct broker_options *options, struct shard_gr
     const char *zookeeper = conf->zookeeper_connect;
     struct log_dirs_options dirs_options = {
         .paths = conf->log_dirs,
+        .replaced = conf->replaced_directory,
         .metadata_inside = !options->store_url && (!zookeeper || zookeeper[0] == 0),
         .each = {.fs = options->fs,
                  .may_format = true,

@@ -49,6 +49,10 @@ struct control_drain {
     uint32_t remaining; /* out: partitions that nobody else can lead */
 };
 
+/* Leader recovery states of an AlterPartition; Kafka has the first, which is 1. */
+#define ALTER_PARTITION_RECOVERING 1
+#define ALTER_PARTITION_LOST       2
+
 /* CONTROL_ALTER_PARTITION: the leader of a partition wants another commit set (KIP-497). A request
  * is made once and may be sent several times: nothing in it changes. */
 struct control_alter {
@@ -59,6 +63,7 @@ struct control_alter {
     int32_t leader_epoch;
     int32_t partition_epoch; /* of the state that it would change */
     bool recovering;         /* nothing but a new leader epoch is wanted: core/partition_loss.h */
+    bool lost;               /* who asks has lost its copy, whoever leads: it is to leave the set */
     uint32_t member_count;
     struct control_member {
         int32_t id;

@@ -50,7 +50,9 @@ static void alter_fill(struct arena *arena, const struct control_alter *alter,
     partition->partition_index = alter->partition;
     partition->leader_epoch = alter->leader_epoch;
     partition->partition_epoch = alter->partition_epoch;
-    partition->leader_recovery_state = alter->recovering;
+    partition->leader_recovery_state = alter->lost         ? ALTER_PARTITION_LOST
+                                       : alter->recovering ? ALTER_PARTITION_RECOVERING
+                                                           : 0;
     partition->new_isr_with_epochs = members;
     partition->new_isr_with_epochs_count = (int32_t)alter->member_count;
     topic->topic_id = alter->topic_id;

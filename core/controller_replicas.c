@@ -60,17 +60,22 @@ static void partition_gains(struct controller_step *step, const struct topic_ima
 }
 
 /* Nobody knows what is left of its copy, so it counts for nothing, even where it was the last. */
+static void copy_is_lost(struct controller_step *step, struct next_state *next, int32_t id)
+{
+    next_set_remove(next, id);
+    if (next->leader == id)
+        next_elect(step, next);
+    if (next->set_count == 0 && next->was->isr_count > 0)
+        step->last_copies_lost++;
+    write_if_changed(step, next);
+}
+
 static void partition_loses_copy(struct controller_step *step, const struct topic_image *topic,
                                  uint32_t partition, const struct broker_change *change)
 {
     struct next_state next;
     next_begin(&next, topic, partition);
-    next_set_remove(&next, change->id);
-    if (next.leader == change->id)
-        next_elect(step, &next);
-    if (next.set_count == 0 && next.was->isr_count > 0)
-        step->last_copies_lost++;
-    write_if_changed(step, &next);
+    copy_is_lost(step, &next, change->id);
 }
 
 /* While it still serves: who can go on without it does. */
@@ -211,7 +216,7 @@ static enum err check_state(const struct controller_step *step, const struct con
     const struct broker_image *asker = image_broker(image_edit_peek(step->edit), alter->leader);
     if (!asker || !asker->live || asker->epoch != alter->broker_epoch)
         return ERR_STALE_BROKER_EPOCH;
-    if (alter->leader_epoch < now->leader_epoch || now->leader != alter->leader)
+    if (alter->leader_epoch < now->leader_epoch || (now->leader != alter->leader && !alter->lost))
         return ERR_FENCED_LEADER_EPOCH;
     if (alter->leader_epoch > now->leader_epoch)
         return ERR_NOT_CONTROLLER; /* it knows more than we do: so there is another */
@@ -286,6 +291,10 @@ void controller_alter_partition(struct controller_step *step, struct control_op 
     struct next_state next;
     next_begin(&next, topic, (uint32_t)alter->partition);
     enum err error = check_state(step, alter, now);
+    if (error == ERR_NONE && alter->lost) {
+        copy_is_lost(step, &next, alter->leader);
+        return;
+    }
     if (error == ERR_NONE && !alter->recovering && alter_resigns(alter)) {
         op->error = (int16_t)resign(step, alter, &next);
         return;

@@ -392,7 +392,8 @@ static struct log *log_found(struct broker_shard *bs, const char *topic,
 }
 
 /* NULL: its log cannot be had. One that was here before, of which the directories that work know
- * nothing, lies in one that does not: it is not made anew. */
+ * nothing, lies in one that does not, or was in one that is lost: it is not made anew while anybody
+ * believes that this broker has it (core/partition_offline.h). */
 static struct partition *partition_open(struct broker_shard *bs, const struct topic_image *topic,
                                         const struct partition_image *image,
                                         const struct partition_key *key, bool is_new)
@@ -401,7 +402,8 @@ static struct partition *partition_open(struct broker_shard *bs, const struct to
     struct log *log = log_found(bs, topic->name, key, &config);
     const struct log_dirs *dirs = bs->broker->dirs;
     bool mistake = dirs->count > 1 && io_mutation(bs->sh->io, "partition.missing_log_made_anew");
-    bool may_make = is_new || dirs->missing == 0 || mistake;
+    bool is_lost = dirs->lost && image_in_set(image, bs->broker->node_id);
+    bool may_make = is_new || (dirs->missing == 0 && !is_lost) || mistake;
     struct log_shard *place = log || !may_make ? NULL : broker_logs_place(bs);
     if (place) {
         struct log_id id = {.partition = key->partition};

@@ -80,7 +80,7 @@ static void on_asked(struct control_op *op)
 }
 
 static void ask(struct partition_offline *offline, const struct topic_image *topic,
-                const struct partition_image *image, int32_t partition)
+                const struct partition_image *image, int32_t partition, bool lost)
 {
     struct broker_shard *bs = offline->bs;
     const int32_t self = bs->broker->node_id;
@@ -92,8 +92,9 @@ static void ask(struct partition_offline *offline, const struct topic_image *top
                                              .leader = self,
                                              .broker_epoch = own ? own->epoch : -1,
                                              .leader_epoch = image->leader_epoch,
-                                             .partition_epoch = image->partition_epoch};
-    for (uint32_t i = 0; i < image->isr_count; i++) {
+                                             .partition_epoch = image->partition_epoch,
+                                             .lost = lost};
+    for (uint32_t i = 0; i < image->isr_count && !lost; i++) {
         const struct broker_image *member = image_broker(bs->image, image->isr[i]);
         if (image->isr[i] != self)
             question->alter.members[question->alter.member_count++] =
@@ -104,8 +105,8 @@ static void ask(struct partition_offline *offline, const struct topic_image *top
     question->op.alter = &question->alter;
     offline->away++;
     bs->proposals++;
-    diag_info(bs->sh, "partition.resigns", "topic=%s partition=%d leader_epoch=%d", topic->name,
-              partition, image->leader_epoch);
+    diag_info(bs->sh, lost ? "partition.lost" : "partition.resigns",
+              "topic=%s partition=%d leader_epoch=%d", topic->name, partition, image->leader_epoch);
     controller_submit(bs, &question->op);
 }
 
@@ -201,11 +202,13 @@ static void look_at(struct partition_offline *offline, const struct topic_image 
     if (pt && !broker_logs_failed(pt))
         return;
     list_add(&offline->pass, &key);
-    if (image->leader != self || !another_could(bs, image))
+    const struct log_dirs *dirs = bs->broker->dirs;
+    bool lost = !pt && dirs->lost && dirs->missing == 0 && image_in_set(image, self);
+    if (!lost && (image->leader != self || !another_could(bs, image)))
         return;
     offline->found = true;
     if (offline->away < AWAY_MAX)
-        ask(offline, topic, image, (int32_t)partition);
+        ask(offline, topic, image, (int32_t)partition, lost);
 }
 
 static void on_step(struct shard *sh, struct task *task)
@@ -247,7 +250,7 @@ void partition_offline_look(struct partition_offline *offline)
 {
     const char *reason;
     if (offline->stopped || offline->bs->roles_ended ||
-        broker_logs_offline(offline->bs, &reason) == 0)
+        (broker_logs_offline(offline->bs, &reason) == 0 && !offline->bs->broker->dirs->lost))
         return;
     offline->wanted = true;
     offline->again_ns = AGAIN_FIRST_NS;

@@ -6,6 +6,9 @@
  * All shards are told which they are, so that Metadata and FindCoordinator can say, wherever they
  * are asked, that nobody leads them.
  *
+ * Of those that were in a directory that is lost for ever (core/log/log_dirs.h) the controller is
+ * told that: this broker leaves the set, however many remain, and begins anew as one that follows.
+ *
  * Where another member of the commit set lives, the controller is asked to let that one lead: by
  * AlterPartition with the set without this broker. It is asked again, in longer and longer
  * intervals, for as long as there is such a partition. Where nobody else can lead, this broker

@@ -62,7 +62,9 @@ static void alter_begin(struct alter_partitions *all, const struct uuid *topic_i
                                          .broker_epoch = all->request.broker_epoch,
                                          .leader_epoch = in->leader_epoch,
                                          .partition_epoch = in->partition_epoch,
-                                         .recovering = in->leader_recovery_state == 1};
+                                         .recovering = in->leader_recovery_state ==
+                                                       ALTER_PARTITION_RECOVERING,
+                                         .lost = in->leader_recovery_state == ALTER_PARTITION_LOST};
     for (int32_t i = 0; i < in->new_isr_with_epochs_count; i++)
         part->alter.members[part->alter.member_count++] = (struct control_member){
             in->new_isr_with_epochs[i].broker_id, in->new_isr_with_epochs[i].broker_epoch};

@@ -3,6 +3,7 @@
 
 #include "core/log/log_dir_private.h"
 #include "io/mem.h"
+#include "io/uuid.h"
 
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct known {
         uint8_t uuid[16];
         char path[PATH_MOST];
     } dirs[LOG_DIRS_MAX];
+    bool lost; /* one was: in the list it has no path */
 };
 
 static bool same_uuid(const uint8_t a[16], const uint8_t b[16])
@@ -34,6 +36,7 @@ static bool list_decode(const struct log_dir *dir, const uint8_t *block, struct 
 {
     struct bytes_in own;
     const uint8_t *uuid = NULL;
+    uint32_t count = 0;
     *known = (struct known){0};
     enum format_verdict verdict = format_check(block, LIST_MAGIC, LIST_VERSION, &own, &uuid);
     if (verdict == FORMAT_NEWER)
@@ -44,16 +47,20 @@ static bool list_decode(const struct log_dir *dir, const uint8_t *block, struct 
     if (verdict == FORMAT_OK) {
         known->generation = take_u64(&own);
         take_into(&own, known->identity, sizeof(known->identity));
-        known->count = (uint32_t)min_u64(take_u16(&own), LOG_DIRS_MAX);
+        count = (uint32_t)min_u64(take_u16(&own), LOG_DIRS_MAX + 1);
     }
-    for (uint32_t i = 0; i < known->count; i++) {
-        struct known_dir *at = &known->dirs[i];
+    for (uint32_t i = 0; i < count; i++) {
+        struct known_dir lost;
+        struct known_dir *at = known->count < LOG_DIRS_MAX ? &known->dirs[known->count] : &lost;
+        *at = (struct known_dir){0};
         take_into(&own, at->uuid, sizeof(at->uuid));
         uint16_t length = take_u16(&own);
         if (length >= PATH_MOST)
             own.overrun = true;
         else
             take_into(&own, at->path, length);
+        known->lost = known->lost || length == 0;
+        known->count += length > 0;
     }
     if (verdict != FORMAT_OK || own.overrun || known->generation == 0 ||
         !same_uuid(uuid, dir->uuid))
@@ -84,12 +91,16 @@ static bool list_write(const struct log_dirs *dirs, struct log_dir *dir, struct 
     struct bytes_out own = format_begin(block, LIST_MAGIC, LIST_VERSION, LIST_VERSION, dir->uuid);
     put_u64(&own, dirs->generation);
     put_bytes(&own, dirs->identity, sizeof(dirs->identity));
-    put_u16(&own, (uint16_t)dirs->count);
+    put_u16(&own, (uint16_t)(dirs->count + dirs->lost));
     for (uint32_t i = 0; i < dirs->count; i++) {
         const struct log_dirs_entry *entry = &dirs->entries[i];
         put_bytes(&own, entry->uuid, sizeof(entry->uuid));
         put_u16(&own, (uint16_t)strlen(entry->path));
         put_bytes(&own, entry->path, strlen(entry->path));
+    }
+    if (dirs->lost) {
+        put_bytes(&own, (const uint8_t[16]){0}, 16);
+        put_u16(&own, 0);
     }
     bool good = !own.overrun;
     if (!good)
@@ -227,6 +238,63 @@ static bool choose_identity(struct opening *op)
     return true;
 }
 
+static void known_text(const struct known_dir *known, char text[UUID_TEXT_LEN + 1])
+{
+    struct uuid uuid;
+    memcpy(uuid.bytes, known->uuid, sizeof(uuid.bytes));
+    uuid_text(&uuid, text);
+}
+
+/* With it the broker has lost all it knows. */
+static bool is_needed(const struct opening *op, const uint8_t uuid[16])
+{
+    return op->options->metadata_inside && same_uuid(uuid, op->dirs->identity);
+}
+
+/* Somebody says that it is lost for ever. */
+static bool is_given_up(const struct opening *op, const struct known_dir *known)
+{
+    char text[UUID_TEXT_LEN + 1];
+    known_text(known, text);
+    return op->options->replaced != NULL && strcmp(op->options->replaced, text) == 0 &&
+           !is_needed(op, known->uuid);
+}
+
+/* Offline: what is expected there is not there. */
+static void entry_is_away(const struct opening *op, struct log_dirs_entry *entry,
+                          const struct known_dir *known)
+{
+    char text[UUID_TEXT_LEN + 1];
+    known_text(known, text);
+    memcpy(entry->uuid, known->uuid, sizeof(entry->uuid));
+    if (entry->dir != NULL)
+        (void)log_refuse(&entry->error, LOG_ERROR_FOREIGN,
+                         "%s holds another log directory than the one that was there; restore "
+                         "the right one",
+                         entry->path);
+    else if (entry->error.kind == LOG_ERROR_MISSING && !is_needed(op, known->uuid))
+        (void)log_refuse(&entry->error, LOG_ERROR_MISSING,
+                         "the log directory %s is missing or empty; is its disk mounted? Restore "
+                         "it; if it is lost for ever, start with --replaced-directory %s",
+                         entry->path, text);
+    entry_close(entry);
+}
+
+/* Of one that is not where it is expected: what is there, nothing yet or a first start that was cut
+ * short, is a new one if the other one is given up. */
+static bool entry_is_replaced(struct opening *op, const struct log_dirs_entry *entry,
+                              struct known_dir *known)
+{
+    bool is_new = entry->dir != NULL ? entry->dir->cluster_id[0] == '\0'
+                                     : entry->error.kind == LOG_ERROR_MISSING;
+    if (!is_new || !is_given_up(op, known))
+        return false;
+    *known = op->known.dirs[--op->known.count];
+    op->known.lost = true;
+    op->changed = true;
+    return true;
+}
+
 /* One that was opened, and is it one of ours? An empty one may be a new one. False: refused. */
 static bool entry_judge(struct opening *op, struct log_dirs_entry *entry)
 {
@@ -236,14 +304,10 @@ static bool entry_judge(struct opening *op, struct log_dirs_entry *entry)
         op->changed = op->changed || strcmp(by_uuid->path, entry->path) != 0;
         return true;
     }
-    if (by_path != NULL) { /* offline: what is expected there is not there */
-        if (entry->dir != NULL)
-            (void)log_refuse(&entry->error, LOG_ERROR_FOREIGN,
-                             "%s holds another log directory than the one that was there; restore "
-                             "the right one",
-                             entry->path);
-        entry_close(entry);
-        memcpy(entry->uuid, by_path->uuid, sizeof(entry->uuid));
+    if (by_path != NULL && entry_is_replaced(op, entry, by_path))
+        return true;
+    if (by_path != NULL) {
+        entry_is_away(op, entry, by_path);
         return true;
     }
     op->changed = true;
@@ -267,12 +331,19 @@ static bool none_is_left_out(struct opening *op)
         bool there = false;
         for (uint32_t e = 0; e < op->dirs->count; e++)
             there = there || same_uuid(op->dirs->entries[e].uuid, known->uuid);
-        if (!there)
+        if (there)
+            continue;
+        if (!is_given_up(op, known)) {
+            char text[UUID_TEXT_LEN + 1];
+            known_text(known, text);
             return log_refuse(op->error, LOG_ERROR_MISSING,
                               "log.dirs does not name %s any more, which holds logs of this "
-                              "broker; name it (if its disk is lost: what it held stays "
-                              "unavailable, and everything else is served)",
-                              known->path);
+                              "broker; name it; if it is lost for ever, start with "
+                              "--replaced-directory %s",
+                              known->path, text);
+        }
+        op->known.lost = true;
+        op->changed = true;
     }
     return true;
 }
@@ -318,7 +389,8 @@ static bool make_new(struct opening *op)
 static bool write_lists(struct opening *op)
 {
     struct log_dirs *dirs = op->dirs;
-    if (dirs->count == 1)
+    dirs->lost = op->known.lost;
+    if (dirs->count == 1 && !dirs->lost)
         return true;
     dirs->generation += op->changed;
     for (uint32_t i = 0; i < dirs->count; i++) {
@@ -339,9 +411,8 @@ static bool recover_all(struct opening *op)
         struct log_dirs_entry *entry = &dirs->entries[i];
         if (entry->dir != NULL && !log_dir_recover(entry->dir, &entry->error))
             entry_close(entry);
-        bool needed = op->options->metadata_inside && same_uuid(entry->uuid, dirs->identity);
-        if (entry->dir == NULL &&
-            (needed || ++dirs->missing == dirs->count || entry->error.kind == LOG_ERROR_NEWER)) {
+        if (entry->dir == NULL && (is_needed(op, entry->uuid) || ++dirs->missing == dirs->count ||
+                                   entry->error.kind == LOG_ERROR_NEWER)) {
             *op->error = entry->error;
             return false;
         }

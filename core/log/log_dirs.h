@@ -10,8 +10,10 @@
  * the broker's identity, which is the UUID of its first directory ever and what the metadata log
  * knows the broker by. It is written to all that work before anything lies in a new one; the list
  * with the highest generation counts. So an empty, missing or foreign directory where a known one
- * is expected is not taken for a new one: it is offline, and what lies in it waits. A directory
- * that is alone has no such file.
+ * is expected is not taken for a new one: it is offline, and what lies in it waits, unless somebody
+ * says that it is lost for ever. Then a new one takes its place, and the list tells for ever that
+ * one was lost: what is missing since then is missing, and nothing that nobody has made yet. A
+ * directory that is alone has no such file.
  */
 #pragma once
 
@@ -35,6 +37,7 @@ struct log_dirs {
     uint8_t identity[16];
     uint32_t missing;         /* of the entries, offline since the start */
     uint32_t recovered_count; /* logs, in all of them */
+    bool lost;                /* one was, with the logs in it, and another one is in its place */
 
     /* private */
     uint64_t generation;
@@ -44,6 +47,7 @@ struct log_dirs_options {
     const char *paths;           /* separated by commas */
     struct log_dir_options each; /* but for its path; memory and open files are for all together */
     bool metadata_inside;        /* the metadata store lies in the directory of the identity */
+    const char *replaced;        /* the UUID of one that is lost for ever; NULL: none is */
 };
 
 /* How many directories a list names. */

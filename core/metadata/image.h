@@ -131,6 +131,13 @@ static inline bool image_has_replica(const struct partition_image *partition, in
             return true;
     return false;
 }
+static inline bool image_in_set(const struct partition_image *partition, int32_t id)
+{
+    for (uint32_t i = 0; i < partition->isr_count; i++)
+        if (partition->isr[i] == id)
+            return true;
+    return false;
+}
 static inline bool image_is_moving(const struct partition_image *partition)
 {
     return partition->removing_count > 0 || partition->adding != 0;

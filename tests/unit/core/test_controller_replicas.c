@@ -86,6 +86,36 @@ static void the_last_copy_is_lost(void **state)
     world_free(w);
 }
 
+/* Told by a broker that is there, of one of its directories. */
+static void a_copy_is_lost(void **state)
+{
+    (void)state;
+    struct world *w = world_with_three("min.insync.replicas=2\n");
+    struct control_alter alter = alter_of(w, NULL, 0);
+    alter.leader = 3; /* who asks: it follows */
+    alter.broker_epoch = image_broker(w->image, 3)->epoch;
+    alter.lost = true;
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 1, 0, "12");
+    assert_int_equal(asks(w, &alter), ERR_INVALID_UPDATE_VERSION);
+    alter = alter_of(w, NULL, 0);
+    alter.lost = true;
+    alter.broker_epoch--;
+    assert_int_equal(asks(w, &alter), ERR_STALE_BROKER_EPOCH);
+    alter.broker_epoch++;
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, 2, 1, "2"); /* below the least */
+    assert_int_equal(w->step.last_copies_lost, 0);
+    goes(w, 1);
+    goes(w, 3);
+    alter = alter_of(w, NULL, 0);
+    alter.lost = true;
+    assert_int_equal(asks(w, &alter), ERR_NONE);
+    is(w, -1, 2, "");
+    assert_int_equal(w->step.last_copies_lost, 1);
+    world_free(w);
+}
+
 /* What lies on it alone stays as it was when a broker is back under another epoch at once, unless
  * its disk was replaced. */
 static void a_bounce_without_its_disk(void **state)
@@ -471,6 +501,7 @@ int main(void)
         cmocka_unit_test(sets_keep_their_least),
         cmocka_unit_test(the_lossy_leave_every_set),
         cmocka_unit_test(the_last_copy_is_lost),
+        cmocka_unit_test(a_copy_is_lost),
         cmocka_unit_test(a_bounce_without_its_disk),
         cmocka_unit_test(the_dead_leave_when_others_have_joined),
         cmocka_unit_test(who_is_about_to_stop_hands_over),

@@ -205,6 +205,85 @@ static void one_is_missing_at_the_start(void **state)
     desk_end(&desk);
 }
 
+static int32_t leader_of(struct desk *desk, const char *topic)
+{
+    return metadata_ask(desk, 0, topic, 12).topics[0].partitions[0].leader_id;
+}
+
+/* Says that /more is lost for ever, while the broker runs. */
+static void give_up_more(struct desk *desk, char text[UUID_TEXT_LEN + 1])
+{
+    struct uuid lost;
+    memcpy(lost.bytes, desk->node.broker->dirs->entries[1].uuid, sizeof(lost.bytes));
+    uuid_text(&lost, text);
+    desk->node.settings[desk->node.setting_count++] =
+        (struct conf_assignment){.name = "millrace.replaced.directory", .value = text};
+}
+
+/* What was in it is lost, and nobody makes it anew before somebody asks for that; the rest goes on,
+ * and the new one serves. */
+static void a_lost_one_is_replaced(void **state)
+{
+    (void)state;
+    struct desk desk;
+    char text[UUID_TEXT_LEN + 1];
+    begin(&desk, "/data,/more");
+    make(&desk, "a");
+    make(&desk, "b");
+    assert_true(lies_in(&desk, 1, "b"));
+    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    desk_broker_stop(&desk);
+    move(&desk, "/more", "/elsewhere");
+    desk_broker_start(&desk, 1);
+    all_answer(&desk, "b", ERR_KAFKA_STORAGE_ERROR);
+    give_up_more(&desk, text);
+    desk_broker_stop(&desk);
+    for (uint16_t life = 1; life < 4; life++) {
+        desk_broker_start(&desk, life);
+        desk_pass(&desk, 1000);
+        assert_int_equal(offset_at(&desk, "a", LATEST), life);
+        assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+        assert_int_equal(leader_of(&desk, "b"), -1);
+        assert_int_equal(record_produce(&desk, "b"), ERR_NOT_LEADER_OR_FOLLOWER);
+        desk_broker_stop(&desk);
+        desk.node.setting_count -= life == 1;
+    }
+    desk_broker_start(&desk, 1);
+    topic_delete(&desk, "b");
+    make(&desk, "b");
+    assert_true(lies_in(&desk, 1, "b"));
+    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    desk_end(&desk);
+}
+
+/* Without another one in its place. */
+static void a_lost_one_is_left_out(void **state)
+{
+    (void)state;
+    struct desk desk;
+    char text[UUID_TEXT_LEN + 1];
+    begin(&desk, "/data,/more");
+    make(&desk, "a");
+    make(&desk, "b");
+    give_up_more(&desk, text);
+    desk_broker_stop(&desk);
+    desk.node.setting_count--;
+    desk.node.log_dirs = "/data";
+    start_is_refused(&desk, text);
+    desk.node.setting_count++;
+    for (uint16_t life = 1; life < 4; life++) {
+        desk_broker_start(&desk, life);
+        desk_pass(&desk, 1000);
+        assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
+        assert_int_equal(leader_of(&desk, "b"), -1);
+        desk_broker_stop(&desk);
+        desk.node.setting_count -= life == 1;
+    }
+    desk_broker_start(&desk, 1);
+    desk_end(&desk);
+}
+
 static void deleted_while_it_was_away(void **state)
 {
     (void)state;
@@ -378,6 +457,8 @@ int main(void)
         cmocka_unit_test(a_new_log_goes_where_the_fewest_are),
         cmocka_unit_test(one_fails_and_the_others_go_on),
         cmocka_unit_test(one_is_missing_at_the_start),
+        cmocka_unit_test(a_lost_one_is_replaced),
+        cmocka_unit_test(a_lost_one_is_left_out),
         cmocka_unit_test(deleted_while_it_was_away),
         cmocka_unit_test(the_one_with_the_metadata_is_needed),
         cmocka_unit_test(one_more_and_never_one_less),
