@@ -178,6 +178,8 @@ static void cluster_init(struct cluster *cl, struct world *world)
         node->settings[node->setting_count++] =
             (struct conf_assignment){.name = "zookeeper.session.timeout.ms", .value = SESSION_MS};
         node->retention_bytes = -1;
+        node->settings[node->setting_count++] = (struct conf_assignment){
+            .name = "millrace.replaced.directory", .value = cl->replaced[i]};
         if (cl->dirs) {
             node->log_dirs = "/data,/more";
             node->tail_bytes *= 2;
@@ -352,6 +354,8 @@ static bool play(struct world *world, bool dirs, char *why, size_t why_size)
     cluster_pass(cl, 200 * MS, 0);
     for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
         cluster_trouble(cl);
+    if (!cl->facts.failed)
+        cluster_trouble_replaced(cl);
     if (!cl->facts.failed)
         reckon(cl);
     world_note(world,

@@ -77,6 +77,7 @@ struct cluster {
     bool racks;         /* brokers and consumers say where they are */
     bool dirs;          /* each broker has two log directories, of which one may fail */
     uint32_t away;      /* brokers that stay away */
+    char replaced[CLUSTER_BROKERS_MAX][UUID_TEXT_LEN + 1]; /* the directory that each has lost */
     char advertised[CLUSTER_BROKERS_MAX][48];
     uint32_t reckoning; /* partitions that are to be read back yet */
     uint64_t values;    /* that producers have begun with */
@@ -100,6 +101,9 @@ const struct partition *cluster_partition_on(const struct node *node,
 void cluster_pass(struct cluster *cl, uint64_t ns, uint32_t down);
 /* One thing happens, and has come to its end. */
 void cluster_trouble(struct cluster *cl);
+/* Once in a play: the disk of one is lost for ever, and an empty one takes its place. No set is
+ * smaller than two, so that nothing is lost with it. Then other things happen. */
+void cluster_trouble_replaced(struct cluster *cl);
 
 /* Starts the clients on a machine of their own. */
 void cluster_clients_start(struct cluster *cl);

@@ -417,3 +417,66 @@ void cluster_trouble(struct cluster *cl)
     }
     cluster_pass(cl, rng_below(&cl->rng, 600 * MS), 0);
 }
+
+/* ---- a disk is replaced ---- */
+
+static void replace(struct cluster *cl, uint32_t i, const char *mounted, const uint8_t uuid[16])
+{
+    struct uuid lost;
+    memcpy(lost.bytes, uuid, sizeof(lost.bytes));
+    uuid_text(&lost, cl->replaced[i]);
+    world_note(cl->world, "broker %d: %s is replaced", cl->nodes[i].id, mounted);
+    machine_crash(machine_of(cl, i), CRASH_POWER);
+    machine_disk_replace(machine_of(cl, i), mounted);
+}
+
+/* False: nobody knows by now which directory it had. */
+static bool replace_all(struct cluster *cl, uint32_t i)
+{
+    const struct image *image;
+    (void)cluster_newest_topic(cl, &image);
+    const struct broker_image *known = image ? image_broker(image, cl->nodes[i].id) : NULL;
+    if (known)
+        replace(cl, i, "/", known->directory.bytes);
+    return known != NULL;
+}
+
+/* Of two. */
+static bool replace_one(struct cluster *cl, uint32_t i)
+{
+    if (!cluster_is_up(cl, i) || cl->nodes[i].broker->dirs->missing > 0)
+        return false;
+    const struct log_dirs *dirs = cl->nodes[i].broker->dirs;
+    const struct log_dirs_entry *entry = &dirs->entries[rng_below(&cl->rng, dirs->count)];
+    replace(cl, i, strcmp(entry->path, "/data") == 0 ? "/data" : "/more", entry->uuid);
+    return true;
+}
+
+/* Who has whole copies goes while the empty one is there, for as long as somebody might take that
+ * for another whole one. */
+static void others_fall(struct cluster *cl, uint32_t i)
+{
+    uint32_t down = 0;
+    for (uint32_t n = 1; n < cl->count && !cl->facts.failed; n++) {
+        uint32_t other = (i + n) % cl->count;
+        crash(cl, other);
+        down |= 1U << other;
+        cluster_pass(cl, rng_below(&cl->rng, 900 * MS), down);
+    }
+    cluster_pass(cl, rng_below(&cl->rng, 900 * MS), down);
+}
+
+void cluster_trouble_replaced(struct cluster *cl)
+{
+    if (cl->insync_one || cl->unclean)
+        return; /* its copy may be the only one */
+    uint32_t i = (uint32_t)rng_below(&cl->rng, cl->count);
+    bool one = cl->dirs && rng_one_in(&cl->rng, 2);
+    if (one ? !replace_one(cl, i) : !replace_all(cl, i))
+        return;
+    cluster_pass(cl, rng_below(&cl->rng, 1500 * MS), rng_one_in(&cl->rng, 2) ? 1U << i : 0);
+    if (rng_one_in(&cl->rng, 2))
+        others_fall(cl, i);
+    else
+        cluster_trouble(cl);
+}

@@ -183,6 +183,7 @@ static const struct {
     {"writer.forgotten_by_index_job", 460},   {"controller.unclean_never", 126},
     {"replica.joins_below_epoch_start", 207}, {"promise.mode_not_recorded", 147},
     {"migrate.target_is_held", 1097},         {"replica.proposal_dropped", 551},
+    {"controller.lossy_taken_for_whole", 12},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)
