@@ -3,7 +3,6 @@
 
 #include "core/log/log_dir_private.h"
 #include "io/mem.h"
-#include "io/uuid.h"
 
 #include <string.h>
 
@@ -238,11 +237,12 @@ static bool choose_identity(struct opening *op)
     return true;
 }
 
-static void known_text(const struct known_dir *known, char text[UUID_TEXT_LEN + 1])
+void log_dirs_lost_text(const uint8_t uuid[16], char text[LOG_DIRS_LOST_TEXT_LEN + 1])
 {
-    struct uuid uuid;
-    memcpy(uuid.bytes, known->uuid, sizeof(uuid.bytes));
-    uuid_text(&uuid, text);
+    struct uuid lost;
+    memcpy(lost.bytes, uuid, sizeof(lost.bytes));
+    memcpy(text, LOG_DIRS_LOST, sizeof(LOG_DIRS_LOST));
+    uuid_text(&lost, text + strlen(LOG_DIRS_LOST));
 }
 
 /* With it the broker has lost all it knows. */
@@ -254,8 +254,8 @@ static bool is_needed(const struct opening *op, const uint8_t uuid[16])
 /* Somebody says that it is lost for ever. */
 static bool is_given_up(const struct opening *op, const struct known_dir *known)
 {
-    char text[UUID_TEXT_LEN + 1];
-    known_text(known, text);
+    char text[LOG_DIRS_LOST_TEXT_LEN + 1];
+    log_dirs_lost_text(known->uuid, text);
     return op->options->replaced != NULL && strcmp(op->options->replaced, text) == 0 &&
            !is_needed(op, known->uuid);
 }
@@ -264,8 +264,8 @@ static bool is_given_up(const struct opening *op, const struct known_dir *known)
 static void entry_is_away(const struct opening *op, struct log_dirs_entry *entry,
                           const struct known_dir *known)
 {
-    char text[UUID_TEXT_LEN + 1];
-    known_text(known, text);
+    char text[LOG_DIRS_LOST_TEXT_LEN + 1];
+    log_dirs_lost_text(known->uuid, text);
     memcpy(entry->uuid, known->uuid, sizeof(entry->uuid));
     if (entry->dir != NULL)
         (void)log_refuse(&entry->error, LOG_ERROR_FOREIGN,
@@ -334,8 +334,8 @@ static bool none_is_left_out(struct opening *op)
         if (there)
             continue;
         if (!is_given_up(op, known)) {
-            char text[UUID_TEXT_LEN + 1];
-            known_text(known, text);
+            char text[LOG_DIRS_LOST_TEXT_LEN + 1];
+            log_dirs_lost_text(known->uuid, text);
             return log_refuse(op->error, LOG_ERROR_MISSING,
                               "log.dirs does not name %s any more, which holds logs of this "
                               "broker; name it; if it is lost for ever, start with "

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "core/log/log_dir.h"
+#include "io/uuid.h"
 
 #include <string.h>
 
@@ -43,11 +44,16 @@ struct log_dirs {
     uint64_t generation;
 };
 
+/* The UUID without it names the loss of them all (core/controller_office.c): that of the identity
+ * is known for as long as one of them is left, and who gives up one gives up no other. */
+#define LOG_DIRS_LOST          "one:"
+#define LOG_DIRS_LOST_TEXT_LEN (sizeof(LOG_DIRS_LOST) - 1 + UUID_TEXT_LEN)
+
 struct log_dirs_options {
     const char *paths;           /* separated by commas */
     struct log_dir_options each; /* but for its path; memory and open files are for all together */
     bool metadata_inside;        /* the metadata store lies in the directory of the identity */
-    const char *replaced;        /* the UUID of one that is lost for ever; NULL: none is */
+    const char *replaced;        /* LOG_DIRS_LOST and the UUID of one that is lost for ever */
 };
 
 /* How many directories a list names. */
@@ -62,6 +68,9 @@ void log_dirs_close(struct log_dirs *dirs);
 /* Blocking: log_dir_set_identity() of those that do not. */
 bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
                            struct log_error *error);
+
+/* What options.replaced is to say of this one. */
+void log_dirs_lost_text(const uint8_t uuid[16], char text[LOG_DIRS_LOST_TEXT_LEN + 1]);
 
 /* The directory of the identity: its path is there also when it is offline. */
 static inline const struct log_dirs_entry *log_dirs_first(const struct log_dirs *dirs)

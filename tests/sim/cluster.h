@@ -77,7 +77,8 @@ struct cluster {
     bool racks;         /* brokers and consumers say where they are */
     bool dirs;          /* each broker has two log directories, of which one may fail */
     uint32_t away;      /* brokers that stay away */
-    char replaced[CLUSTER_BROKERS_MAX][UUID_TEXT_LEN + 1]; /* the directory that each has lost */
+    /* The directory that each has lost, as its start is told. */
+    char replaced[CLUSTER_BROKERS_MAX][LOG_DIRS_LOST_TEXT_LEN + 1];
     char advertised[CLUSTER_BROKERS_MAX][48];
     uint32_t reckoning; /* partitions that are to be read back yet */
     uint64_t values;    /* that producers have begun with */

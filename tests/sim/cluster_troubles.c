@@ -420,11 +420,8 @@ void cluster_trouble(struct cluster *cl)
 
 /* ---- a disk is replaced ---- */
 
-static void replace(struct cluster *cl, uint32_t i, const char *mounted, const uint8_t uuid[16])
+static void replace(struct cluster *cl, uint32_t i, const char *mounted)
 {
-    struct uuid lost;
-    memcpy(lost.bytes, uuid, sizeof(lost.bytes));
-    uuid_text(&lost, cl->replaced[i]);
     world_note(cl->world, "broker %d: %s is replaced", cl->nodes[i].id, mounted);
     machine_crash(machine_of(cl, i), CRASH_POWER);
     machine_disk_replace(machine_of(cl, i), mounted);
@@ -436,9 +433,11 @@ static bool replace_all(struct cluster *cl, uint32_t i)
     const struct image *image;
     (void)cluster_newest_topic(cl, &image);
     const struct broker_image *known = image ? image_broker(image, cl->nodes[i].id) : NULL;
-    if (known)
-        replace(cl, i, "/", known->directory.bytes);
-    return known != NULL;
+    if (!known)
+        return false;
+    uuid_text(&known->directory, cl->replaced[i]);
+    replace(cl, i, "/");
+    return true;
 }
 
 /* Of two. */
@@ -448,7 +447,8 @@ static bool replace_one(struct cluster *cl, uint32_t i)
         return false;
     const struct log_dirs *dirs = cl->nodes[i].broker->dirs;
     const struct log_dirs_entry *entry = &dirs->entries[rng_below(&cl->rng, dirs->count)];
-    replace(cl, i, strcmp(entry->path, "/data") == 0 ? "/data" : "/more", entry->uuid);
+    log_dirs_lost_text(entry->uuid, cl->replaced[i]);
+    replace(cl, i, strcmp(entry->path, "/data") == 0 ? "/data" : "/more");
     return true;
 }
 

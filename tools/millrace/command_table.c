@@ -64,9 +64,8 @@ static const struct command_option start_options[] = {
     {0, "zookeeper", "HOST:PORT,.../PATH", NULL,
      "be a broker of the cluster whose metadata is there (zookeeper.connect)", NULL},
     {0, "replaced-directory", "ID", NULL,
-     "the data directory with this id is lost for ever, its disk was replaced: begin empty, and "
-     "copy "
-     "from the other brokers of the cluster (millrace.replaced.directory)",
+     "the data directory with this id (as the refused start names it) is lost for ever: begin "
+     "empty, and copy from the other brokers of the cluster (millrace.replaced.directory)",
      NULL},
     {0, "override", "KEY=VALUE", NULL, "sets any key of server.properties; may be repeated", NULL},
 };

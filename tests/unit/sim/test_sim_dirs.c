@@ -211,11 +211,9 @@ static int32_t leader_of(struct desk *desk, const char *topic)
 }
 
 /* Says that /more is lost for ever, while the broker runs. */
-static void give_up_more(struct desk *desk, char text[UUID_TEXT_LEN + 1])
+static void give_up_more(struct desk *desk, char text[LOG_DIRS_LOST_TEXT_LEN + 1])
 {
-    struct uuid lost;
-    memcpy(lost.bytes, desk->node.broker->dirs->entries[1].uuid, sizeof(lost.bytes));
-    uuid_text(&lost, text);
+    log_dirs_lost_text(desk->node.broker->dirs->entries[1].uuid, text);
     desk->node.settings[desk->node.setting_count++] =
         (struct conf_assignment){.name = "millrace.replaced.directory", .value = text};
 }
@@ -226,7 +224,7 @@ static void a_lost_one_is_replaced(void **state)
 {
     (void)state;
     struct desk desk;
-    char text[UUID_TEXT_LEN + 1];
+    char text[LOG_DIRS_LOST_TEXT_LEN + 1];
     begin(&desk, "/data,/more");
     make(&desk, "a");
     make(&desk, "b");
@@ -262,7 +260,7 @@ static void a_lost_one_is_left_out(void **state)
 {
     (void)state;
     struct desk desk;
-    char text[UUID_TEXT_LEN + 1];
+    char text[LOG_DIRS_LOST_TEXT_LEN + 1];
     begin(&desk, "/data,/more");
     make(&desk, "a");
     make(&desk, "b");
@@ -271,7 +269,10 @@ static void a_lost_one_is_left_out(void **state)
     desk.node.setting_count--;
     desk.node.log_dirs = "/data";
     start_is_refused(&desk, text);
-    desk.node.setting_count++;
+    struct conf_assignment *given = &desk.node.settings[desk.node.setting_count++];
+    given->value = text + strlen(LOG_DIRS_LOST); /* that says that all are lost */
+    start_is_refused(&desk, text);
+    given->value = text;
     for (uint16_t life = 1; life < 4; life++) {
         desk_broker_start(&desk, life);
         desk_pass(&desk, 1000);
