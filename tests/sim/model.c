@@ -30,7 +30,8 @@ bool model_excuses(const struct model *m, uint32_t life, int16_t error)
     /* The last directory's failure, too, can be asked about before the broker stops. */
     return (m->fails & bit) &&
            (error == ERR_KAFKA_STORAGE_ERROR || error == ERR_LEADER_NOT_AVAILABLE ||
-            error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_CONTROLLER);
+            error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_CONTROLLER ||
+            error == ERR_COORDINATOR_LOAD_IN_PROGRESS);
 }
 
 void model_init(struct model *m, struct world *world, struct node *node)
