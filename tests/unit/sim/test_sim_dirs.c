@@ -255,6 +255,30 @@ static void a_lost_one_is_replaced(void **state)
     desk_end(&desk);
 }
 
+/* What has been made since then is there, though nothing was ever written to it. */
+static void one_was_lost_long_ago(void **state)
+{
+    (void)state;
+    struct desk desk;
+    char text[LOG_DIRS_LOST_TEXT_LEN + 1];
+    begin(&desk, "/data,/more");
+    give_up_more(&desk, text);
+    desk_broker_stop(&desk);
+    move(&desk, "/more", "/elsewhere");
+    desk_broker_start(&desk, 1);
+    make(&desk, "a");
+    desk_broker_stop(&desk);
+    desk_broker_start(&desk, 1);
+    assert_int_equal(leader_of(&desk, "a"), 1);
+    make(&desk, "b");
+    desk_broker_crash(&desk, CRASH_POWER);
+    desk_broker_start(&desk, 1);
+    desk_pass(&desk, 1000);
+    assert_int_equal(leader_of(&desk, "a"), 1);
+    assert_int_equal(leader_of(&desk, "b"), 1);
+    desk_end(&desk);
+}
+
 /* Without another one in its place. */
 static void a_lost_one_is_left_out(void **state)
 {
@@ -459,6 +483,7 @@ int main(void)
         cmocka_unit_test(one_fails_and_the_others_go_on),
         cmocka_unit_test(one_is_missing_at_the_start),
         cmocka_unit_test(a_lost_one_is_replaced),
+        cmocka_unit_test(one_was_lost_long_ago),
         cmocka_unit_test(a_lost_one_is_left_out),
         cmocka_unit_test(deleted_while_it_was_away),
         cmocka_unit_test(the_one_with_the_metadata_is_needed),
