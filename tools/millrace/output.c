@@ -47,6 +47,14 @@ const char *bytes_text(int64_t bytes, char buffer[BYTES_TEXT_SIZE])
     return buffer;
 }
 
+char *text_visible(char *text)
+{
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = *at == '\t' || *at == '\n' ? ' ' : '?';
+    return text;
+}
+
 /* Appends, cut at the end of the cell. */
 static void cell_text(char cell[CELL_SIZE], const json_t *value, enum unit unit)
 {
@@ -82,10 +90,7 @@ static void print_awk(const struct listing *listing, const json_t *row)
         if (!listing->columns[i].title)
             continue;
         cell_text(cell, json_object_get(row, listing->columns[i].key), UNIT_PLAIN);
-        for (char *at = cell; *at; at++)
-            if (*at == '\t' || *at == '\n')
-                *at = ' ';
-        printf("%s%s", between, cell[0] ? cell : "-");
+        printf("%s%s", between, cell[0] ? text_visible(cell) : "-");
         between = "\t";
     }
     putchar('\n');
@@ -116,7 +121,7 @@ static void table_row(const struct listing *listing, const json_t *row)
         const json_t *value = json_object_get(row, column->key);
         char cell[CELL_SIZE] = "";
         cell_text(cell, value, column->unit);
-        (void)scols_line_set_data(line, i, cell[0] ? cell : "-");
+        (void)scols_line_set_data(line, i, cell[0] ? text_visible(cell) : "-");
         if (json_is_number(value)) /* numbers stand right */
             (void)scols_column_set_flags(scols_table_get_column(listing->table, i), SCOLS_FL_RIGHT);
     }

@@ -57,5 +57,9 @@ void listing_partitions(struct listing *listing, json_t *row, const char *key);
 #define BYTES_TEXT_SIZE 32
 const char *bytes_text(int64_t bytes, char buffer[BYTES_TEXT_SIZE]);
 
+/* Others choose names: what would be a command to the terminal becomes '?', tabs and line ends
+ * blanks. Returns text. */
+char *text_visible(char *text);
+
 /* One object alone: pretty for json, one line for ndjson. Takes the reference. */
 void print_object(const struct invocation *inv, json_t *object);

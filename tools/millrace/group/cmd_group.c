@@ -229,6 +229,15 @@ static const char *member_text(const json_t *row, const char *key)
     return json_string_value(json_object_get(row, key));
 }
 
+#define NAME_SHOWN_SIZE 512U
+
+static const char *name_shown(const json_t *row, const char *key, char buffer[NAME_SHOWN_SIZE])
+{
+    const char *text = member_text(row, key);
+    (void)snprintf(buffer, NAME_SHOWN_SIZE, "%s", text ? text : "");
+    return text_visible(buffer);
+}
+
 /* For people: a line about the group, its members, its partitions; or what of that was chosen. */
 static void print_description(const struct invocation *inv, const json_t *row)
 {
@@ -237,12 +246,13 @@ static void print_description(const struct invocation *inv, const json_t *row)
     bool offsets = option_on(inv, "offsets");
     bool all = !state && !members && !offsets;
     const json_t *member_rows = json_object_get(row, "members");
-    const char *protocol = member_text(row, "protocol");
+    char group[NAME_SHOWN_SIZE];
+    char protocol[NAME_SHOWN_SIZE];
+    (void)name_shown(row, "protocol", protocol);
     if (all || state)
         printf("group %s  state %s%s%s  members %zu  coordinator %lld  lag %lld\n",
-               member_text(row, "group"), member_text(row, "state"),
-               protocol && protocol[0] ? "  protocol " : "", protocol ? protocol : "",
-               json_array_size(member_rows),
+               name_shown(row, "group", group), member_text(row, "state"),
+               protocol[0] ? "  protocol " : "", protocol, json_array_size(member_rows),
                json_integer_value(json_object_get(row, "coordinator")),
                json_integer_value(json_object_get(row, "lag")));
     if (all || members)
