@@ -4,8 +4,8 @@
 import time
 import uuid
 
-from group_rules import Member, alone, committed, new_group, subscription
-from side import check, same
+from group_rules import Member, committed, new_group, subscription
+from side import alone, check, same
 
 INVALID, UNKNOWN, NO_GROUP, FENCED, UNRELEASED, NO_ASSIGNOR, STALE, BAD_REGEX = 42, 25, 69, 110, 111, 112, 113, 128
 FENCED_INSTANCE, UNSUPPORTED, INCONSISTENT, SUBSCRIBED, NOT_EMPTY = 82, 35, 23, 86, 68

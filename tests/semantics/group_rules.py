@@ -5,7 +5,7 @@ import itertools
 import struct
 import time
 
-from side import batch, check, same
+from side import alone, batch, check, same
 
 NUMBERS = itertools.count(1)
 SESSION_MS, REBALANCE_MS = 6000, 2000
@@ -18,8 +18,8 @@ def subscription(*topics):
     return struct.pack('>hi', 0, len(topics)) + names + struct.pack('>i', -1)
 
 
-def new_group(b):
-    name = f'group-{next(NUMBERS)}'
+def new_group(b, name=None):
+    name = f'group-{next(NUMBERS)}' if name is None else name
     b.until(f'{name} has a coordinator', lambda: b.ask('find_coordinator', 4, {'key_type': 0, 'coordinator_keys': [name]})
             ['coordinators'][0]['error_code'] == 0)
     b.until(f'{name} is looked after', lambda: b.ask('offset_fetch', 7, {'group_id': name, 'topics': None, 'require_stable': False})
@@ -161,6 +161,17 @@ def g2_what_is_no_session(b):
     same(Member(b, '').join()['error_code'], 24)
 
 
+def g2_a_group_without_a_name(b):
+    """Has no members; but offsets may be committed to it, and it is described and deleted."""
+    topic, nobody = b.topic(), {'group_id': '', 'generation_id': 1, 'member_id': 'x'}
+    same([b.ask('heartbeat', 3, nobody)['error_code'], b.ask('sync_group', 3, nobody)['error_code'],
+          b.ask('leave_group', 2, nobody)['error_code']], [24] * 3)
+    same((commit(b, new_group(b, ''), topic, 3), committed(b, '', topic)), (0, (0, 3, '')))
+    same(state(b, ''), 'Empty')
+    same(b.ask('delete_groups', 1, {'groups_names': ['']})['results'][0]['error_code'], 0)
+    same(committed(b, '', topic), (0, -1, ''))
+
+
 def g4_an_id_is_required(b):
     """A dynamic member comes a second time, with the id that it was given (KIP-394); old versions and static members need not."""
     group = new_group(b)
@@ -203,6 +214,46 @@ def g6_members_are_waited_for(b):
     same(member.beat(), UNKNOWN)
 
 
+def g6_static_members_stay(b):
+    """Until their session ends: a rebalance goes on without them, with them in it."""
+    static = alone_in(b, instance='one')
+    other = Member(b, static.group)
+    other.begin_join()
+    answer = other.joined()
+    same((answer['error_code'], answer['generation_id'], answer['leader']), (0, 2, other.id))
+    same({member['member_id'] for member in answer['members']}, {static.id, other.id})
+    same(other.sync((other, b'all')), (0, b'all'))
+    b.until('its session ends', lambda: other.beat() == REBALANCING)
+    same(len(other.join()['members']), 1)
+
+
+def g6_version_0_has_one_timeout(b):
+    """The session's, which a rebalance waits for as well."""
+    old = Member(b, new_group(b))
+    old.send_join(0)
+    same(old.joined(0)['error_code'], 0)
+    same(old.sync((old, b'mine')), (0, b'mine'))
+    other, begin = Member(b, old.group, session_ms=30_000), time.monotonic()
+    other.begin_join()
+    b.until('it is to rebalance', lambda: old.beat() == REBALANCING)
+    b.until('it is out', lambda: old.beat() == UNKNOWN)
+    same(other.joined()['error_code'], 0)
+    check(5 < time.monotonic() - begin < 9, f'{time.monotonic() - begin:.1f} s of 6')
+
+
+def g7_another_one_leads(b):
+    """When the leader does not come back in time."""
+    leader, follower = two_in(b)
+    other = Member(b, leader.group)
+    other.begin_join()
+    b.until('it is to rebalance', lambda: follower.beat() == REBALANCING)
+    follower.send_join()
+    answers = {member.id: member.joined() for member in (follower, other)}
+    same({answer['leader'] for answer in answers.values()} <= set(answers), True, 'one of the two leads')
+    same(sorted(len(answer['members']) for answer in answers.values()), [0, 2])
+    same(leader.beat(), UNKNOWN)
+
+
 def g7_the_leader_knows_all(b):
     """Only the leader is told who the members are."""
     leader, follower = two_in(b)
@@ -227,6 +278,32 @@ def g8_coming_again(b):
     b.until('it is to rebalance', lambda: leader.beat() == REBALANCING)
     leader.join()
     same(follower.joined()['generation_id'], 3)
+
+
+def g8_coming_again_before_the_sync(b):
+    """With nothing new the same is said again; with something new all come again."""
+    member = Member(b, new_group(b))
+    first, again = member.join(), member.join()
+    same((again['error_code'], again['generation_id'], again['leader'], again['members']), (0, 1, member.id, first['members']))
+    member.protocols[0]['metadata'] = subscription('other')
+    same(member.join()['generation_id'], 2)
+    same(member.sync((member, b'mine')), (0, b'mine'))
+
+
+def g9_who_never_syncs_is_out(b):
+    """After the rebalance time, though it says that it lives; the others come again."""
+    leader = alone_in(b, session_ms=30_000)
+    other = Member(b, leader.group, session_ms=30_000)
+    other.begin_join()
+    b.until('it is to rebalance', lambda: leader.beat() == REBALANCING)
+    leader.join()
+    other.joined()
+    begin = time.monotonic()
+    same(leader.sync((leader, b'all')), (0, b'all'))
+    b.until('it is out', lambda: other.beat() == UNKNOWN)
+    check(1.2 < time.monotonic() - begin < 5, f'{time.monotonic() - begin:.1f} s for a rebalance time of 2 s')
+    same(leader.beat(), REBALANCING)
+    same(len(leader.join()['members']), 1)
 
 
 def g9_sync(b):
@@ -295,6 +372,15 @@ def g12_static_members(b):
     check(again.id != leader.id, 'it has the old id')
     same(again.sync(), (0, b'mine'))
     same([leader.beat(), leader.sync()[0], leader.join()['error_code'], leader.commit(b.topic(), 1)], [FENCED] * 4)
+
+
+def g12_a_static_member_before_the_sync(b):
+    """Who comes with its name while the leader is waited for begins another rebalance."""
+    leader = Member(b, new_group(b), instance='one')
+    same(leader.join()['generation_id'], 1)
+    again = Member(b, leader.group, instance='one')
+    same(again.join()['generation_id'], 2)
+    same((again.sync((again, b'mine')), leader.sync()[0]), ((0, b'mine'), FENCED))
 
 
 def g12_a_static_leader_need_not_assign(b):
@@ -443,6 +529,17 @@ def o6_offsets_are_deleted(b):
     same(delete('nobody')[0], 69)
 
 
+def o6_not_while_others_than_consumers_are_in_it(b):
+    """What they read is not known."""
+    member, topic = alone_in(b, kind='connect'), b.topic()
+    same(member.commit(topic, 1), 0)
+    asked = {'group_id': member.group, 'topics': [{'name': topic, 'partitions': [{'partition_index': 0}]}]}
+    same(b.ask('offset_delete', 0, asked)['error_code'], 68)
+    member.leave()
+    answer = b.ask('offset_delete', 0, asked)
+    same((answer['error_code'], answer['topics'][0]['partitions'][0]['error_code'], committed(b, member.group, topic)), (0, 0, (0, -1, '')))
+
+
 def o7_commits_are_records(b):
     """In __consumer_offsets, at the partition of the group's hash, with Kafka's key and value."""
     group, topic = new_group(b), b.topic()
@@ -462,11 +559,6 @@ def o7_commits_are_records(b):
     same((version, offset, epoch, found[0][14:21]), (3, 42, -1, text('words')))
 
 
-def alone(rule):
-    rule.alone = True
-    return rule
-
-
 @alone
 def o3_a_commit_that_is_too_large(b):
     """What does not fit the log of commits is told to be too large, and nothing of it counts; smaller ones go on."""
@@ -478,6 +570,23 @@ def o3_a_commit_that_is_too_large(b):
         same((commit(b, group, topic, 7, 'x' * 4000), committed(b, group, topic)), (28, (0, 6, 'y')))
     finally:
         same(b.alter(2, '__consumer_offsets', ('max.message.bytes', 1, None))['error_code'], 0)
+
+
+@alone
+def g6_the_first_members_are_waited_for(b):
+    """group.initial.rebalance.delay.ms: for so long, and once more when others have come meanwhile."""
+    b.restart(group_initial_rebalance_delay_ms='1500')
+    try:
+        one, two = (Member(b, group, rebalance_ms=60_000, session_ms=60_000) for group in [new_group(b)] * 2)
+        begin = time.monotonic()
+        one.begin_join()
+        time.sleep(0.7)
+        two.begin_join()
+        same([member.joined()['generation_id'] for member in (one, two)], [1, 1])
+        check(2.7 < time.monotonic() - begin < 5, f'{time.monotonic() - begin:.1f} s of 3')
+        same(len(described(b, one.group)['members']), 2)
+    finally:
+        b.restart()
 
 
 @alone

@@ -5,7 +5,7 @@ import os
 import time
 
 import wire
-from side import MIB, batch, check, now_ms, records_of, same
+from side import MIB, alone, batch, check, now_ms, records_of, same
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 # Values that fill a segment of 1 MiB with two.
@@ -320,11 +320,6 @@ def d16_a_fetch_in_a_gap(b):
 
 
 # ---- what is there after a stop; these have the broker for themselves ----
-
-def alone(rule):
-    rule.alone = True
-    return rule
-
 
 @alone
 def d13_a_clean_stop(b):

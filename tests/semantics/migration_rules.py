@@ -6,8 +6,8 @@ import struct
 import time
 
 from consumer_rules import Consumer, all_of, described, parts, settle
-from group_rules import REBALANCING, Member, alone, committed, described as classic, new_group, stay
-from side import check, same
+from group_rules import REBALANCING, Member, committed, described as classic, new_group, stay
+from side import alone, check, same
 
 UNKNOWN, ILLEGAL_GENERATION, INCONSISTENT, NO_GROUP, ID_REQUIRED, FENCED_INSTANCE = 25, 22, 23, 69, 79, 82
 

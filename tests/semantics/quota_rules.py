@@ -4,18 +4,12 @@
 import itertools
 import time
 
-from side import batch, check, same
+from side import alone, batch, check, same
 
 USER = 'ANONYMOUS'
 EXACT, DEFAULT, ANY = 0, 1, 2
 RATE = 10_000  # bytes a second; ten seconds' worth may come at once
 NUMBERS = itertools.count(1)
-
-
-def alone(rule):
-    """It means others, too."""
-    rule.alone = True
-    return rule
 
 
 def entity_of(**whose):

@@ -46,6 +46,12 @@ def same(got, wanted, what=''):
     check(got == wanted, f'{f"{what}: " if what else ""}{repr(got):.200}, not {repr(wanted):.200}')
 
 
+def alone(rule):
+    """It restarts the broker or means others, too: nothing runs beside it."""
+    rule.alone = True
+    return rule
+
+
 class Kafka(peer_brokers.Kafka):
     overrides = SETTINGS | KAFKA_ONLY
 

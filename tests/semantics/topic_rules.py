@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics and their configuration."""
 
-from side import MIB, batch, check, records_of, same
+from side import MIB, alone, batch, check, records_of, same
 
 TOPIC, BROKER = 2, 4
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
@@ -74,6 +74,24 @@ def c3_what_was_made(b):
     b.until('it is known', lambda: b.metadata('c3-made')['error_code'] == 0)
     same(b.topic_id('c3-made'), made['topic_id'])
     same((made['topic_id'][6] >> 4, made['topic_id'][8] >> 6), (4, 2), 'a random UUID')
+
+
+def c3_no_time_to_wait(b):
+    """A timeout of nothing: the topic is made, and the answer says that it was not waited for."""
+    same(b.create('c3-hurry', timeout_ms=0)['error_code'], 7)
+    b.until('it is there', lambda: b.metadata('c3-hurry')['error_code'] == 0)
+
+
+@alone
+def c4_deletion_may_be_forbidden(b):
+    """delete.topic.enable=false: TOPIC_DELETION_DISABLED, and nothing goes."""
+    topic = b.topic()
+    b.restart(delete_topic_enable='false')
+    try:
+        same(b.ask('delete_topics', 5, {'topic_names': [topic], 'timeout_ms': 5000})['responses'][0]['error_code'], 73)
+        same(b.metadata(topic)['error_code'], 0)
+    finally:
+        b.restart()
 
 
 def c4_deleted_by_name_and_id(b):
@@ -185,6 +203,39 @@ def c8_where_a_value_comes_from(b):
     same(list(keys), ['retention.ms'], 'only what was asked for')
 
 
+@alone
+def c8_what_brokers_set(b):
+    """For one broker before that for all, before the file and the default; topics take it over at once."""
+    topic, key, node = b.topic(), 'log.segment.delete.delay.ms', str(b.ask('metadata', 8, {'topics': []})['brokers'][0]['node_id'])
+
+    def now():
+        entry = b.configs(TOPIC, topic)['file.delete.delay.ms']
+        return entry['value'], entry['config_source'], [synonym['source'] for synonym in entry['synonyms']]
+    same(now(), ('60000', 5, [5]))
+    try:
+        same(b.alter(BROKER, '', (key, SET, '50000'))['error_code'], 0)
+        b.until('it holds for all', lambda: now() == ('50000', 3, [3, 5]))
+        same({name: entry['value'] for name, entry in b.configs(BROKER, '').items()}, {key: '50000'})
+        same(b.alter(BROKER, node, (key, SET, '40000'))['error_code'], 0)
+        b.until('it holds for this one', lambda: now() == ('40000', 2, [2, 3, 5]))
+        entry = b.configs(BROKER, node, [key])[key]
+        same((entry['value'], entry['config_source'], entry['read_only']), ('40000', 2, False))
+        same(b.alter(BROKER, node, (key, SET, 'soon'))['error_code'], 40)
+        same(b.alter(BROKER, node, ('log.dirs', SET, '/elsewhere'))['error_code'], 42, 'what a start alone decides')
+    finally:
+        b.alter(BROKER, node, (key, DELETE, None))
+        b.alter(BROKER, '', (key, DELETE, None))
+    b.until('it is over', lambda: now() == ('60000', 5, [5]))
+
+
+def c8_of_whom(b):
+    """A topic that is not there is unknown; only the broker itself tells of a broker."""
+    def error(kind, name):
+        asked = {'resource_type': kind, 'resource_name': name, 'configuration_keys': None}
+        return b.ask('describe_configs', 4, {'resources': [asked]})['results'][0]['error_code']
+    same([error(TOPIC, 'never-there'), error(TOPIC, 'no name'), error(BROKER, '4711'), error(BROKER, 'x')], [3, 17, 42, 42])
+
+
 def c10_the_defaults(b):
     """What a topic's settings are when nobody sets them (C9 and C10)."""
     wanted = {
@@ -206,6 +257,16 @@ def c11_settings_hold_at_once(b):
     b.put(topic, b'x' * 5000)
     same(b.alter(TOPIC, topic, ('max.message.bytes', SET, '1000'))['error_code'], 0)
     b.until('it holds', lambda: b.produce(topic, batch(b'x' * 5000))['error_code'] == 10)
+
+
+def c11_a_segment_may_be_smaller(b):
+    """From the next append on."""
+    topic = b.topic()
+    b.put(topic, b'x' * 900_000)
+    same(b.alter(TOPIC, topic, ('segment.bytes', SET, str(MIB)))['error_code'], 0)
+    b.until('it holds', lambda: b.configs(TOPIC, topic)['segment.bytes']['value'] == str(MIB))
+    b.put(topic, b'y' * 900_000)
+    b.until('there are two', lambda: len(b.files(topic)) == 2)
 
 
 def c12_a_topic_made_again_is_another(b):
