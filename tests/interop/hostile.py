@@ -87,7 +87,7 @@ def watched(run, case):
         run.watch = Watch(run)
     run.watch.note_memory()
     try:
-        case(run)
+        note = case(run)
     except Exception:
         run.watch = None  # the next case starts with a fresh watch
         raise
@@ -97,6 +97,7 @@ def watched(run, case):
     except Exception as error:
         run.watch = None
         raise AssertionError(f'afterwards: {error}') from error
+    return note
 
 
 def connect(run, timeout_s=15):
