@@ -37,6 +37,8 @@ const struct command_option remote_options[] = {
      "the broker to ask (default: $MILLRACE_BOOTSTRAP_SERVER, else 127.0.0.1:9092)", NULL},
     {0, "timeout", "MS", NULL, "how long to wait for an answer (default: 30000)", NULL},
     {'X', "setting", "KEY=VALUE", NULL, "a setting of Kafka's clients; -X list shows them", NULL},
+    {0, "profile", "NAME", NULL,
+     "settings that have a name (default: $MILLRACE_PROFILE, else the one in use)", NULL},
 };
 const uint32_t remote_option_count = array_count(remote_options);
 
@@ -222,6 +224,11 @@ static const struct command_option top_options[] = {
     {0, "interval", "MS", NULL, "how long an interval is (default: 1000)", NULL},
     {'n', "count", "N", NULL, "end after so many intervals", NULL},
     {0, "once", NULL, NULL, "after one", NULL},
+};
+
+static const struct command_option profile_create_options[] = {
+    {0, "use", NULL, NULL, "use it from now on", NULL},
+    {0, "replace", NULL, NULL, "make it anew when it is there already", NULL},
 };
 
 static const struct command_option health_options[] = {
@@ -704,6 +711,58 @@ const struct command commands[] = {
         .operands_max = 1,
         .listing = true,
         .run = cmd_config_explain,
+    },
+    {
+        .name = "profile create",
+        .summary = "give settings a name",
+        .operands = "NAME KEY=VALUE...",
+        .about = "Gives settings a name, so that they need not be typed again. The keys are those "
+                 "of -X. Every command that asks a broker takes the settings of the profile that "
+                 "--profile or $MILLRACE_PROFILE names, or that is in use; what is typed, and "
+                 "$MILLRACE_BOOTSTRAP_SERVER, comes first.",
+        .examples = "millrace profile create prod bootstrap.servers=kafka-1:9092,kafka-2:9092\n"
+                    "millrace profile create local bootstrap.servers=127.0.0.1:9092 linger.ms=0 "
+                    "--use",
+        COUNT(profile_create_options),
+        .operands_min = 2,
+        .operands_max = 64,
+        .run = cmd_profile_create,
+    },
+    {
+        .name = "profile use",
+        .summary = "the profile that holds from now on",
+        .operands = "[NAME]",
+        .about = "From now on this profile holds where no other is named; without a name none "
+                 "does.",
+        .examples = "millrace profile use prod\nmillrace profile use",
+        .operands_max = 1,
+        .run = cmd_profile_use,
+    },
+    {
+        .name = "profile list",
+        .summary = "the profiles there are",
+        .examples = "millrace profile list\nmillrace profile list --format json",
+        .listing = true,
+        .run = cmd_profile_list,
+    },
+    {
+        .name = "profile show",
+        .summary = "the settings of a profile",
+        .operands = "[NAME]",
+        .about = "The settings of a profile, or of the one in use.",
+        .examples = "millrace profile show\nmillrace profile show prod --format awk",
+        .operands_max = 1,
+        .listing = true,
+        .run = cmd_profile_show,
+    },
+    {
+        .name = "profile delete",
+        .summary = "remove a profile",
+        .operands = "NAME",
+        .examples = "millrace profile delete prod",
+        .operands_min = 1,
+        .operands_max = 1,
+        .run = cmd_profile_delete,
     },
     {
         .name = "debug import-kafka",

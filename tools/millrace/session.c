@@ -302,9 +302,10 @@ int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(st
     struct session s = {.inv = inv};
     bool listed;
     int code = settings_read(&s.settings, inv, &listed);
-    if (code != EXIT_OK || listed)
-        return code;
-    return session_work(&s, pool_bytes, work);
+    if (code == EXIT_OK && !listed)
+        code = session_work(&s, pool_bytes, work);
+    settings_fini(&s.settings);
+    return code;
 }
 
 int session_run_alone(struct invocation *inv, uint64_t pool_bytes, void *user,

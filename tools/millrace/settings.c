@@ -3,6 +3,7 @@
 
 #include "io/mem.h"
 #include "io/nearest.h"
+#include "tools/millrace/profile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,10 +117,10 @@ static bool store(struct settings *settings, const struct setting *setting, cons
     return true;
 }
 
-static const struct setting *find(const char *key, size_t len)
+static const struct setting *find(const char *key)
 {
     for (size_t i = 0; i < array_count(table); i++)
-        if (strlen(table[i].key) == len && memcmp(table[i].key, key, len) == 0)
+        if (strcmp(table[i].key, key) == 0)
             return &table[i];
     return NULL;
 }
@@ -127,7 +128,7 @@ static const struct setting *find(const char *key, size_t len)
 const char *settings_set(struct settings *settings, const char *key, const char *value,
                          char text[SETTINGS_TEXT_SIZE])
 {
-    const struct setting *setting = find(key, strlen(key));
+    const struct setting *setting = find(key);
     must(setting != NULL);
     if (store(settings, setting, value))
         return NULL;
@@ -141,25 +142,72 @@ const char *settings_set(struct settings *settings, const char *key, const char 
     return text;
 }
 
-static int take(struct settings *settings, struct invocation *inv, const char *text)
+/* from: what the value came by, "-X" or "profile x:" */
+static int take_value(struct settings *settings, const struct invocation *inv, const char *from,
+                      const char *key, const char *value)
+{
+    if (find(key)) {
+        char wanted[SETTINGS_TEXT_SIZE];
+        const char *wrong = settings_set(settings, key, value, wanted);
+        return wrong ? usage_error(inv, "%s %s=%s: %s", from, key, value, wrong) : EXIT_OK;
+    }
+    struct nearest nearest;
+    nearest_begin(&nearest, key);
+    for (size_t i = 0; i < array_count(table); i++)
+        (void)nearest_offer(&nearest, table[i].key);
+    return usage_error(inv, "%s %s: there is no such key%s; -X list shows them", from, key,
+                       did_you_mean(nearest.found));
+}
+
+static int take(struct settings *settings, const struct invocation *inv, const char *from,
+                const char *text)
 {
     size_t len = strcspn(text, "=");
     if (text[len] != '=')
-        return usage_error(inv, "-X %s: KEY=VALUE or list is wanted", text);
-    const struct setting *setting = find(text, len);
-    if (setting) {
-        char wanted[SETTINGS_TEXT_SIZE];
-        const char *wrong = settings_set(settings, setting->key, text + len + 1, wanted);
-        return wrong ? usage_error(inv, "-X %s: %s", text, wrong) : EXIT_OK;
+        return usage_error(inv, "%s %s: KEY=VALUE is wanted; -X list shows the keys", from, text);
+    char key[NEAREST_NAME_LEN_MAX + 1];
+    (void)snprintf(key, sizeof(key), "%.*s", (int)len, text);
+    return take_value(settings, inv, from, key, text + len + 1);
+}
+
+int settings_check(const struct invocation *inv, const char *text)
+{
+    struct settings settings;
+    return take(&settings, inv, "setting", text);
+}
+
+/* What the profile says that is named, or in use. */
+static int take_profile(struct settings *settings, const struct invocation *inv)
+{
+    const char *name = option_text(inv, "profile");
+    const char *named = getenv("MILLRACE_PROFILE");
+    if (!name && named && named[0])
+        name = named;
+    settings->profiles = profiles_read(inv);
+    if (!settings->profiles)
+        return EXIT_FAILED;
+    if (!name)
+        name = profile_in_use(settings->profiles);
+    if (!name)
+        return EXIT_OK;
+    json_t *found = profile_find(inv, settings->profiles, name);
+    char from[96];
+    const char *key;
+    json_t *value;
+    int code = found ? EXIT_OK : EXIT_PRESENCE;
+    (void)snprintf(from, sizeof(from), "profile %s:", name);
+    json_object_foreach(found, key, value)
+    {
+        if (code == EXIT_OK)
+            code = take_value(settings, inv, from, key, json_string_value(value));
     }
-    char name[NEAREST_NAME_LEN_MAX + 1];
-    (void)snprintf(name, sizeof(name), "%.*s", (int)len, text);
-    struct nearest nearest;
-    nearest_begin(&nearest, name);
-    for (size_t i = 0; i < array_count(table); i++)
-        (void)nearest_offer(&nearest, table[i].key);
-    return usage_error(inv, "-X %s: there is no such key%s; -X list shows them", name,
-                       did_you_mean(nearest.found));
+    return code;
+}
+
+void settings_fini(struct settings *settings)
+{
+    json_decref(settings->profiles);
+    settings->profiles = NULL;
 }
 
 int settings_given(struct settings *settings, struct invocation *inv, bool *listed)
@@ -171,7 +219,7 @@ int settings_given(struct settings *settings, struct invocation *inv, bool *list
             *listed = true;
             return EXIT_OK;
         }
-        int code = take(settings, inv, text);
+        int code = take(settings, inv, "-X", text);
         if (code != EXIT_OK)
             return code;
     }
@@ -188,6 +236,9 @@ int settings_read(struct settings *settings, struct invocation *inv, bool *liste
         bool good = store(settings, &table[i], table[i].fallback);
         must(good);
     }
+    int code = take_profile(settings, inv);
+    if (code != EXIT_OK)
+        return code;
     const char *server = getenv("MILLRACE_BOOTSTRAP_SERVER");
     if (server && server[0])
         settings->bootstrap_servers = server;

@@ -8,6 +8,8 @@
 #include "core/record/deflate.h"
 #include "tools/millrace/command.h"
 
+#include <jansson.h>
+
 struct settings {
     const char *bootstrap_servers;
     const char *client_id;
@@ -34,13 +36,18 @@ struct settings {
     int64_t auto_commit_interval_ms;
     int64_t metadata_max_age_ms;
     const char *group_instance_id; /* "": none */
+    json_t *profiles;              /* whose words some of these are; NULL: nobody's */
 };
 
-/* Reads -X, the environment and the flags of all remote commands. EXIT_OK to go on; *listed: -X
- * list was answered. */
+/* Reads the profile, the environment, -X and the flags of all remote commands, the later ones over
+ * the earlier. EXIT_OK to go on; *listed: -X list was answered. In any case to be ended. */
 int settings_read(struct settings *settings, struct invocation *inv, bool *listed);
 /* What of that was typed, once more: over what a file has said meanwhile. */
 int settings_given(struct settings *settings, struct invocation *inv, bool *listed);
+void settings_fini(struct settings *settings);
+
+/* Is this KEY=VALUE a setting? EXIT_OK, or said. */
+int settings_check(const struct invocation *inv, const char *text);
 
 /* Sets one by its key, which there must be. NULL, or what is wanted instead, in text. */
 #define SETTINGS_TEXT_SIZE 96U
