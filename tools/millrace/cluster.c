@@ -158,6 +158,50 @@ int cluster_ask_controller(struct session *s, int16_t key, const void *request, 
                 : EXIT_UNREACHABLE;
 }
 
+/* DescribeConfigs' config_source. */
+static const char *source_name(int8_t source)
+{
+    static const char *const names[] = {
+        "UNKNOWN",
+        "DYNAMIC_TOPIC_CONFIG",
+        "DYNAMIC_BROKER_CONFIG",
+        "DYNAMIC_DEFAULT_BROKER_CONFIG",
+        "STATIC_BROKER_CONFIG",
+        "DEFAULT_CONFIG",
+    };
+    return source > 0 && source < (int8_t)array_count(names) ? names[source] : names[0];
+}
+
+int cluster_configs(struct session *s, struct broker_link *link, enum config_of of, struct str name,
+                    json_t *rows)
+{
+    struct describe_configs_request request;
+    struct describe_configs_request_resource resource;
+    struct describe_configs_response response;
+    init_describe_configs_request(&request);
+    init_describe_configs_request_resource(&resource);
+    resource.resource_type = (int8_t)of;
+    resource.resource_name = name;
+    resource.configuration_keys_count = -1;
+    request.resources = &resource;
+    request.resources_count = 1;
+    int code =
+        session_call(s, link, KEY_DESCRIBE_CONFIGS, CLIENT_NEWEST, &request, &response, &s->arena);
+    if (code != EXIT_OK || response.results_count < 1)
+        return code;
+    const struct describe_configs_response_result *result = &response.results[0];
+    if (result->error_code != ERR_NONE)
+        return broker_error(s, "configuration", result->error_code, result->error_message);
+    for (int32_t i = 0; i < result->configs_count; i++) {
+        const struct describe_configs_response_config *config = &result->configs[i];
+        (void)json_array_append_new(
+            rows, json_pack("{s:o, s:o, s:s, s:b, s:b}", "name", json_of(config->name), "value",
+                            json_of(config->value), "source", source_name(config->config_source),
+                            "read_only", config->read_only, "sensitive", config->is_sensitive));
+    }
+    return EXIT_OK;
+}
+
 int topic_not_found(struct session *s, const char *name)
 {
     struct metadata_response all;

@@ -21,6 +21,13 @@ struct broker_link *cluster_controller(struct session *s);
 int cluster_ask_controller(struct session *s, int16_t key, const void *request, void *response,
                            struct arena *arena);
 
+/* As the protocol numbers them. */
+enum config_of { CONFIG_OF_TOPIC = 2, CONFIG_OF_BROKER = 4 };
+enum config_operation { CONFIG_SET = 0, CONFIG_DELETE = 1 };
+/* Adds an object for each setting to `rows`; link: whom to ask, NULL: any broker. */
+int cluster_configs(struct session *s, struct broker_link *link, enum config_of of, struct str name,
+                    json_t *rows);
+
 /* Says that there is no such topic and which one could be meant. */
 int topic_not_found(struct session *s, const char *name);
 /* Says Kafka's error for a thing ("topic 'x'"); the exit code that it means. text: the broker's

@@ -159,49 +159,6 @@ static int describe_partitions(struct session *s, const struct metadata_response
     return EXIT_OK;
 }
 
-/* DescribeConfigs' config_source. */
-static const char *source_name(int8_t source)
-{
-    static const char *const names[] = {
-        "UNKNOWN",
-        "DYNAMIC_TOPIC_CONFIG",
-        "DYNAMIC_BROKER_CONFIG",
-        "DYNAMIC_DEFAULT_BROKER_CONFIG",
-        "STATIC_BROKER_CONFIG",
-        "DEFAULT_CONFIG",
-    };
-    return source > 0 && source < (int8_t)array_count(names) ? names[source] : names[0];
-}
-
-static int describe_configs(struct session *s, struct str topic, json_t *rows)
-{
-    struct describe_configs_request request;
-    struct describe_configs_request_resource resource;
-    struct describe_configs_response response;
-    init_describe_configs_request(&request);
-    init_describe_configs_request_resource(&resource);
-    resource.resource_type = 2; /* a topic */
-    resource.resource_name = topic;
-    resource.configuration_keys_count = -1;
-    request.resources = &resource;
-    request.resources_count = 1;
-    int code =
-        session_call(s, NULL, KEY_DESCRIBE_CONFIGS, CLIENT_NEWEST, &request, &response, &s->arena);
-    if (code != EXIT_OK || response.results_count < 1)
-        return code;
-    const struct describe_configs_response_result *result = &response.results[0];
-    if (result->error_code != ERR_NONE)
-        return broker_error(s, "configuration", result->error_code, result->error_message);
-    for (int32_t i = 0; i < result->configs_count; i++) {
-        const struct describe_configs_response_config *config = &result->configs[i];
-        (void)json_array_append_new(
-            rows, json_pack("{s:o, s:o, s:s, s:b, s:b}", "name", json_of(config->name), "value",
-                            json_of(config->value), "source", source_name(config->config_source),
-                            "read_only", config->read_only, "sensitive", config->is_sensitive));
-    }
-    return EXIT_OK;
-}
-
 static bool is_own_config(const json_t *row)
 {
     const char *source = json_string_value(json_object_get(row, "source"));
@@ -267,7 +224,7 @@ static int describe_one(struct session *s, const struct metadata_response *metad
     json_t *configs = json_array();
     int code = describe_partitions(s, metadata, topic, partitions);
     if (code == EXIT_OK)
-        code = describe_configs(s, topic->name, configs);
+        code = cluster_configs(s, NULL, CONFIG_OF_TOPIC, topic->name, configs);
     uuid_text(&topic->topic_id, id);
     *row = json_pack("{s:o, s:s?, s:b, s:s?, s:o, s:o}", "topic", json_of(topic->name), "topic_id",
                      uuid_is_zero(&topic->topic_id) ? NULL : id, "internal", topic->is_internal,

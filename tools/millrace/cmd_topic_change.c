@@ -290,8 +290,6 @@ int cmd_topic_add_partitions(struct invocation *inv)
 
 /* ---- alter ---- */
 
-enum config_operation { CONFIG_SET = 0, CONFIG_DELETE = 1 };
-
 static bool alter_configs(struct session *s,
                           struct incremental_alter_configs_request_config *configs, int32_t *count)
 {
@@ -333,7 +331,7 @@ static int alter(struct session *s)
     request.resources = room_for_operands(s, sizeof(*request.resources), &request.resources_count);
     for (uint32_t i = 0; i < inv->operand_count; i++) {
         init_incremental_alter_configs_request_resource(&request.resources[i]);
-        request.resources[i].resource_type = 2; /* a topic */
+        request.resources[i].resource_type = CONFIG_OF_TOPIC;
         request.resources[i].resource_name = str_of(inv->operands[i]);
         request.resources[i].configs = configs;
         request.resources[i].configs_count = count;

@@ -161,6 +161,8 @@ int cmd_cluster_quota_set(struct invocation *inv);
 int cmd_cluster_reassign(struct invocation *inv);
 int cmd_config_explain(struct invocation *inv);
 int cmd_config_list(struct invocation *inv);
+int cmd_config_set(struct invocation *inv);
+int cmd_config_show(struct invocation *inv);
 int cmd_consume(struct invocation *inv);
 int cmd_debug_import_kafka(struct invocation *inv);
 int cmd_debug_move_to_zookeeper(struct invocation *inv);

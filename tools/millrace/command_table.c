@@ -226,6 +226,18 @@ static const struct command_option top_options[] = {
     {0, "once", NULL, NULL, "after one", NULL},
 };
 
+static const struct command_option config_show_options[] = {
+    {0, "broker", "ID", NULL, "of this broker alone (default: of each)", NULL},
+    {'a', "all", NULL, NULL, "what is as by default, too", NULL},
+};
+
+static const struct command_option config_set_options[] = {
+    {0, "broker", "ID", NULL, "for this broker alone (default: for all)", NULL},
+    {'d', "delete", "KEY", NULL, "back to what the file or the default says; may be repeated",
+     NULL},
+    {0, "dry-run", NULL, NULL, "let the broker check, and change nothing", NULL},
+};
+
 static const struct command_option profile_create_options[] = {
     {0, "use", NULL, NULL, "use it from now on", NULL},
     {0, "replace", NULL, NULL, "make it anew when it is there already", NULL},
@@ -711,6 +723,36 @@ const struct command commands[] = {
         .operands_max = 1,
         .listing = true,
         .run = cmd_config_explain,
+    },
+    {
+        .name = "config show",
+        .summary = "what running brokers are set to",
+        .operands = "[PART]",
+        .about = "What brokers that run are set to, and by whom: by their server.properties or "
+                 "command line (STATIC), or while they ran, for one (DYNAMIC_BROKER) or for all "
+                 "(DYNAMIC_DEFAULT_BROKER). PART of a name chooses.",
+        .examples = "millrace config show\n"
+                    "millrace config show retention --all --broker 1",
+        COUNT(config_show_options),
+        .operands_max = 1,
+        .listing = true,
+        .remote = true,
+        .run = cmd_config_show,
+    },
+    {
+        .name = "config set",
+        .summary = "change a setting of running brokers",
+        .operands = "KEY=VALUE...",
+        .about = "Changes what brokers are set to while they run, for all of them or for one. What "
+                 "is set for one comes before what is set for all, and both before its file. Which "
+                 "keys may be changed so tells millrace config list --format wide.",
+        .examples = "millrace config set log.retention.ms=86400000\n"
+                    "millrace config set --broker 1 --delete log.retention.ms",
+        COUNT(config_set_options),
+        .operands_max = 64,
+        .listing = true,
+        .remote = true,
+        .run = cmd_config_set,
     },
     {
         .name = "profile create",
