@@ -151,6 +151,7 @@ int cmd_bench_report(struct invocation *inv);
 int cmd_bench_run(struct invocation *inv);
 int cmd_bench_sweep(struct invocation *inv);
 int cmd_bench_verify(struct invocation *inv);
+int cmd_cheat(struct invocation *inv);
 int cmd_cluster_brokers(struct invocation *inv);
 int cmd_cluster_health(struct invocation *inv);
 int cmd_cluster_leader_elect(struct invocation *inv);

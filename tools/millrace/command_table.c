@@ -807,6 +807,16 @@ const struct command commands[] = {
         .run = cmd_profile_delete,
     },
     {
+        .name = "cheat",
+        .summary = "what one does with it, as lines to copy",
+        .operands = "[SUBJECT]",
+        .about = "Lines to copy, by what one wants to do. Each command's --help has more.",
+        .examples = "millrace cheat\nmillrace cheat groups",
+        .operands_max = 1,
+        .listing = true,
+        .run = cmd_cheat,
+    },
+    {
         .name = "debug import-kafka",
         .summary = "take over the data directory of an Apache Kafka that was stopped",
         .operands = "DIR...",
