@@ -140,6 +140,7 @@ void help_command(FILE *to, const struct command *command);
 
 /* ---- the commands ---- */
 
+int cmd_bench_agent(struct invocation *inv);
 int cmd_bench_compare(struct invocation *inv);
 int cmd_bench_consume(struct invocation *inv);
 int cmd_bench_disk(struct invocation *inv);

@@ -84,6 +84,9 @@ struct bench_options {
     uint32_t assertion_count;
     int64_t broker_pid; /* whose processor time and memory are told; 0: nobody's */
     bool kafka_style;
+    const char *agents; /* who loads the broker, HOST:PORT,...; NULL: this process */
+    uint32_t part,
+        parts; /* of one schedule, this process sends every parts-th arrival from that on */
 };
 
 struct bench;
@@ -202,7 +205,7 @@ struct bench {
     uint64_t run_id;
 
     struct schedule schedule;
-    uint64_t epoch_ns; /* when the schedule began */
+    uint64_t epoch_ns; /* when the schedule began; 0: it has not */
     uint64_t until_ns; /* nothing that is due later is sent; UINT64_MAX: --records ends it */
     struct bench_next {
         uint64_t due_ns;
@@ -240,6 +243,9 @@ struct bench {
     uint64_t read_records; /* of the whole run */
     uint64_t foreign;      /* of them: not of this run */
     int64_t counted;       /* records that came, by the broker's offsets; -1: not known */
+
+    json_t *agents;         /* what each of them was and did; NULL: there are none */
+    struct verdict verdict; /* on the worst of them */
 };
 
 /* ---- cmd_bench.c ---- */
@@ -339,6 +345,12 @@ void bench_measure_end(struct bench *b);
 void bench_turn(struct bench *b, uint64_t until_ns);
 /* Was the run interrupted? */
 bool bench_interrupted(void);
+void bench_interrupt(void);
+
+/* ---- bench_fleet.c: the load comes from agents ---- */
+
+/* From their begin to their results, which b->measure has then; EXIT_OK, or said. */
+int bench_fleet_run(struct bench *b);
 
 /* ---- bench_read.c: the engine that reads ---- */
 

@@ -160,7 +160,7 @@ static void ready_make(struct bench *b, struct bench_batch *batch)
 void bench_batches_init(struct bench *b)
 {
     deflater_init(&b->deflater);
-    b->dice = (uint64_t)b->o.seed * 0x9e3779b97f4a7c15U + 1;
+    b->dice = ((uint64_t)b->o.seed + b->o.part) * 0x9e3779b97f4a7c15U + 1;
     b->run_id = io_random(b->s->sh->io);
     b->builds = b->o.stamped || b->o.idempotent || b->o.joins || b->o.keys != KEY_NONE;
     b->pinned = b->o.stamped || b->o.joins || b->o.producers > 0;

@@ -125,12 +125,6 @@ void measure_reset(struct measure *m)
 
 static void second_begin(struct measure *m, uint64_t now_ns)
 {
-    m->now = (struct bench_second){0};
-    histogram_clear(m->now_response);
-    histogram_clear(m->now_delay);
-    histogram_clear(m->now_lag);
-    if (m->now_e2e)
-        histogram_clear(m->now_e2e);
     m->now_began_ns = now_ns;
     m->own_cpu_s = thread_cpu_s();
     m->own_wait_s = thread_wait_s();
@@ -235,6 +229,39 @@ void measure_arrived(struct measure *m, uint64_t due_ns, uint64_t now_ns, uint64
     histogram_add(m->now_e2e, since(due_ns, now_ns));
 }
 
+/* What its histograms say. */
+static void second_quantiles(struct measure *m)
+{
+    struct bench_second *second = &m->now;
+    second->response_p50 = histogram_quantile_ns(m->now_response, 0.5);
+    second->response_p99 = histogram_quantile_ns(m->now_response, 0.99);
+    second->response_p999 = histogram_quantile_ns(m->now_response, 0.999);
+    second->response_max = m->now_response->max_ns;
+    second->response_mean = histogram_mean_ns(m->now_response);
+    second->delay_p99 = histogram_quantile_ns(m->now_delay, 0.99);
+    if (!m->now_e2e)
+        return;
+    second->e2e_p50 = histogram_quantile_ns(m->now_e2e, 0.5);
+    second->e2e_p99 = histogram_quantile_ns(m->now_e2e, 0.99);
+    second->e2e_max = m->now_e2e->max_ns;
+}
+
+void measure_second_keep(struct measure *m)
+{
+    second_quantiles(m);
+    if (m->second_count == m->second_room) {
+        m->second_room = m->second_room > 0 ? 2 * m->second_room : 64;
+        m->seconds = mem_realloc(m->seconds, m->second_room * sizeof(*m->seconds));
+    }
+    m->seconds[m->second_count++] = m->now;
+    m->now = (struct bench_second){0};
+    histogram_clear(m->now_response);
+    histogram_clear(m->now_delay);
+    histogram_clear(m->now_lag);
+    if (m->now_e2e)
+        histogram_clear(m->now_e2e);
+}
+
 static void second_close(struct measure *m, uint64_t now_ns, uint64_t in_flight)
 {
     struct bench_second *second = &m->now;
@@ -247,23 +274,17 @@ static void second_close(struct measure *m, uint64_t now_ns, uint64_t in_flight)
     second->machine_cpu = (machine_s - m->machine_s) / second->seconds;
     second->steal = (steal_s - m->steal_s) / second->seconds;
     second->in_flight = in_flight;
-    second->response_p50 = histogram_quantile_ns(m->now_response, 0.5);
-    second->response_p99 = histogram_quantile_ns(m->now_response, 0.99);
-    second->response_p999 = histogram_quantile_ns(m->now_response, 0.999);
-    second->response_max = m->now_response->max_ns;
-    second->response_mean = histogram_mean_ns(m->now_response);
-    second->delay_p99 = histogram_quantile_ns(m->now_delay, 0.99);
     second->lag_p99 = histogram_quantile_ns(m->now_lag, 0.99);
-    if (m->now_e2e) {
-        second->e2e_p50 = histogram_quantile_ns(m->now_e2e, 0.5);
-        second->e2e_p99 = histogram_quantile_ns(m->now_e2e, 0.99);
-        second->e2e_max = m->now_e2e->max_ns;
-    }
-    if (m->second_count == m->second_room) {
-        m->second_room = m->second_room > 0 ? 2 * m->second_room : 64;
-        m->seconds = mem_realloc(m->seconds, m->second_room * sizeof(*m->seconds));
-    }
-    m->seconds[m->second_count++] = *second;
+    if (m->on_second)
+        m->on_second(m, m->user);
+    measure_second_keep(m);
+}
+
+uint64_t measure_second_end_ns(const struct measure *m)
+{
+    if (m->began_ns == 0 || m->now_began_ns >= m->ends_ns)
+        return UINT64_MAX;
+    return min_u64(m->now_began_ns + NS_PER_S, m->ends_ns);
 }
 
 bool measure_tick(struct measure *m, uint64_t now_ns, uint64_t in_flight)

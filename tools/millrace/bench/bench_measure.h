@@ -41,6 +41,9 @@ struct measure {
     struct histogram *now_response, *now_delay, *now_lag, *now_e2e;
     uint64_t now_began_ns;
     double own_cpu_s, own_wait_s, machine_s, steal_s; /* at its begin */
+    /* Told of a second that is over while its histograms are there; NULL: nobody is. */
+    void (*on_second)(const struct measure *m, void *user);
+    void *user;
 };
 
 /* An acknowledgement. `count` records were due at due_ns, should have left at planned_ns (later
@@ -68,6 +71,11 @@ void measure_fetched(struct measure *m, uint64_t asked_ns, uint64_t now_ns);
 void measure_read(struct measure *m, uint64_t now_ns, uint64_t records, uint64_t bytes);
 /* Closes the second when it is over: true, and it is the last of seconds[]. */
 bool measure_tick(struct measure *m, uint64_t now_ns, uint64_t in_flight);
+/* When the second that is under way is over; UINT64_MAX: none is. */
+uint64_t measure_second_end_ns(const struct measure *m);
+/* The second that is under way, with its counts and histograms, becomes the last of seconds[], and
+ * the next one has nothing yet. */
+void measure_second_keep(struct measure *m);
 double measure_seconds(const struct measure *m);
 
 /* For people. */

@@ -214,19 +214,33 @@ static int refuse_nonsense(const struct bench_options *o, const struct session *
 static void options_begin(struct bench_options *o, const struct session *s, const char *kind)
 {
     const struct invocation *inv = s->inv;
-    *o = (struct bench_options){
-        .kind = kind, .replication = -1, .duration_ns = DURATION_NS, .warm_ns = WARM_NS};
+    *o = (struct bench_options){.kind = kind,
+                                .replication = -1,
+                                .duration_ns = DURATION_NS,
+                                .warm_ns = WARM_NS,
+                                .parts = 1};
     o->topic = inv->operand_count > 0 ? inv->operands[0] : "bench";
     o->arrival = option_text(inv, "arrival");
     o->create = !option_on(inv, "no-create");
     o->stamped = strcmp(kind, "produce") != 0;
 }
 
+static bool read_agents(struct bench_options *o, const struct session *s)
+{
+    o->agents = option_text(s->inv, "agents");
+    if (!o->agents && has(s, "token-file"))
+        return usage_error(s->inv, "--token-file is for --agents") == EXIT_OK;
+    if (o->agents && o->broker_pid > 0)
+        return usage_error(s->inv, "--broker-pid is not for --agents") == EXIT_OK;
+    return true;
+}
+
 int bench_options_read(struct bench_options *o, struct session *s, const char *kind)
 {
     options_begin(o, s, kind);
     bool good = read_extent(o, s) && read_send(o, s) && read_load(o, s) && read_keys(o, s) &&
-                read_assertions(o, s, "assert") && (!o->stamped || read_back(o, s));
+                read_assertions(o, s, "assert") &&
+                (o->stamped ? read_back(o, s) : read_agents(o, s));
     return good ? refuse_nonsense(o, s) : EXIT_USAGE;
 }
 

@@ -36,6 +36,11 @@ bool bench_interrupted(void)
     return interrupted != 0;
 }
 
+void bench_interrupt(void)
+{
+    interrupted = 1;
+}
+
 static uint64_t clock_ns(const struct bench *b)
 {
     return io_clock_ns(b->s->sh->io);
@@ -318,7 +323,10 @@ static bool hand_over(struct bench *b)
 static void next_due(struct bench *b)
 {
     b->next.conn = NULL;
-    b->next.due_ns = b->epoch_ns + schedule_next_ns(&b->schedule);
+    uint32_t others = b->o.parts;
+    do
+        b->next.due_ns = b->epoch_ns + schedule_next_ns(&b->schedule);
+    while (others-- > 1);
 }
 
 /* Sends what has lingered; when the next will have. */
@@ -370,6 +378,7 @@ void bench_turn(struct bench *b, uint64_t until_ns)
     uint64_t now_ns = clock_ns(b);
     if (measure_tick(&b->measure, now_ns, b->in_flight))
         bench_say_second(b);
+    until_ns = min_u64(until_ns, measure_second_end_ns(&b->measure));
     session_turn(b->s, min_u64(until_ns, now_ns + TURN_NS_MAX), &b->news);
     b->news = false;
 }
@@ -439,15 +448,19 @@ void bench_run_forget(struct bench *b)
     measure_reset(&b->measure);
     b->next = (struct bench_next){0};
     b->handed = 0;
+    b->epoch_ns = 0;
 }
 
 static void begin(struct bench *b)
 {
-    b->epoch_ns = clock_ns(b);
+    if (b->epoch_ns == 0)
+        b->epoch_ns = clock_ns(b);
     b->started_wall_ms = (uint64_t)io_wall_ms(b->s->sh->io);
     b->until_ns = b->o.duration_ns > 0 ? b->epoch_ns + b->o.warm_ns + b->o.duration_ns : UINT64_MAX;
     b->sending = !is_open(b);
     b->next.due_ns = b->epoch_ns; /* the first is due at once */
+    for (uint32_t i = 0; is_open(b) && i < b->o.part; i++)
+        b->next.due_ns = b->epoch_ns + schedule_next_ns(&b->schedule);
     bench_conns_begin(b);
     for (uint32_t i = 0; !is_open(b) && i < b->conn_count; i++)
         bench_fill(b, &b->conns[i]);

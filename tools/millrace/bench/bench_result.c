@@ -250,6 +250,8 @@ json_t *bench_json(const struct bench *b, const struct verdict *verdict)
         (void)json_object_set_new(run, "verify", json_of_checks(b));
     if (b->members)
         (void)json_object_update(run, b->members);
+    if (b->agents)
+        (void)json_object_set(run, "agents", b->agents);
     return run;
 }
 
@@ -322,6 +324,24 @@ static void print_checks(const struct bench *b)
     }
 }
 
+static double member_ms(const json_t *object, const char *name)
+{
+    return (double)json_integer_value(json_object_get(object, name)) / (double)NS_PER_MS;
+}
+
+static void print_agents(const struct bench *b)
+{
+    size_t at;
+    const json_t *agent;
+    json_array_foreach(b->agents, at, agent)
+        printf("agent     %s: %lld records, p50 %.3f ms, p99 %.3f ms, generator %.0f %%%s\n",
+               json_string_value(json_object_get(agent, "address")),
+               (long long)json_integer_value(json_object_get(agent, "records")),
+               member_ms(agent, "response_p50_ns"), member_ms(agent, "response_p99_ns"),
+               100 * json_real_value(json_object_get(agent, "own_cpu")),
+               json_is_true(json_object_get(agent, "valid")) ? "" : ", INVALID");
+}
+
 static void print_text(const struct bench *b, const struct verdict *verdict)
 {
     const struct measure *m = &b->measure;
@@ -348,6 +368,7 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
     else if (m->sent == 0 || m->e2e)
         printf("read      %llu, %.0f/s, %.1f MiB/s\n", (unsigned long long)m->arrived,
                (double)m->arrived * per_s, (double)m->arrived_bytes * per_s / MIB);
+    print_agents(b);
     if (b->checks)
         print_checks(b);
     print_errors(b);
@@ -517,7 +538,8 @@ static int write_files(const struct bench *b, const json_t *run)
 int bench_report(struct bench *b, int code)
 {
     const struct invocation *inv = b->s->inv;
-    const struct verdict verdict = verdict_of(b->measure.seconds, b->measure.second_count);
+    const struct verdict verdict =
+        b->agents ? b->verdict : verdict_of(b->measure.seconds, b->measure.second_count);
     bench_live_clear(b);
     char text[VERDICT_TEXT_SIZE];
     json_t *run = bench_json(b, &verdict);

@@ -36,7 +36,7 @@ static void add(char text[VERDICT_TEXT_SIZE], uint32_t bad, const struct verdict
     size_t used = strlen(text);
     if (bad > 0)
         (void)snprintf(text + used, VERDICT_TEXT_SIZE - used, "%s%s in %u of %u seconds",
-                       used > 0 ? "; " : "", what, bad, verdict->seconds);
+                       used > 0 && text[used - 1] != ' ' ? "; " : "", what, bad, verdict->seconds);
 }
 
 const char *verdict_text(const struct verdict *verdict, char text[VERDICT_TEXT_SIZE])
@@ -44,6 +44,8 @@ const char *verdict_text(const struct verdict *verdict, char text[VERDICT_TEXT_S
     text[0] = 0;
     if (verdict->valid)
         return text;
+    if (verdict->who)
+        (void)snprintf(text, VERDICT_TEXT_SIZE, "agent %s: ", verdict->who);
     add(text, verdict->lag, verdict, "1 % of the records left over 1 ms late");
     add(text, verdict->cpu, verdict, "the generator lacked processor time");
     add(text, verdict->steal, verdict, "the hypervisor gave 10 % of the machine to others");

@@ -40,11 +40,12 @@ struct verdict {
     uint32_t lag, cpu, steal; /* bad ones of them, by what was bad */
     uint32_t bad;             /* any of it */
     bool valid;
+    const char *who; /* which agent; NULL: there is one generator alone */
 };
 
 /* A set of second_fault. */
 unsigned second_faults(const struct bench_second *second);
 struct verdict verdict_of(const struct bench_second *seconds, uint32_t count);
 /* The reasons as a sentence; "" when valid. Returns text. */
-#define VERDICT_TEXT_SIZE 320
+#define VERDICT_TEXT_SIZE 640
 const char *verdict_text(const struct verdict *verdict, char text[VERDICT_TEXT_SIZE]);

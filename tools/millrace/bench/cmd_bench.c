@@ -3,7 +3,7 @@
  * `millrace bench produce`, `consume`, `e2e` and `verify`: a run from its begin to its report.
  */
 #include "io/mem.h"
-#include "tools/millrace/bench/bench.h"
+#include "tools/millrace/bench/bench_work.h"
 
 struct bench *bench_new(struct session *s, bool e2e)
 {
@@ -21,6 +21,7 @@ void bench_free(struct bench *b)
     json_decref(b->broker);
     json_decref(b->members);
     mem_free(b->remarks);
+    json_decref(b->agents);
     measure_fini(&b->measure);
     if (b->checks)
         checks_fini(b->checks);
@@ -66,18 +67,39 @@ static int count(struct bench *b)
 /* Sends, waits for the answers, and then until all that the broker has is read. */
 static int send_and_read(struct bench *b)
 {
+    struct work *work = work_mine();
     int code = bench_conns_open(b);
     if (code == EXIT_OK)
         code = readers_start(b);
+    if (code == EXIT_OK && work)
+        code = work_wait(work, b);
     if (code != EXIT_OK)
         return code;
     code = bench_run(b);
     bench_drain(b, NULL);
-    if (code == EXIT_OK)
+    if (code == EXIT_OK && !work)
         code = count(b);
     if (code == EXIT_OK && b->o.stamped)
         bench_drain(b, bench_readers_pending);
     return code;
+}
+
+/* By this process. */
+static int load_here(struct bench *b)
+{
+    bench_batches_init(b);
+    int code = send_and_read(b);
+    bench_readers_close(b);
+    bench_conns_close(b); /* what was not answered by now has failed */
+    bench_batches_fini(b);
+    return code;
+}
+
+/* By others. */
+static int load_there(struct bench *b)
+{
+    int code = bench_fleet_run(b);
+    return code == EXIT_OK ? count(b) : code;
 }
 
 int bench_load(struct bench *b)
@@ -89,22 +111,20 @@ int bench_load(struct bench *b)
         code = bench_broker_facts(b);
     if (code != EXIT_OK)
         return code;
-    bench_batches_init(b);
-    code = send_and_read(b);
-    bench_readers_close(b);
-    bench_conns_close(b); /* what was not answered by now has failed */
-    bench_batches_fini(b);
-    return code;
+    return b->o.agents ? load_there(b) : load_here(b);
 }
 
 static int load(struct session *s, const char *kind, bool e2e)
 {
     struct bench *b = bench_new(s, e2e);
+    struct work *work = work_mine();
     int code = bench_options_read(&b->o, s, kind);
+    if (code == EXIT_OK && work)
+        work_divide(work, &b->o);
     if (code == EXIT_OK)
         code = bench_load(b);
     if (b->epoch_ns > 0)
-        code = bench_report(b, code);
+        code = work ? work_report(work, b, code) : bench_report(b, code);
     bench_free(b);
     return code;
 }

@@ -37,6 +37,24 @@ static const struct command_option bench_load_options[] = {
      NULL},
 };
 
+static const struct command_option bench_fleet_options[] = {
+    {0, "agents", "HOST:PORT,...", NULL,
+     "these send it all, each an equal part of the rate, of --records and of --bytes, and over so "
+     "many connections as --connections says (bench agent --help)",
+     NULL},
+    {0, "token-file", "FILE", NULL, "what the agents have, too: a secret that nobody else reads",
+     NULL},
+};
+
+static const struct command_option bench_agent_options[] = {
+    {0, "listen", "HOST:PORT", "127.0.0.1:9700",
+     "where it is asked; :PORT for every address of the machine, port 0 takes a free one", NULL},
+    {0, "token-file", "FILE", NULL,
+     "a secret of 16 to 256 characters, which nobody else may read; who does not know it is "
+     "refused",
+     NULL},
+};
+
 static const struct command_option bench_sweep_options[] = {
     {'r', "rate", "RATES", NULL,
      "the rates, one after the other: FROM..TO:xFACTOR, FROM..TO:+STEP, or RATE,RATE,...; FROM and "
