@@ -176,14 +176,15 @@ static const struct {
     {"bypass.ack_before_write", 326},         {"bypass.evicted_too_early", 760},
     {"bypass.shared_block_rewritten", 229},   {"controller.anyone_follows_who_resigns", 52},
     {"journal.mark_in_open_group", 721},      {"log.start_hides_new_end", 43},
-    {"recovery.swap_forgotten", 45},          {"replica.only_proposal_counts", 16},
+    {"recovery.swap_forgotten", 102},         {"replica.only_proposal_counts", 16},
     {"replica.refusal_believed", 336},        {"replica.shrunk_before_confirmed", 16},
-    {"replica.truncates_to_watermark", 372},  {"segment.cut_without_copy", 736},
+    {"replica.truncates_to_watermark", 72},   {"segment.cut_without_copy", 736},
     {"writer.unflushed_bytes", 61},           {"bypass.checkpoint_does_not_wait", 437},
     {"writer.forgotten_by_index_job", 239},   {"controller.unclean_never", 126},
-    {"replica.joins_below_epoch_start", 207}, {"promise.mode_not_recorded", 166},
-    {"migrate.target_is_held", 97},           {"replica.proposal_dropped", 551},
-    {"controller.lossy_taken_for_whole", 12},
+    {"replica.joins_below_epoch_start", 285}, {"promise.mode_not_recorded", 166},
+    {"migrate.target_is_held", 97},           {"replica.proposal_dropped", 41},
+    {"controller.lossy_taken_for_whole", 12}, {"recovery.extent_not_checked", 525},
+    {"recycle.place_not_durable", 161},       {"recycle.deletion_not_durable", 128},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)
