@@ -68,15 +68,17 @@ struct cluster {
     struct store_sim *store;
     struct cluster_facts facts;
     bool topic_made;
-    int32_t controller; /* as Metadata said last */
-    bool resting;       /* nothing new is produced or deleted */
-    bool deletes;       /* records, now and then */
-    bool unclean;       /* whoever is there leads, and records may be lost by that */
-    bool moves;         /* partitions, to other brokers */
-    bool insync_one;    /* min.insync.replicas is 1, not 2 */
-    bool racks;         /* brokers and consumers say where they are */
-    bool dirs;          /* each broker has two log directories, of which one may fail */
-    uint32_t away;      /* brokers that stay away */
+    int32_t controller;     /* as Metadata said last */
+    bool resting;           /* nothing new is produced or deleted */
+    bool deletes;           /* records, now and then */
+    bool unclean;           /* whoever is there leads, and records may be lost by that */
+    bool moves;             /* partitions, to other brokers */
+    bool insync_one;        /* min.insync.replicas is 1, not 2 */
+    bool racks;             /* brokers and consumers say where they are */
+    bool dirs;              /* each broker has two log directories, of which one may fail */
+    uint32_t away;          /* brokers that stay away */
+    uint64_t late_ns;       /* what a network that is slow now may hold back for so long */
+    uint64_t late_until_ns; /* what one that was slow has held back comes until then */
     /* The directory that each has lost, as its start is told. */
     char replaced[CLUSTER_BROKERS_MAX][LOG_DIRS_LOST_TEXT_LEN + 1];
     char advertised[CLUSTER_BROKERS_MAX][48];

@@ -12,9 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define HANDOVER_NS (10 * S)
-#define STOP_NS     (10 * S) /* inside a start there is nothing to hand over */
-#define AWAY_NS     (15 * S) /* for the others to start, and to be elected */
+#define HANDOVER_NS    (10 * S)
+#define STOP_NS        (10 * S)  /* inside a start there is nothing to hand over */
+#define LATENCY_MAX_NS (40 * MS) /* io/sim/world.c draws it */
+#define AWAY_NS        (15 * S)  /* for the others to start, and to be elected */
 
 static struct machine *machine_of(struct cluster *cl, uint32_t i)
 {
@@ -105,7 +106,8 @@ static void trouble_stop(struct cluster *cl, uint32_t i)
     struct node *node = &cl->nodes[i];
     if (!cluster_is_up(cl, i))
         return;
-    bool undisturbed = cluster_all_up(cl) && cluster_all_in_sync(cl);
+    bool undisturbed = cluster_all_up(cl) && cluster_all_in_sync(cl) &&
+                       world_now_ns(cl->world) > cl->late_until_ns;
     world_note(cl->world, "broker %d stops", node->id);
     node_stop(node);
     if (!world_run_until(cl->world, is_handed_over, node, world_now_ns(cl->world) + HANDOVER_NS))
@@ -143,6 +145,13 @@ static void crash(struct cluster *cl, uint32_t i)
     machine_crash(machine_of(cl, i), rng_one_in(&cl->rng, 2) ? CRASH_KILL : CRASH_POWER);
 }
 
+/* What was sent meanwhile may still be on its way for so long, and all behind it waits. */
+static void network_slow(struct cluster *cl, uint32_t i, uint32_t factor)
+{
+    machine_network_slow(machine_of(cl, i), factor);
+    cl->late_ns = max_u64(cl->late_ns, factor * LATENCY_MAX_NS);
+}
+
 static void slow(struct cluster *cl, uint32_t i)
 {
     uint32_t factor = 4U << rng_below(&cl->rng, 9);
@@ -152,11 +161,13 @@ static void slow(struct cluster *cl, uint32_t i)
     if (disk)
         machine_disk_slow(machine_of(cl, i), factor);
     else
-        machine_network_slow(machine_of(cl, i), factor);
+        network_slow(cl, i, factor);
 }
 
 static void slow_end(struct cluster *cl, uint32_t i)
 {
+    cl->late_until_ns = max_u64(cl->late_until_ns, world_now_ns(cl->world) + cl->late_ns);
+    cl->late_ns = 0;
     machine_disk_heal(machine_of(cl, i));
     machine_network_slow(machine_of(cl, i), 1);
 }
@@ -209,10 +220,19 @@ static bool all_led(const struct cluster *cl)
     return true;
 }
 
-/* No set is smaller than min.insync.replicas, 2: whoever is away, each partition has a leader. */
+/* Is no set smaller than min.insync.replicas, 2? One that has lost a copy with a disk may be. */
+static bool sets_are_whole(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->count; i++)
+        if (cl->replaced[i][0] != '\0')
+            return false;
+    return !cl->insync_one;
+}
+
+/* Whoever is away, each partition has a leader. */
 static void trouble_away(struct cluster *cl, uint32_t i)
 {
-    if (cl->insync_one)
+    if (!sets_are_whole(cl))
         return;
     crash(cl, i);
     cl->away = 1U << i;
@@ -235,7 +255,7 @@ static bool is_written(const struct cluster *cl, uint32_t partition, uint64_t ac
 static void trouble_missing(struct cluster *cl, uint32_t i)
 {
     uint64_t acks[CLUSTER_PARTITIONS];
-    if (cl->insync_one)
+    if (!sets_are_whole(cl))
         return;
     trouble_all_lose_power(cl);
     world_note(cl->world, "broker %d stays away", cl->nodes[i].id);
@@ -290,7 +310,7 @@ static void trouble_rejoin(struct cluster *cl)
     cluster_pass(cl, rng_between(&cl->rng, 400 * MS, 900 * MS), 1U << behind);
     crash(cl, order[1]);
     crash(cl, order[2]);
-    machine_network_slow(machine_of(cl, behind), 128U << rng_below(&cl->rng, 4));
+    network_slow(cl, behind, 128U << rng_below(&cl->rng, 4));
     uint64_t end = world_now_ns(cl->world) + 3 * S;
     int32_t epoch = pt->leader_epoch;
     while ((pt->leader != cl->nodes[order[2]].id || pt->leader_epoch == epoch) &&
