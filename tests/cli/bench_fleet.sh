@@ -128,7 +128,8 @@ check 'bench produce --agents: an agent is lost' 3 err "agent 127.0.0.1:$agent_p
 code=$busy err=$(cat "$work/busy")
 check 'bench produce --agents: another run is under way' 1 err 'cannot: another run is under way'
 fleet_valid -r 300 -d 1s -w 0s --format json
-check 'bench produce --agents: they serve again' 0 json 'j["result"]["records"] == 300 == j["result"]["counted_in_all"]'
+# What was under way when the agent died may come to the broker in between, and counts there.
+check 'bench produce --agents: they serve again' 0 json 'j["result"]["records"] == 300 <= j["result"]["counted_in_all"]'
 
 # Who asked goes while it warms up: no second has been told, and the next one is served at once.
 "$millrace" bench produce "$t-fleet" --agents "$agents" --token-file "$token" -r 300 -w 20s -d 1s -q >"$work/out" 2>&1 &
