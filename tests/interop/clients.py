@@ -167,7 +167,7 @@ def go_client(driver, name, has_c=False):
     if have < wanted:
         raise Missing('Go %d.%d is installed, %d.%d is needed' % (*have, *wanted))
     inputs = [os.path.join(HERE, 'go', 'pipe.go'), os.path.join(HERE, 'go', driver + '.go'),
-              os.path.join(module, 'go.mod'), os.path.join(module, 'go.sum')]
+              *(os.path.join(module, name) for name in sorted(os.listdir(module)))]
 
     def recipe(folder):
         copied(folder, *inputs)

@@ -293,14 +293,14 @@ func (c *franz) join(group, topic, reset, protocol string, session time.Duration
 		}
 	}
 	c.inbox.own()
-	running := context.Background()
-	if protocol == "consumer" { // releases before 1.22 have neither this nor the option that stands for it
-		running = context.WithValue(running, "opt_in_kafka_next_gen_balancer_beta", true)
+	options := []kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(start),
+		kgo.SessionTimeout(session), kgo.HeartbeatInterval(session / 12), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false))}
+	if protocol == "consumer" {
+		options = append(options, nextProtocol()...)
 	}
 	var err error
-	c.member, err = c.open(kgo.WithContext(running), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(start),
-		kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/12), kgo.DisableAutoCommit(),
-		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false)))
+	c.member, err = c.open(options...)
 	return err
 }
 

@@ -247,6 +247,7 @@ static void producers_make(struct bench *b)
     b->producer_count = (uint32_t)(b->o.producers * b->o.topics);
     b->producer_turns = mem_zalloc(b->producer_count * sizeof(*b->producer_turns));
     const uint32_t partitions = bench_topic_partitions(b);
+    must(partitions > 0); /* partitions_check() */
     for (uint32_t i = 0; i < b->producer_count; i++) {
         struct bench_lane *lanes = bench_producer_lanes(b, i);
         const uint32_t first = i % (uint32_t)b->o.topics * partitions;

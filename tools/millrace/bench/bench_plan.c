@@ -213,11 +213,11 @@ static void workload_apply(const struct plan *plan, struct bench_options *o)
 
 static int too_many(const struct session *s, const char *what, int64_t topics, int64_t each)
 {
+    const long long all = topics * each;
     return usage_error(s->inv,
                        "%lld topics with %lld %s each are %lld connections, and %d are the most: "
                        "--topics N runs it with fewer topics",
-                       (long long)topics, (long long)each, what, (long long)(topics * each),
-                       BENCH_CONNECTIONS_MAX);
+                       (long long)topics, (long long)each, what, all, BENCH_CONNECTIONS_MAX);
 }
 
 /* Each is within its own bounds; together they may be too much. */

@@ -19,6 +19,7 @@ static struct yaml_error error;
 
 static bool workload_of(struct workload *workload, const char *text)
 {
+    *workload = (struct workload){0};
     yaml_map_fini(&map);
     return yaml_map_read(&map, text, strlen(text), &error) && workload_read(workload, &map, &error);
 }
