@@ -8,7 +8,7 @@ import sys
 import time
 
 import broker as brokers
-from replicated import await_full_sets, check
+from replicated import await_first_leaders, await_full_sets, check
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'oracle'))
 import frames  # noqa: E402
@@ -50,9 +50,11 @@ def slow_follower(c):
     c.start(SLOW)
     c.all_see([1, 2, 3], 30)
     topic = c.create(2)
+    coordinator(c, 'first')  # now there is the topic of groups
+    await_full_sets(c, OFFSETS)
+    await_first_leaders(c, OFFSETS)  # else the coordinator may go back to the slow one meanwhile
     group = next(name for name in (f'slow-{number}' for number in range(50)) if coordinator(c, name) != SLOW)
     node = coordinator(c, group)
-    await_full_sets(c, OFFSETS)
     brokers.until('one is in', lambda: join(c, node, group, 'one', topic)['error_code'] == 0)
     loaded = c.log(node).count('event=group.loaded')
     c.running[SLOW].process.send_signal(signal.SIGSTOP)

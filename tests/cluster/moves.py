@@ -15,7 +15,7 @@ import zipfile
 import broker as brokers
 import hints
 import wire
-from replicated import (JVM, PARTITIONS, RATE, ROOT, Java, Kcat, await_full_sets, await_leaders, bootstrap, check, check_once_in_order,
+from replicated import (JVM, PARTITIONS, RATE, ROOT, Java, Kcat, await_first_leaders, await_full_sets, await_leaders, bootstrap, check, check_once_in_order,
                         elect_preferred, jars, read, replicated, sets)
 
 
@@ -344,7 +344,7 @@ def unclean(c):
 
 
 def back_by_itself(c):
-    """Leaders go back to the first replicas without anybody asking; see --override in run."""
+    """Leaders go back to the first replicas without anybody asking."""
     topic = replicated(c, 'homing')
     await_full_sets(c, topic)
     victim = sets(c, 1, topic)[0][1][0]
@@ -352,8 +352,7 @@ def back_by_itself(c):
     c.start(victim)
     await_full_sets(c, topic)
     began = time.monotonic()
-    brokers.until('the first replicas lead', lambda: all(
-        leader == ids[0] for leader, ids, _ in sets(c, 1, topic).values()), 20)
+    await_first_leaders(c, topic, 20)
     return f'{time.monotonic() - began:.2f} s after all were in sync'
 
 

@@ -48,6 +48,11 @@ def await_leaders(c, topic, wait_s):
     return time.monotonic() - began
 
 
+def await_first_leaders(c, topic, wait_s=30):
+    """The first replicas lead again, to whom leaders go back by themselves; see --override in run."""
+    brokers.until(f'the first replicas of {topic} lead', lambda: all(leader == ids[0] for leader, ids, _ in sets(c, 1, topic).values()), wait_s)
+
+
 def replicated(c, name):
     return c.create(PARTITIONS, name=name, replicas=len(c.address), configs={'min.insync.replicas': 2})
 

@@ -114,10 +114,13 @@ class Neighbour:
         self.thread = threading.Thread(target=self.live)
 
     def live(self):
-        while not self.over.wait(0.1):
+        """Once at least, however soon it is over."""
+        while True:
             begin = time.monotonic()
             self.errors.add(self.member.beat())
             self.worst_s = max(self.worst_s, time.monotonic() - begin)
+            if self.over.wait(0.1):
+                break
 
     def __enter__(self):
         self.thread.start()
