@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input about groups, as in hostile.py: members that come and go, names of odd bytes, records that are none. The group
-it is about gets well again, and neither another group nor anybody else notices.
+"""Bad input about groups, as in hostile.py: crowds of members that are none, commits without end, names of odd bytes. The
+group it is about gets well again, and neither another group nor anybody else notices.
 
 Not seen with Apache Kafka yet, which reads names that are no UTF-8 as other names; here they are kept as they are.
 """
 
 import os
+import selectors
+import socket
 import struct
 import sys
 import threading
@@ -16,12 +18,13 @@ import broker as brokers
 import clients
 import wire
 from broker import until
+from hostile import MIB
 from matrix import Skip, check, make_topic
 
 sys.path.insert(0, os.path.join(clients.TOP, 'tests', 'oracle'))
 import frames  # noqa: E402
 
-UNKNOWN, ID_REQUIRED = 25, 79
+TOO_LARGE, ILLEGAL_GENERATION, UNKNOWN, REBALANCING, ID_REQUIRED, FENCED = 12, 22, 25, 27, 79, 82
 SESSION_MS = 6000  # the shortest that a broker allows
 WAIT_S_MAX = 2
 
@@ -135,6 +138,55 @@ class Neighbour:
         self.member.link.socket.close()
 
 
+# --- members -----------------------------------------------------------------------------------------------------
+
+def zombies(run):
+    """Who was fenced, who is of another generation, who was never there: each is told so, a hundred times in a row, and the
+    member goes on."""
+    topic = make_topic(run, run.topic('zombies'))
+    old = Member(run, run.topic('zombies'), 'one').settle()
+    member = Member(run, old.group, 'one')
+    member.join()
+    check(member.id != old.id and member.sync() == 0, 'it takes the place of the first')
+    check(errors_of(member.link.ask('offset_commit', 7, commit_of(
+        old.group, topic, [0], 7, generation_id_or_member_epoch=member.generation, member_id=member.id, group_instance_id='one'))) == {0}, 'commit')
+    whose = {FENCED: old.whose(), ILLEGAL_GENERATION: {**member.whose(), 'generation_id': 99},
+             UNKNOWN: {**member.whose(), 'member_id': 'nobody', 'group_instance_id': None}}
+    with Neighbour(run), Link(run.address, 60) as link:
+        for error, one in whose.items():
+            asked = {'heartbeat': one, 'sync_group': {**one, 'assignments': [{'member_id': one['member_id'], 'assignment': b'mine'}]},
+                     'offset_commit': commit_of(old.group, topic, [0], 99, generation_id_or_member_epoch=one['generation_id'], member_id=one['member_id'],
+                                                group_instance_id=one['group_instance_id'])}
+            for api, version in (('heartbeat', 3), ('sync_group', 3), ('offset_commit', 7)):
+                for _ in range(100):
+                    link.post(api, version, asked[api])
+                answers = [link.read(api, version) for _ in range(100)]
+                got = {e for answer in answers for e in (errors_of(answer) if api == 'offset_commit' else {answer['error_code']})}
+                check(got == {error}, f'{api}: {[wire.name_of(e) for e in got]}, not {wire.name_of(error)}')
+        got = {link.ask('join_group', 7, join_of(old.group, old.id, 'one'))['error_code'] for _ in range(100)}
+        check(got == {FENCED}, f'join: {[wire.name_of(error) for error in got]}')
+    check(member.beat() == 0 and member.fetched() == {(topic, 0): (7, '')}, f'the member: {member.beat()}, {member.fetched()}')
+
+
+def half_joined(run):
+    """2,000 members that were given an id and never came back, 200 that vanish while they wait to be let in: when their sessions
+    are over, who stays is alone."""
+    group = run.topic('half')
+    member = Member(run, group)
+    with Neighbour(run):
+        for _ in range(20):
+            with Link(run.address, 60) as link:
+                for _ in range(100):
+                    link.post('join_group', 7, join_of(group))
+                got = {link.read('join_group', 7)['error_code'] for _ in range(100)}
+                check(got == {ID_REQUIRED}, f'{[wire.name_of(error) for error in got]}')
+        for _ in range(200):
+            with Link(run.address) as link:
+                link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                link.post('join_group', 3, join_of(group))
+        member.settle()
+
+
 def joins_and_leaves(run):
     """Members that come and go, 5,000 of them, while one would like to stay."""
     group, width, rounds = run.topic('revolving'), 50, 100
@@ -160,6 +212,41 @@ def joins_and_leaves(run):
     return f'{2 * width * rounds / took * 60:,.0f} joins and leaves a minute'
 
 
+def large_assignment(run):
+    """A leader assigns 50 MB: no record of __consumer_offsets holds that. It is told so, again and again, and then is modest."""
+    member = Member(run, run.topic('large')).settle()
+    with Neighbour(run):
+        for _ in range(3):
+            member.join()
+            error = member.sync(bytes(50 * MIB))
+            check(error == -1, f'50 MB are answered with {wire.name_of(error)}')
+    member.settle()
+    with Link(run.address) as link:
+        found = link.ask('describe_groups', 5, {'groups': [member.group]})['groups'][0]
+    check([one['member_assignment'] for one in found['members']] == [b'all'], f'{found["group_state"]}')
+
+
+# --- commits -----------------------------------------------------------------------------------------------------
+
+def commit_flood(run):
+    """32 MB of commits as fast as they go, with as many words as are allowed; with one more they are refused, and cost nothing."""
+    partitions, times, words = range(100), 20, 'x' * 4096
+    topic = make_topic(run, run.topic('flood'), len(partitions))
+    writers = [Member(run, run.topic('flood')) for _ in range(4)]
+    with Neighbour(run):
+        for number in range(times):
+            for writer in writers:
+                writer.link.post('offset_commit', 7, commit_of(writer.group, topic, partitions, number, words))
+        run.watch.look()
+        for writer in writers:
+            got = {error for _ in range(times) for error in errors_of(writer.link.read('offset_commit', 7))}
+            check(got == {0}, f'commits answer {[wire.name_of(error) for error in got]}')
+            for size in (4097, 32767):
+                got = errors_of(writer.link.ask('offset_commit', 7, commit_of(writer.group, topic, partitions, 99, 'x' * size)))
+                check(got == {TOO_LARGE}, f'{size} bytes: {[wire.name_of(error) for error in got]}')
+            check(writer.fetched() == {(topic, partition): (times - 1, words) for partition in partitions}, 'what is committed')
+
+
 NAMES = ('a\0b', 'line\nbreak', '\x1b[31mred', ' ', 'ü\U0001f98a', '../../etc/passwd', '"\\\'', '%s%n', 'x' * 32767)
 NO_UTF8 = (b'\xff\xfe', b'\xc3(')
 
@@ -182,6 +269,38 @@ def odd_names(run):
             check((found['group_id'], found['group_state']) == (name, 'Empty'), f'{name[:20]!r} is {found["group_state"]}')
         gone = link.ask('delete_groups', 1, {'groups_names': names})['results']
         check({(one['group_id'], one['error_code']) for one in gone} == {(name, 0) for name in names}, 'deleted')
+
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+def connection_burst(run):
+    """5,000 connections as fast as they can be made, each with a question: all are answered."""
+    count, answered, selector = 5000, 0, selectors.DefaultSelector()
+    question = wire.frame(wire.header(wire.API_VERSIONS, 0, 1))
+    begin = time.monotonic()
+    crowd = [socket.socket() for _ in range(count)]
+    try:
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(run.address)
+            selector.register(one, selectors.EVENT_WRITE)
+        took = time.monotonic() - begin
+        run.watch.look()
+        while answered < count:
+            check(time.monotonic() < begin + 30, f'{answered} of {count} are answered after 30 s')
+            for key, mask in selector.select(1):
+                if mask & selectors.EVENT_WRITE:
+                    key.fileobj.sendall(question)
+                    selector.modify(key.fileobj, selectors.EVENT_READ)
+                else:
+                    check(key.fileobj.recv(65536), 'a connection was closed')
+                    selector.unregister(key.fileobj)
+                    answered += 1
+    finally:
+        for one in crowd:
+            one.close()
+        selector.close()
+    return f'{count} in {took:.1f} s, all answered after {time.monotonic() - begin:.1f} s'
 
 
 def poisoned_offsets(run):
@@ -217,4 +336,5 @@ def poisoned_offsets(run):
     check(status == 0, f'after TERM the broker exits with {status}')
 
 
-CASES = [(case.__name__.replace('_', '-'), case) for case in (joins_and_leaves, odd_names, poisoned_offsets)]
+CASES = [(case.__name__.replace('_', '-'), case) for case in (
+    zombies, half_joined, joins_and_leaves, large_assignment, commit_flood, odd_names, connection_burst, poisoned_offsets)]
