@@ -9,7 +9,7 @@ import time
 
 import broker as brokers
 import wire
-from replicated import Kcat, await_full_sets, bootstrap, check, check_once_in_order, elect_preferred, jars, read, replicated, sets
+from replicated import Kcat, await_first_leaders, await_full_sets, bootstrap, check, check_once_in_order, read, replicated, sets
 
 VICTIM = 2
 
@@ -61,8 +61,7 @@ def disk_replaced(c):
         values = kcat.end()
     finally:
         kcat.kill()
-    if jars():
-        elect_preferred(c, topic)
+    await_first_leaders(c, topic)
     check_once_in_order(read(c, VICTIM, topic), values)
     lost = leaderless(c, others[0])
     check(only and set(only) <= set(lost), f'only broker {VICTIM} had {only}, and without a leader are {lost}')
