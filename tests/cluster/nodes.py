@@ -89,8 +89,8 @@ class Cluster:
     def bootstrap(self, node):
         return '%s:%d' % self.address[node]
 
-    def produce(self, node, topic, values):
-        subprocess.run(['kcat', '-P', '-b', self.bootstrap(node), '-t', topic, '-X', 'acks=all'],
+    def produce(self, node, topic, values, *options):
+        subprocess.run(['kcat', '-P', '-b', self.bootstrap(node), '-t', topic, '-X', 'acks=all', *options],
                        input='\n'.join(values).encode(), check=True, timeout=60)
 
     def consume(self, node, topic):

@@ -42,7 +42,7 @@ def disk_replaced(c):
     others = [node for node in c.running if node != VICTIM]
     topic = replicated(c, 'replaced')
     alone = c.create(3, name='replaced-alone')
-    c.produce(1, alone, [f'alone-{i}' for i in range(300)])
+    c.produce(1, alone, [f'{i}:alone-{i}' for i in range(300)], '-K:')  # by their keys to all partitions
     only = [(alone, p) for p, (leader, _, _) in sets(c, 1, alone).items() if leader == VICTIM]
     kcat = Kcat(c, topic, 'r')
     try:
