@@ -127,9 +127,26 @@ static void on_image(struct shard *here, struct mail *mail)
     partitions_apply(im->bs, im->image, on_shard_applied, im);
 }
 
+/* Somebody else is registered as this broker: with another directory that would have been refused.
+ */
+static bool is_displaced(const struct controller *c)
+{
+    const struct broker_image *self = image_broker(c->tip, c->bs->broker->node_id);
+    return self && self->live && c->membership.broker_epoch > 0 &&
+           self->epoch > c->membership.broker_epoch;
+}
+
 /* At the start nothing is shown before this broker is in the cluster. */
 void controller_publish(struct controller *c)
 {
+    if (is_displaced(c))
+        controller_fail(c,
+                        "another process has taken this one's place as broker %d, with a copy of "
+                        "its data directory: only one of them may run; stop the other, and start "
+                        "the one whose data directory is the newer",
+                        c->bs->broker->node_id);
+    if (c->state == CONTROL_FAILED)
+        return;
     if (c->applying > 0 || c->tip == c->published || c->state == CONTROL_STOPPING)
         return;
     if (c->state == CONTROL_STARTING && !controller_is_member(c, c->tip))
@@ -194,6 +211,10 @@ static void begin_batch(struct controller *c)
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.move_ends_early");
     c->step.mutate_drain =
         c->tip->broker_count > 1 && io_mutation(c->sh->io, "controller.drain_moves_nothing");
+    c->step.lowest = c->lowest;
+    bool older = image_level(c->tip) < METADATA_LEVEL_NEWEST && c->tip->broker_count > 1;
+    c->step.mutate_level = older && io_mutation(c->sh->io, "controller.level_not_asked_for");
+    c->step.mutate_early = older && io_mutation(c->sh->io, "controller.record_above_level");
     c->step.base = c->tip;
     c->step.edit = image_edit_begin(c->tip);
 }
@@ -355,10 +376,7 @@ static void on_op(struct shard *here, struct mail *mail)
 
 void controller_record(struct controller *c, const struct metadata_record *record)
 {
-    char sentence[256];
-    metadata_records_add(&c->step.records, record);
-    bool applied = image_edit_apply(c->step.edit, record, sentence, sizeof(sentence));
-    must(applied);
+    controller_step_record(&c->step, record);
 }
 
 void control_op_init(struct control_op *op, enum control_kind kind, struct arena *arena,
@@ -403,6 +421,7 @@ struct controller *controller_start(struct broker_shard *bs,
     struct controller *c = mem_zalloc(sizeof(*c));
     c->bs = bs;
     c->sh = bs->sh;
+    c->level = (int16_t)bs->broker->conf->broker.metadata_level;
     c->options = *options;
     c->mails = mem_zalloc(bs->sh->count * sizeof(*c->mails));
     c->work = (struct task){.fn = on_work, .name = "controller.work"};

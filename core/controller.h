@@ -38,8 +38,9 @@ enum control_kind {
     CONTROL_ALTER_PARTITION,
     CONTROL_ELECT_LEADERS, /* the preferred ones, or any */
     CONTROL_DRAIN_BROKER,
-    CONTROL_REASSIGN,     /* partitions to other brokers */
-    CONTROL_ALTER_QUOTAS, /* of clients */
+    CONTROL_REASSIGN,        /* partitions to other brokers */
+    CONTROL_ALTER_QUOTAS,    /* of clients */
+    CONTROL_UPDATE_FEATURES, /* levels that all brokers agree to */
 };
 
 /* CONTROL_DRAIN_BROKER: a broker is about to stop. */
@@ -111,6 +112,8 @@ struct control_item {
     const struct quota_entity *quota; /* alter quotas: whose */
     const struct control_limit *limits;
     int32_t limit_count;
+    int16_t level;       /* update features: of the one of that name */
+    int8_t upgrade_type; /* Kafka's: 1 upgrade, 2 safe downgrade, 3 unsafe downgrade */
 
     /* out; an item whose error is set beforehand (by the request\'s own checks) is left alone */
     int16_t error;          /* Kafka's code; 0 */

@@ -144,10 +144,9 @@ void controller_decide_members(struct controller *c)
                                  .noop = {.controller_id = c->bs->broker->node_id,
                                           .controller_epoch = c->membership.controller_epoch}});
     if (c->tip->feature_count == 0)
-        controller_record(
-            c, &(struct metadata_record){.kind = METADATA_FEATURE,
-                                         .feature = {.name = str_of(CONTROLLER_FEATURE),
-                                                     .level = CONTROLLER_FEATURE_LEVEL}});
+        controller_record(c, &(struct metadata_record){
+                                 .kind = METADATA_FEATURE,
+                                 .feature = {.name = str_of(METADATA_LEVEL), .level = c->level}});
     bool all = !c->change.under_way || change_go(c);
     all = all && all_gone(c) && all_come(c) && all_rechecked(c);
     c->members_known = !all; /* the rest in the next batch */
@@ -159,6 +158,12 @@ static void on_members(void *user)
 {
     struct controller *c = user;
     c->members_known = true;
+    c->lowest = (struct controller_level){.node = c->bs->broker->node_id, .level = c->level};
+    for (uint32_t i = 0; i < c->membership.member_count; i++) {
+        const struct member *member = &c->membership.members[i];
+        if (member->level < c->lowest.level)
+            c->lowest = (struct controller_level){.node = member->id, .level = member->level};
+    }
     shard_ready(c->sh, &c->work);
 }
 

@@ -69,12 +69,33 @@ static bool on_batch(void *user, const struct metadata_batch *batch, char *sente
     do {
         struct metadata_record record;
         arena_reset(&arena);
-        verdict = metadata_record_decode(&in, &arena, &record, sentence, size);
+        verdict = metadata_record_decode(&in, c->level, &arena, &record, sentence, size);
         if (verdict == METADATA_READ)
             good = image_edit_apply(c->loading, &record, sentence, size);
     } while (good && (verdict == METADATA_READ || verdict == METADATA_SKIPPED));
     arena_fini(&arena);
     return good && verdict == METADATA_END;
+}
+
+/* Whoever agrees to a level asks who is there; this broker was not, or not with this version. */
+static bool check_features(struct controller *c)
+{
+    for (uint32_t i = 0; i < c->tip->feature_count; i++) {
+        const struct feature_image *feature = &c->tip->features[i];
+        bool known = strcmp(feature->name, METADATA_LEVEL) == 0;
+        if (feature->level <= (known ? c->level : 0) ||
+            io_mutation(c->sh->io, "controller.level_not_checked"))
+            continue;
+        controller_fail(c,
+                        "the cluster uses %s at level %d, and this broker takes part up to level "
+                        "%d; start a version that knows more%s",
+                        feature->name, feature->level, known ? c->level : 0,
+                        known && c->level < METADATA_LEVEL_NEWEST
+                            ? ", or this one without millrace.metadata.level"
+                            : "");
+        return false;
+    }
+    return true;
 }
 
 /* What was read is shown. */
@@ -91,7 +112,8 @@ static void on_log_end(void *user)
     struct image *image = image_edit_end(c->loading, c->log.number);
     c->loading = NULL;
     controller_set_tip(c, image);
-    controller_publish(c);
+    if (check_features(c))
+        controller_publish(c);
 }
 
 /* Another directory than the one that is expected may take its place if somebody has said that it
@@ -136,23 +158,6 @@ static bool check_directory(struct controller *c)
         "restore the metadata from a copy, or start with another data directory",
         log_dirs_first(dirs)->path, dirs->recovered_count);
     return false;
-}
-
-static bool check_features(struct controller *c)
-{
-    for (uint32_t i = 0; i < c->tip->feature_count; i++) {
-        const struct feature_image *feature = &c->tip->features[i];
-        bool known = strcmp(feature->name, CONTROLLER_FEATURE) == 0;
-        if (feature->level <= (known ? CONTROLLER_FEATURE_LEVEL : 0))
-            continue;
-        controller_fail(
-            c,
-            "the cluster uses %s at level %d, and this version of Millrace knows it up to level "
-            "%d; start the version that was running, or a newer one",
-            feature->name, feature->level, known ? CONTROLLER_FEATURE_LEVEL : 0);
-        return false;
-    }
-    return true;
 }
 
 /* ---- office ---- */
@@ -267,7 +272,7 @@ static void on_registered(void *user)
 static void on_log_read(void *user)
 {
     struct controller *c = user;
-    if (runs(c) && check_directory(c) && check_features(c))
+    if (runs(c) && check_directory(c))
         membership_register(&c->membership, on_registered);
 }
 
@@ -332,6 +337,7 @@ static void open_tree(struct controller *c)
         .store = c->store,
         .node_id = broker->node_id,
         .version = MR_VERSION,
+        .level = c->level,
         .known_cluster_id = log_dirs_cluster_id(broker->dirs),
         .listeners = &broker->listeners,
         .rack = broker->conf->broker.broker_rack,

@@ -7,13 +7,11 @@
 #pragma once
 
 #include "core/broker.h"
+#include "core/controller_features.h"
 #include "core/controller_quota.h"
 #include "core/controller_replicas.h"
 #include "core/metadata/membership.h"
 #include "core/metadata/metadata_log.h"
-
-#define CONTROLLER_FEATURE       "millrace.metadata"
-#define CONTROLLER_FEATURE_LEVEL 1
 
 enum control_state { CONTROL_STARTING, CONTROL_SERVING, CONTROL_FAILED, CONTROL_STOPPING };
 
@@ -46,6 +44,7 @@ struct controller {
     enum control_state state;
 
     /* core/controller_office.c */
+    int16_t level; /* of METADATA_LEVEL, up to which this broker takes part */
     struct store *store;
     bool connected;
     bool suspended; /* and without a connection: what is written waits */
@@ -73,8 +72,9 @@ struct controller {
 
     /* core/controller_members.c */
     struct member_change change;
-    uint32_t recheck;   /* brokers whose end a former controller may not have come to */
-    bool members_known; /* and the image is to agree with them */
+    uint32_t recheck;               /* brokers whose end a former controller may not have come to */
+    bool members_known;             /* and the image is to agree with them */
+    struct controller_level lowest; /* of those that were registered when they were last listed */
 
     struct mutation_buckets buckets; /* of clients with a quota on what they ask here */
     struct op_queue queue;           /* not decided */

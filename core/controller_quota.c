@@ -15,6 +15,20 @@
 
 /* ---- changing quotas ---- */
 
+/* Where not all brokers have to know records of quotas, there are none. */
+static bool check_level(struct controller_step *step, struct control_op *op,
+                        struct control_item *item)
+{
+    int16_t level = image_level(image_edit_peek(step->edit));
+    if (step->mutate_early || level >= metadata_kind_level(METADATA_CLIENT_QUOTA))
+        return true;
+    return controller_refuse(op, item, ERR_UNSUPPORTED_VERSION,
+                             "quotas of clients need " METADATA_LEVEL " at level %d, and the "
+                             "cluster uses level %d: raise it when all brokers are upgraded "
+                             "(millrace cluster features --upgrade)",
+                             metadata_kind_level(METADATA_CLIENT_QUOTA), level);
+}
+
 static bool check_ip(struct control_op *op, struct control_item *item,
                      const struct quota_part *part)
 {
@@ -46,27 +60,19 @@ static bool check_name(struct control_op *op, struct control_item *item,
     return true;
 }
 
-static bool check_entity(struct controller_step *step, struct control_op *op,
-                         struct control_item *item)
+static bool check_entity(struct control_op *op, struct control_item *item)
 {
     const struct quota_part *part = item->quota->part;
     bool by_client =
         part[QUOTA_OF_USER].match != QUOTA_ABSENT || part[QUOTA_OF_CLIENT].match != QUOTA_ABSENT;
     bool by_ip = part[QUOTA_OF_IP].match != QUOTA_ABSENT;
-    const struct quota_table *table = image_edit_peek(step->edit)->quotas;
     if (by_client == by_ip)
         return controller_refuse(op, item, ERR_INVALID_REQUEST,
                                  "quotas are of a user, a client-id, the two together, or an ip");
     for (unsigned of = 0; of < QUOTA_PARTS; of++)
         if (!check_name(op, item, &part[of]))
             return false;
-    if (!check_ip(op, item, &part[QUOTA_OF_IP]))
-        return false;
-    if (table->count >= QUOTA_ENTITIES_MAX && !quota_table_find(table, item->quota))
-        return controller_refuse(op, item, ERR_POLICY_VIOLATION,
-                                 "there are quotas of %u already, the most there may be",
-                                 QUOTA_ENTITIES_MAX);
-    return true;
+    return check_ip(op, item, &part[QUOTA_OF_IP]);
 }
 
 static bool is_whole(double value)
@@ -113,28 +119,40 @@ static bool alter(struct control_op *op, struct control_item *item, double limit
     return true;
 }
 
+/* For one more. */
+static bool check_room(struct control_op *op, struct control_item *item,
+                       const struct quota_table *table)
+{
+    return table->count < QUOTA_ENTITIES_MAX ||
+           controller_refuse(op, item, ERR_POLICY_VIOLATION,
+                             "there are quotas of %u already, the most there may be",
+                             QUOTA_ENTITIES_MAX);
+}
+
 void controller_alter_quota(struct controller_step *step, struct control_op *op,
                             struct control_item *item)
 {
     double limits[QUOTA_KINDS] = {0};
     struct metadata_limit left[QUOTA_KINDS];
     uint32_t count = 0;
-    if (!check_entity(step, op, item))
+    if (!check_level(step, op, item) || !check_entity(op, item))
         return;
-    const struct quota_image *before =
-        quota_table_find(image_edit_peek(step->edit)->quotas, item->quota);
+    const struct quota_table *table = image_edit_peek(step->edit)->quotas;
+    const struct quota_image *before = quota_table_find(table, item->quota);
     if (before)
         memcpy(limits, before->limits, sizeof(limits));
-    if (!alter(op, item, limits) || op->validate_only)
+    if (!alter(op, item, limits))
         return;
     for (unsigned kind = 0; kind < QUOTA_KINDS; kind++)
         if (limits[kind] > 0)
             left[count++] =
                 (struct metadata_limit){str_of(quota_key((enum quota_kind)kind)), limits[kind]};
+    if (!before && count > 0 && !check_room(op, item, table))
+        return;
     bool same = true;
     for (unsigned kind = 0; kind < QUOTA_KINDS; kind++)
         same = same && (before ? before->limits[kind] : 0) == limits[kind];
-    if (same)
+    if (same || op->validate_only)
         return;
     controller_step_record(
         step, &(struct metadata_record){

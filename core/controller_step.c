@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/controller_step.h"
 
+#include "core/controller_features.h"
 #include "core/controller_place.h"
 #include "core/controller_quota.h"
 #include "core/controller_reassign.h"
@@ -42,6 +43,8 @@ bool controller_refuse(struct control_op *op, struct control_item *item, int16_t
 void controller_step_record(struct controller_step *step, const struct metadata_record *record)
 {
     char sentence[256];
+    must(step->mutate_early ||
+         metadata_kind_level(record->kind) <= image_level(image_edit_peek(step->edit)));
     metadata_records_add(&step->records, record);
     bool applied = image_edit_apply(step->edit, record, sentence, sizeof(sentence));
     must(applied); /* what was decided fits what is there */
@@ -70,7 +73,7 @@ static bool check_new_name(struct controller_step *step, struct control_op *op,
     item->created_id = other->id;
     if (op->from_auto_create)
         return false; /* somebody was faster: that is what was wanted */
-    return controller_refuse(op, item, ERR_TOPIC_ALREADY_EXISTS, "topic %s exists already",
+    return controller_refuse(op, item, ERR_TOPIC_ALREADY_EXISTS, "topic %s already exists",
                              other->name);
 }
 
@@ -455,6 +458,7 @@ static void decide(struct controller_step *step, struct control_op *op, struct c
     case CONTROL_ALLOCATE_PRODUCER_IDS:
     case CONTROL_ALTER_PARTITION:
     case CONTROL_DRAIN_BROKER:
+    case CONTROL_UPDATE_FEATURES:
         return;
     }
 }
@@ -472,6 +476,10 @@ bool controller_step(struct controller_step *step, struct control_op *op)
     }
     if (op->kind == CONTROL_DRAIN_BROKER)
         return controller_broker_drain(step, op);
+    if (op->kind == CONTROL_UPDATE_FEATURES) {
+        controller_update_features(step, op);
+        return true;
+    }
     const int32_t first = op->next_item;
     while (op->next_item < op->item_count) {
         if (step->records.length >= CONTROL_BATCH_BYTES)

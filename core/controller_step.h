@@ -17,9 +17,16 @@
 /* A batch is closed when it has grown past this: small batches keep the store responsive. */
 #define CONTROL_BATCH_BYTES (128U << 10)
 
+/* Of METADATA_LEVEL, up to which a broker takes part. */
+struct controller_level {
+    int32_t node;
+    int16_t level;
+};
+
 struct controller_step {
     const struct conf *conf;
     int32_t node_id;
+    struct controller_level lowest; /* of those that are registered */
     uint64_t (*random)(void *user);
     bool (*is_tired)(void *user); /* of deciding; NULL: never */
     void *user;
@@ -39,6 +46,8 @@ struct controller_step {
     bool mutate_reassign; /* a move is over though not all have followed */
     bool mutate_drain;    /* who is about to stop keeps what it leads */
     bool mutate_lossy;    /* who may have lost something is taken for whole */
+    bool mutate_level;    /* a level is agreed to though somebody there does not know it */
+    bool mutate_early;    /* records are written before their level is agreed to */
 };
 
 /* For the files that decide: it is decided, and what comes after sees it. */

@@ -20,7 +20,8 @@
 #define ANSWER_BYTES_MAX   (128U << 20) /* one batch may be as large as a request */
 #define FETCH_VERSION_MIN  15
 #define WAIT_MAX_MS        500
-#define WAIT_CUTTING_MS    20 /* while there are truncations: their partitions are not asked for */
+#define WAIT_LEAST_MS      2
+#define WAIT_CUTTING_MS    5 /* while there are truncations: their partitions are not asked for */
 #define ANSWER_PATIENCE_NS 10000000000ULL
 #define RECONNECT_NS       20000000ULL /* after a loss */
 #define THROTTLE_LOOK_NS   1000000000ULL
@@ -241,6 +242,16 @@ static bool may_ask(const struct partition_follow *follow, uint64_t *next_ns)
     return false;
 }
 
+/* How long the leader may wait for records: who is left out now is not to wait until others have
+ * some, which may take WAIT_MAX_MS and a leadership that has just begun as long. */
+static int32_t wait_ms(const struct replica_fetcher *f, uint64_t next_ns)
+{
+    uint64_t rest_ms = next_ns == UINT64_MAX ? WAIT_MAX_MS : (next_ns - now_ns(f)) / 1000000;
+    if (f->cuts > 0)
+        return WAIT_CUTTING_MS;
+    return (int32_t)max_u64(WAIT_LEAST_MS, min_u64(rest_ms, WAIT_MAX_MS));
+}
+
 /* Those whose time has come; false: none. */
 static bool request_fill(struct replica_fetcher *f, struct fetch_request *request)
 {
@@ -265,6 +276,7 @@ static bool request_fill(struct replica_fetcher *f, struct fetch_request *reques
     }
     if (next_ns != UINT64_MAX)
         wake_at(f, next_ns);
+    request->max_wait_ms = wait_ms(f, next_ns);
     return request->topics_count > 0;
 }
 
@@ -283,7 +295,6 @@ static void ask(struct replica_fetcher *f)
         return;
     request.replica_state.replica_id = self->id;
     request.replica_state.replica_epoch = self->epoch;
-    request.max_wait_ms = f->cuts > 0 ? WAIT_CUTTING_MS : WAIT_MAX_MS;
     request.min_bytes = 1;
     request.max_bytes = FETCH_BYTES_MAX;
     struct wr *w = client_begin(&f->client, &f->call, KEY_FETCH, version);

@@ -216,6 +216,15 @@ static void follow_below_start(struct partition *pt, int64_t first)
         cut_to(pt, first, true);
 }
 
+static uint64_t refusal_ns(struct partition_follow *follow)
+{
+    uint64_t for_ns = BACKOFF_FIRST_NS << follow->refusals;
+    if (for_ns >= BACKOFF_NS)
+        return BACKOFF_NS;
+    follow->refusals++;
+    return for_ns;
+}
+
 static void follow_error(struct partition *pt, const struct fetched_part *part)
 {
     if (part->error == ERR_OFFSET_OUT_OF_RANGE && part->log_start_offset >= 0 &&
@@ -227,8 +236,8 @@ static void follow_error(struct partition *pt, const struct fetched_part *part)
         diag_warn(pt->bs->sh, "replica.out_of_range",
                   "topic=%s partition=%d offset=%lld leader_log_start=%lld", pt->log->topic,
                   pt->key.partition, (long long)part->offset, (long long)part->log_start_offset);
-    replica_back_off(pt->follow,
-                     part->error == ERR_OFFSET_OUT_OF_RANGE ? DAMAGE_BACKOFF_NS : BACKOFF_NS);
+    replica_back_off(pt->follow, part->error == ERR_OFFSET_OUT_OF_RANGE ? DAMAGE_BACKOFF_NS
+                                                                        : refusal_ns(pt->follow));
 }
 
 bool replica_part_take(struct replica_fetcher *f, struct fetched_part *part, uint64_t began_ns)
@@ -243,6 +252,7 @@ bool replica_part_take(struct replica_fetcher *f, struct fetched_part *part, uin
         follow_error(pt, part);
         return true;
     }
+    follow->refusals = 0;
     if (part->diverging_epoch >= 0) {
         follow_diverged(pt, part);
         return true;

@@ -9,7 +9,10 @@
 #include "core/replica_fetcher.h"
 #include "net/client.h"
 
-#define BACKOFF_NS        20000000ULL /* of a partition whose leader is not where we believe */
+/* Of a partition whose leader is not where we believe. It may have the image only that makes it so
+ * in a moment: so little at first, and twice as long each time up to BACKOFF_NS. */
+#define BACKOFF_FIRST_NS  2000000ULL
+#define BACKOFF_NS        20000000ULL
 #define DAMAGE_BACKOFF_NS 1000000000ULL
 
 struct replica_fetchers;
@@ -20,6 +23,7 @@ struct partition_follow {
     struct replica_fetcher *fetcher;
     TAILQ_ENTRY(partition_follow) link; /* in the order in which the leader is asked */
     uint64_t not_before_ns;             /* backing off */
+    uint32_t refusals;                  /* one after another */
     int64_t asked_offset;               /* in the Fetch under way; -1: it is not in it */
     int64_t leader_watermark;           /* -1: not heard yet */
 };

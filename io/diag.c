@@ -385,10 +385,11 @@ static bool site_may(struct shard *sh, const char *event, uint64_t *suppressed)
 
 void diag_line(struct shard *sh, enum diag_level level, const char *event, const char *fields, ...)
 {
-    static const char *const level_names[] = {"error", "warn", "info"};
+    static const char *const level_names[] = {
+        [DIAG_ERROR] = "error", [DIAG_WARN] = "warn", [DIAG_INFO] = "info"};
     const struct io_log_style style = io_log_style();
     uint64_t suppressed = 0;
-    if (level > style.level_most)
+    if (level > diag_level_of(diag_logger_of(event)))
         return;
     if (sh != NULL && sh->io != NULL && level != DIAG_ERROR && !site_may(sh, event, &suppressed))
         return;

@@ -13,19 +13,17 @@
  * (with precision), c, d, i, u, x (with h, l, ll, z, j), f (with precision), p is not one of them.
  *
  * Every event name of a shard may say DIAG_LINES_PER_SECOND lines in a second; what is more is
- * counted and the next line that passes carries suppressed=N. An error is always said, since it
- * names an object that broke and may be the only line about it: whoever says one sees to it that
- * no client sets its pace. Lines are written off the shard (io_log); a shard never waits for the
- * terminal.
+ * counted and the next line that passes carries suppressed=N. An error is never counted away, since
+ * it names an object that broke and may be the only line about it: whoever says one sees to it that
+ * no client sets its pace. What an operator does not want to hear at all: io/diag_level.h. Lines
+ * are written off the shard (io_log); a shard never waits for the terminal.
  */
 #pragma once
 
-#include "io/base.h"
+#include "io/diag_level.h"
 
 struct shard;
 struct shard_group;
-
-enum diag_level { DIAG_ERROR, DIAG_WARN, DIAG_INFO };
 
 #define DIAG_LINES_PER_SECOND 10U
 #define DIAG_EVENTS           256U  /* remembered per shard */

@@ -158,7 +158,7 @@ void io_lookup(struct io *io, struct io_lookup *lookup);
 /* One that is under way completes soon, with or without addresses. */
 void io_lookup_end(struct io *io, struct io_lookup *lookup);
 
-/* ---- log lines: called by io/diag.c only ---- */
+/* ---- log lines: called by io/diag.c and io/diag_level.c only ---- */
 
 /* One whole line with its newline, handed to a writer off the shard; copied. False when the
  * writer's buffer is full: the line is lost and counted. io may be NULL outside a shard. */
@@ -166,11 +166,16 @@ bool io_log(struct io *io, const char *line, size_t len);
 
 /* How the lines of this process look. The simulated world has one style, and no way to set it. */
 struct io_log_style {
-    uint8_t level_most; /* enum diag_level: nothing beyond it is said */
-    bool json;          /* an object a line; else logfmt */
+    bool json; /* an object a line; else logfmt */
 };
 struct io_log_style io_log_style(void);
 void io_log_style_set(struct io_log_style style); /* before there is a door */
+
+/* A byte of this process for each logger (io/diag_level.h), 0 at its start: any thread may read and
+ * set them at any time. */
+#define IO_LOGGERS_MAX 32U
+uint8_t io_log_level(uint32_t logger);
+void io_log_level_set(uint32_t logger, uint8_t level);
 
 /* ---- the turn, called by io/shard.c only ---- */
 
@@ -207,6 +212,7 @@ struct io_counts {
     uint64_t bytes_sent;
     uint64_t bytes_received;
     uint64_t sleeps;
+    uint64_t spun_ns; /* looked for work and found none */
     uint64_t overflows;
 };
 const struct io_counts *io_counts(const struct io *io);

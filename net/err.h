@@ -61,7 +61,7 @@
     X(UNSUPPORTED_SASL_MECHANISM, 33, false, "this SASL mechanism is not enabled")                 \
     X(ILLEGAL_SASL_STATE, 34, false, "the request does not fit the state of the authentication")   \
     X(UNSUPPORTED_VERSION, 35, false, "this version of the request is not supported")              \
-    X(TOPIC_ALREADY_EXISTS, 36, false, "a topic with this name exists already")                    \
+    X(TOPIC_ALREADY_EXISTS, 36, false, "a topic with this name already exists")                    \
     X(INVALID_PARTITIONS, 37, false, "the number of partitions is not valid")                      \
     X(INVALID_REPLICATION_FACTOR, 38, false,                                                       \
       "the replication factor is below 1 or above the number of brokers")                          \

@@ -71,6 +71,7 @@ static const struct api_entry api_entries[] = {
                                           .bulky = true},
     [KEY_DESCRIBE_CLIENT_QUOTAS] = {.handle = api_describe_client_quotas, .bulky = true},
     [KEY_ALTER_CLIENT_QUOTAS] = {.handle = api_alter_client_quotas},
+    [KEY_UPDATE_FEATURES] = {.handle = api_update_features},
     [KEY_ALTER_PARTITION] = {.handle = api_alter_partition, .exempt = true},
     [KEY_CONTROLLED_SHUTDOWN] = {.handle = api_controlled_shutdown, .exempt = true},
     [KEY_ALLOCATE_PRODUCER_IDS] = {.handle = api_allocate_producer_ids, .exempt = true},

@@ -117,3 +117,4 @@ api_handler api_create_topics, api_delete_topics, api_create_partitions, api_del
 api_handler api_describe_log_dirs;
 api_handler api_describe_configs, api_alter_configs, api_incremental_alter_configs;
 api_handler api_describe_client_quotas, api_alter_client_quotas;
+api_handler api_update_features;

@@ -3,6 +3,7 @@
  * What a client asks first: ApiVersions, and who the brokers are (DescribeCluster).
  */
 #include "core/api/api.h"
+#include "core/metadata/metadata_record.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -69,9 +70,33 @@ static bool is_told(const struct request *q, const struct kafka_api *api)
            (!between || (api_from_brokers(q) && image && image->broker_count > 1));
 }
 
+/* What this broker takes part in, and what all have agreed to; nothing before it knows. */
+struct told_features {
+    struct api_versions_response_supported_feature supported;
+    struct api_versions_response_finalized_feature finalized;
+};
+
+static void features_fill(const struct broker_shard *bs, struct told_features *features,
+                          struct api_versions_response *response)
+{
+    if (!bs->image)
+        return;
+    int16_t level = image_level(bs->image);
+    features->supported = (struct api_versions_response_supported_feature){
+        .name = str_of(METADATA_LEVEL),
+        .min_version = METADATA_LEVEL_OLDEST,
+        .max_version = (int16_t)bs->broker->conf->broker.metadata_level};
+    features->finalized = (struct api_versions_response_finalized_feature){
+        .name = str_of(METADATA_LEVEL), .min_version_level = level, .max_version_level = level};
+    response->supported_features = &features->supported;
+    response->supported_features_count = 1;
+    response->finalized_features = &features->finalized;
+    response->finalized_features_count = 1;
+    response->finalized_features_epoch = (int64_t)bs->image->batch;
+}
+
 void api_api_versions(struct broker_shard *bs, struct request *q)
 {
-    (void)bs;
     const struct kafka_api *self = kafka_api_find(KEY_API_VERSIONS);
     const int16_t version = q->header.request_api_version;
     if (version < self->served_min || version > self->served_max) {
@@ -80,6 +105,7 @@ void api_api_versions(struct broker_shard *bs, struct request *q)
     }
     struct api_versions_request request;
     struct api_versions_response response;
+    struct told_features features;
     struct rd rd;
     rd_init(&rd, q->body);
     init_api_versions_response(&response);
@@ -100,6 +126,7 @@ void api_api_versions(struct broker_shard *bs, struct request *q)
     for (size_t i = 0; i < kafka_apis_count; i++)
         if (is_told(q, &kafka_apis[i]))
             api_fill(&response.api_keys[response.api_keys_count++], &kafka_apis[i]);
+    features_fill(bs, &features, &response);
     api_versions_answer(q, version, &response);
 }
 

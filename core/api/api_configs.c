@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DescribeConfigs, AlterConfigs, IncrementalAlterConfigs for topics and brokers. What a key means
- * and where its value comes from is core/conf/conf.h and core/conf/overrides.h; changes are the
- * controller's.
+ * DescribeConfigs, AlterConfigs, IncrementalAlterConfigs for topics and brokers, and for loggers.
+ * What a key means and where its value comes from is core/conf/conf.h and core/conf/overrides.h;
+ * changes are the controller's. Loggers are this broker's own (core/api/loggers.h).
  */
 #include "core/api/api.h"
+#include "core/api/loggers.h"
 #include "core/conf/overrides.h"
 #include "core/controller.h"
 #include "core/controller_link.h"
@@ -21,6 +22,7 @@
 enum config_resource {
     CONFIG_TOPIC = 2,
     CONFIG_BROKER = 4,
+    CONFIG_LOGGER = 8,
 };
 
 static enum api_resource resource_of(int8_t type)
@@ -109,6 +111,8 @@ static bool key_wanted(const struct describe_configs_request_resource *in,
     return false;
 }
 
+static const char *const kinds_told = "only topics, brokers and loggers have configurations here";
+
 /* Of the brokers together only that is told which is set for them together. */
 static bool of_all_brokers(const struct describe_configs_request_resource *in)
 {
@@ -147,12 +151,17 @@ static void result_refuse(struct describe_configs_response_result *out, enum err
     out->error_message = str_of(message);
 }
 
-/* "" is the default of all brokers, else it has to be this one (C8). */
-static bool broker_named(struct broker_shard *bs, struct str name)
+static bool is_this_broker(struct broker_shard *bs, struct str name)
 {
     char id[16];
     snprintf(id, sizeof(id), "%d", bs->broker->node_id);
-    return name.len == 0 || str_equal(name, str_of(id));
+    return str_equal(name, str_of(id));
+}
+
+/* "" is the default of all brokers, else it has to be this one (C8). There is none for loggers. */
+static bool broker_named(struct broker_shard *bs, int8_t type, struct str name)
+{
+    return (type == CONFIG_BROKER && name.len == 0) || is_this_broker(bs, name);
 }
 
 static bool resource_fill(struct describe *d, const struct describe_configs_request_resource *in,
@@ -162,8 +171,9 @@ static bool resource_fill(struct describe *d, const struct describe_configs_requ
     init_describe_configs_response_result(out);
     out->resource_type = in->resource_type;
     out->resource_name = in->resource_name;
-    if (in->resource_type != CONFIG_TOPIC && in->resource_type != CONFIG_BROKER) {
-        result_refuse(out, ERR_INVALID_REQUEST, "only topics and brokers have configurations here");
+    if (in->resource_type != CONFIG_TOPIC && in->resource_type != CONFIG_BROKER &&
+        in->resource_type != CONFIG_LOGGER) {
+        result_refuse(out, ERR_INVALID_REQUEST, kinds_told);
         return true;
     }
     if (in->configuration_keys_count > CONFIG_KEYS_MAX) {
@@ -174,11 +184,14 @@ static bool resource_fill(struct describe *d, const struct describe_configs_requ
         result_refuse(out, denial_of(in->resource_type), NULL);
         return true;
     }
+    if (in->resource_type != CONFIG_TOPIC &&
+        !broker_named(bs, in->resource_type, in->resource_name)) {
+        result_refuse(out, ERR_INVALID_REQUEST, "ask the broker itself for its configuration");
+        return true;
+    }
+    if (in->resource_type == CONFIG_LOGGER)
+        return loggers_describe(d->q, in, d->request.include_documentation, out);
     if (in->resource_type == CONFIG_BROKER) {
-        if (!broker_named(bs, in->resource_name)) {
-            result_refuse(out, ERR_INVALID_REQUEST, "ask the broker itself for its configuration");
-            return true;
-        }
         struct conf_view view = image_view(d->work.image, NULL);
         if (in->resource_name.len == 0)
             view.broker = NULL;
@@ -248,6 +261,9 @@ struct alter {
         struct alter_configs_request replace;
         struct incremental_alter_configs_request change;
     } request;
+    struct control_item **items; /* in the request's order */
+    int32_t item_count;
+    int32_t room;
 };
 
 static struct alter *alter_new(struct request *q, enum control_kind kind,
@@ -260,6 +276,28 @@ static struct alter *alter_new(struct request *q, enum control_kind kind,
     op->q = q;
     control_op_init(&op->control, kind, &q->arena, done);
     return op;
+}
+
+static bool items_room(struct alter *op, int32_t count)
+{
+    if (!control_op_items(&op->control, count))
+        return false;
+    op->control.item_count = 0;
+    op->room = count;
+    op->items = arena_array(&op->q->arena, (size_t)count, sizeof(struct control_item *));
+    return op->items != NULL;
+}
+
+/* AlterConfigs does not know them (KIP-412). */
+static bool is_logger(const struct alter *op, const struct control_item *item)
+{
+    return item->resource_type == CONFIG_LOGGER &&
+           op->control.kind == CONTROL_INCREMENTAL_ALTER_CONFIGS;
+}
+
+static int16_t item_error(const struct alter *op, const struct control_item *item)
+{
+    return is_logger(op, item) ? item->error : control_item_error(&op->control, item);
 }
 
 /* Of any broker: what it is set to is the controller's to change. */
@@ -278,18 +316,34 @@ static void item_check(struct alter *op, struct control_item *item)
 {
     const char *message = NULL;
     enum err error = ERR_NONE;
-    if (item->resource_type != CONFIG_TOPIC && item->resource_type != CONFIG_BROKER) {
+    if (item->resource_type != CONFIG_TOPIC && item->resource_type != CONFIG_BROKER &&
+        !is_logger(op, item)) {
         error = ERR_INVALID_REQUEST;
-        message = "only topics and brokers have configurations here";
+        message = kinds_told;
     } else if (!may(op->q, OPERATION_ALTER_CONFIGS, item->resource_type, item->name)) {
         error = denial_of(item->resource_type);
     } else if (item->resource_type == CONFIG_BROKER &&
                !broker_exists(api_shard(op->q)->image, item->name)) {
         error = ERR_INVALID_REQUEST;
         message = "there is no such broker";
+    } else if (is_logger(op, item) && !is_this_broker(api_shard(op->q), item->name)) {
+        error = ERR_INVALID_REQUEST;
+        message = "ask the broker itself to change its loggers";
     }
     item->error = (int16_t)error;
     item->message = message;
+}
+
+/* Loggers are not the controller's to change: they stand behind its items, from the end on. */
+static void item_add(struct alter *op, struct control_item item)
+{
+    struct control_op *control = &op->control;
+    const int32_t loggers = op->item_count - control->item_count;
+    struct control_item *place = is_logger(op, &item) ? &control->items[op->room - 1 - loggers]
+                                                      : &control->items[control->item_count++];
+    *place = item;
+    item_check(op, place);
+    op->items[op->item_count++] = place;
 }
 
 static int by_resource(const void *a, const void *b)
@@ -306,13 +360,12 @@ static int by_resource(const void *a, const void *b)
 /* A resource that stands in the request more than once: each of them is refused (C7). */
 static bool refuse_duplicates(struct alter *op)
 {
-    struct control_op *control = &op->control;
-    size_t count = (size_t)control->item_count;
+    size_t count = (size_t)op->item_count;
     struct control_item **sorted = arena_array(&op->q->arena, count, sizeof(struct control_item *));
     if (!sorted)
         return false;
     for (size_t i = 0; i < count; i++)
-        sorted[i] = &control->items[i];
+        sorted[i] = op->items[i];
     qsort(sorted, count, sizeof(struct control_item *), by_resource);
     for (size_t i = 1; i < count; i++) {
         if (by_resource(&sorted[i - 1], &sorted[i]) != 0)
@@ -325,11 +378,23 @@ static bool refuse_duplicates(struct alter *op)
     return true;
 }
 
+static void change_loggers(struct alter *op)
+{
+    for (int32_t i = 0; i < op->item_count; i++)
+        if (is_logger(op, op->items[i]) && op->items[i]->error == ERR_NONE)
+            loggers_change(op->q, op->items[i], op->control.validate_only);
+}
+
 /* whole: every item was understood. */
 static void submit(struct broker_shard *bs, struct alter *op, bool whole)
 {
-    if (!whole || !refuse_duplicates(op))
+    if (!whole || !refuse_duplicates(op)) {
         api_malformed(op->q);
+        return;
+    }
+    change_loggers(op);
+    if (op->control.item_count == 0)
+        op->control.done(&op->control); /* there is nothing for the controller to do */
     else if (str_equal(op->q->header.client_id, str_of(BROKER_CLIENT_ID)))
         controller_submit_here(bs, &op->control); /* it was passed on once */
     else
@@ -343,24 +408,23 @@ static void on_replaced(struct control_op *control)
     struct alter_configs_response response;
     init_alter_configs_response(&response);
     response.responses =
-        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.responses));
+        arena_array(&q->arena, (size_t)op->item_count, sizeof(*response.responses));
     if (!response.responses) {
         api_malformed(q);
         return;
     }
-    for (int32_t i = 0; i < control->item_count; i++) {
-        const struct control_item *item = &control->items[i];
-        response.responses[response.responses_count++] = (struct alter_configs_response_response){
-            .error_code = control_item_error(control, item),
-            .error_message = str_of(item->message),
-            .resource_type = item->resource_type,
-            .resource_name = item->name};
+    for (int32_t i = 0; i < op->item_count; i++) {
+        const struct control_item *item = op->items[i];
+        response.responses[response.responses_count++] =
+            (struct alter_configs_response_response){.error_code = item_error(op, item),
+                                                     .error_message = str_of(item->message),
+                                                     .resource_type = item->resource_type,
+                                                     .resource_name = item->name};
     }
     api_answer(q, KAFKA_ALTER_CONFIGS_RESPONSE, &response);
 }
 
-static bool replace_item(struct alter *op, const struct alter_configs_request_resource *in,
-                         struct control_item *item)
+static bool replace_item(struct alter *op, const struct alter_configs_request_resource *in)
 {
     struct control_config *configs =
         arena_array(&op->q->arena, (size_t)in->configs_count, sizeof(*configs));
@@ -369,11 +433,10 @@ static bool replace_item(struct alter *op, const struct alter_configs_request_re
     for (int32_t i = 0; i < in->configs_count; i++)
         configs[i] =
             (struct control_config){.name = in->configs[i].name, .value = in->configs[i].value};
-    *item = (struct control_item){.name = in->resource_name,
-                                  .resource_type = in->resource_type,
-                                  .configs = configs,
-                                  .config_count = in->configs_count};
-    item_check(op, item);
+    item_add(op, (struct control_item){.name = in->resource_name,
+                                       .resource_type = in->resource_type,
+                                       .configs = configs,
+                                       .config_count = in->configs_count});
     return true;
 }
 
@@ -389,9 +452,9 @@ void api_alter_configs(struct broker_shard *bs, struct request *q)
     }
     const struct alter_configs_request *request = &op->request.replace;
     op->control.validate_only = request->validate_only;
-    bool whole = control_op_items(&op->control, request->resources_count);
+    bool whole = items_room(op, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
-        whole = replace_item(op, &request->resources[i], &op->control.items[i]);
+        whole = replace_item(op, &request->resources[i]);
     submit(bs, op, whole);
 }
 
@@ -402,16 +465,16 @@ static void on_changed(struct control_op *control)
     struct incremental_alter_configs_response response;
     init_incremental_alter_configs_response(&response);
     response.responses =
-        arena_array(&q->arena, (size_t)control->item_count, sizeof(*response.responses));
+        arena_array(&q->arena, (size_t)op->item_count, sizeof(*response.responses));
     if (!response.responses) {
         api_malformed(q);
         return;
     }
-    for (int32_t i = 0; i < control->item_count; i++) {
-        const struct control_item *item = &control->items[i];
+    for (int32_t i = 0; i < op->item_count; i++) {
+        const struct control_item *item = op->items[i];
         response.responses[response.responses_count++] =
             (struct incremental_alter_configs_response_response){
-                .error_code = control_item_error(control, item),
+                .error_code = item_error(op, item),
                 .error_message = str_of(item->message),
                 .resource_type = item->resource_type,
                 .resource_name = item->name};
@@ -420,8 +483,7 @@ static void on_changed(struct control_op *control)
 }
 
 static bool change_item(struct alter *op,
-                        const struct incremental_alter_configs_request_resource *in,
-                        struct control_item *item)
+                        const struct incremental_alter_configs_request_resource *in)
 {
     struct control_config *configs =
         arena_array(&op->q->arena, (size_t)in->configs_count, sizeof(*configs));
@@ -431,11 +493,10 @@ static bool change_item(struct alter *op,
         configs[i] = (struct control_config){.name = in->configs[i].name,
                                              .value = in->configs[i].value,
                                              .operation = in->configs[i].config_operation};
-    *item = (struct control_item){.name = in->resource_name,
-                                  .resource_type = in->resource_type,
-                                  .configs = configs,
-                                  .config_count = in->configs_count};
-    item_check(op, item);
+    item_add(op, (struct control_item){.name = in->resource_name,
+                                       .resource_type = in->resource_type,
+                                       .configs = configs,
+                                       .config_count = in->configs_count});
     return true;
 }
 
@@ -451,8 +512,8 @@ void api_incremental_alter_configs(struct broker_shard *bs, struct request *q)
     }
     const struct incremental_alter_configs_request *request = &op->request.change;
     op->control.validate_only = request->validate_only;
-    bool whole = control_op_items(&op->control, request->resources_count);
+    bool whole = items_room(op, request->resources_count);
     for (int32_t i = 0; whole && i < request->resources_count; i++)
-        whole = change_item(op, &request->resources[i], &op->control.items[i]);
+        whole = change_item(op, &request->resources[i]);
     submit(bs, op, whole);
 }

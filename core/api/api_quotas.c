@@ -15,6 +15,7 @@
 #define ENTITIES               64U   /* per step */
 #define ALTERATIONS_MAX        10000 /* of one request: as many as there may be */
 #define ENTITY_PARTS_LOOKED_AT 8     /* there are three types */
+#define TOO_MANY_ALTERATIONS   "one request may alter the quotas of 10000"
 
 /* ---- DescribeClientQuotas ---- */
 
@@ -234,6 +235,8 @@ static bool item_take(struct alter *op, const struct alter_client_quotas_request
         limits[i] = (struct control_limit){
             .key = in->ops[i].key, .value = in->ops[i].value, .remove = in->ops[i].remove};
     entity_take(item, entity, in);
+    if (op->control.item_count > ALTERATIONS_MAX)
+        item_refuse(item, ERR_POLICY_VIOLATION, TOO_MANY_ALTERATIONS);
     if (!api_may(op->q, OPERATION_ALTER_CONFIGS, RESOURCE_CLUSTER, str_of(CLUSTER)))
         item_refuse(item, ERR_CLUSTER_AUTHORIZATION_FAILED, NULL);
     return true;
@@ -249,6 +252,8 @@ static int by_entity(const void *a, const void *b)
 static bool refuse_duplicates(struct alter *op)
 {
     size_t count = (size_t)op->control.item_count;
+    if (count > ALTERATIONS_MAX)
+        return true; /* they are refused already */
     struct control_item **sorted = arena_array(&op->q->arena, count, sizeof(struct control_item *));
     if (!sorted)
         return false;
@@ -317,8 +322,7 @@ void api_alter_client_quotas(struct broker_shard *bs, struct request *q)
     op->q = q;
     control_op_init(&op->control, CONTROL_ALTER_QUOTAS, &q->arena, on_altered);
     if (!read_alter_client_quotas_request(&rd, &q->arena, q->header.request_api_version,
-                                          &op->request) ||
-        op->request.entries_count > ALTERATIONS_MAX) {
+                                          &op->request)) {
         api_malformed(q);
         return;
     }

@@ -284,8 +284,10 @@ static bool alter_list(struct overrides *overrides, enum override_op op, const s
     struct conf_value now;
     conf_value_find(view, key, &now);
     const char *own = overrides_get(overrides, key);
-    const char *base = own != NULL ? own : now.text;
-    char *value = list_change(base != NULL ? base : "", change, op == OVERRIDE_APPEND);
+    const char *base = own != NULL ? own : now.text != NULL ? now.text : "";
+    if (op == OVERRIDE_APPEND && key->kind == CONF_CHOICES && *change == '\0' && *base != '\0')
+        return refuse(error, CODE_INVALID_CONFIG, "%s: there is nothing to append", key->name);
+    char *value = list_change(base, change, op == OVERRIDE_APPEND);
     if (strlen(value) > CONF_VALUE_LEN_MAX) {
         mem_free(value);
         return refuse(error, CODE_INVALID_CONFIG, "%s: the list would be longer than %d bytes",

@@ -60,6 +60,25 @@ static size_t protocols_bytes(const struct group_join *join)
     return group_protocols_size(join->protocols, join->protocol_count);
 }
 
+/* Who joins, or whose place is taken; NULL: somebody new. */
+static struct consumer_member *known_as(const struct consumer_group *g,
+                                        const struct group_join *join, struct str id)
+{
+    return join->instance_id.len >= 0 ? consumer_find_static(g, join->instance_id)
+                                      : consumer_find(g, id);
+}
+
+/* Whose group rebalances needs no room to stay in it, as in core/group/group_join.c. */
+static bool has_memory(const struct consumer_group *g, const struct group_join *join)
+{
+    const struct consumer_member *member = known_as(g, join, join->member_id);
+    const struct consumer_classic *classic = member ? member->classic : NULL;
+    const size_t had =
+        classic ? group_protocols_size(classic->protocols, classic->protocol_count) : 0;
+    const size_t has = protocols_bytes(join);
+    return has <= had || g->host->member_bytes + has - had <= g->host->member_bytes_max;
+}
+
 static enum err check_join(const struct consumer_group *g, const struct group_join *join)
 {
     const struct consumer_host *host = g->host;
@@ -75,7 +94,7 @@ static enum err check_join(const struct consumer_group *g, const struct group_jo
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     if (join->member_id.len <= 0 && join->instance_id.len < 0 && join->member_id_required)
         return ERR_MEMBER_ID_REQUIRED;
-    if (host->member_bytes + protocols_bytes(join) > host->member_bytes_max)
+    if (!has_memory(g, join))
         return ERR_COORDINATOR_NOT_AVAILABLE; /* on which clients come back */
     struct consumer_member *known; /* a static one is whom it says that it is, or nobody yet */
     return join->instance_id.len >= 0 && join->member_id.len > 0
@@ -104,9 +123,7 @@ static bool fits_record(const struct consumer_group *g, const struct group_join 
 static struct consumer_member *come_in(struct consumer_group *g, const struct group_join *join,
                                        struct str id)
 {
-    struct consumer_member *const known = join->instance_id.len >= 0
-                                              ? consumer_find_static(g, join->instance_id)
-                                              : consumer_find(g, id);
+    struct consumer_member *const known = known_as(g, join, id);
     if (!known)
         return consumer_member_add(g, id, join->instance_id);
     if (join->instance_id.len < 0 || join->member_id.len > 0)

@@ -411,12 +411,15 @@ static void join_again(struct group *g, struct group_member *member, struct grou
     group_join_fail(join, ERR_UNKNOWN_MEMBER_ID, join->member_id);
 }
 
-static size_t join_bytes(const struct group_join *join)
+/* What it needs beyond what it has already. */
+static size_t join_growth(const struct group *g, const struct group_join *join)
 {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < join->protocol_count; i++)
-        bytes += (size_t)max_i64(join->protocols[i].metadata.len, 0);
-    return bytes;
+    const struct group_member *member = group_find_member(g, join->member_id);
+    if (!member && join->member_id.len <= 0)
+        member = group_find_static(g, join->instance_id);
+    const size_t had = member ? group_protocols_size(member->protocols, member->protocol_count) : 0;
+    const size_t has = group_protocols_size(join->protocols, join->protocol_count);
+    return has > had ? has - had : 0;
 }
 
 /* group.max.size, as many as are wanted at a time (G13), and a bound of our own for what one
@@ -426,7 +429,8 @@ static bool has_room(const struct group *g, const struct group_join *join)
     const struct group_host *host = g->host;
     const struct group_member *member = group_find_member(g, join->member_id);
     bool known = member || group_find_static(g, join->instance_id);
-    if (g->bytes + join_bytes(join) > host->group_bytes_max)
+    const size_t growth = join_growth(g, join);
+    if (growth > 0 && g->bytes + growth > host->group_bytes_max)
         return false;
     switch (g->state) {
     case GROUP_PREPARING_REBALANCE:
@@ -457,13 +461,15 @@ static enum err check_join(const struct group *g, const struct group_join *join)
 /* The memory plan is used up by all groups together (what is given away and does not come back,
  * pending ids, counts, too): that passes, so the answer is one on which clients look for their
  * coordinator again and come back, Java's and librdkafka's without a word to the application.
- * GROUP_MAX_SIZE_REACHED ends a Java consumer. */
+ * GROUP_MAX_SIZE_REACHED ends a Java consumer. Whose group rebalances needs no room to stay in it.
+ */
 static enum err check_room(const struct group *g, const struct group_join *join)
 {
     const struct group_host *host = g->host;
     if (!has_room(g, join))
         return ERR_GROUP_MAX_SIZE_REACHED;
-    if (host->member_bytes + join_bytes(join) > host->member_bytes_max)
+    const size_t growth = join_growth(g, join);
+    if (growth > 0 && host->member_bytes + growth > host->member_bytes_max)
         return ERR_COORDINATOR_NOT_AVAILABLE;
     return ERR_NONE;
 }

@@ -104,6 +104,25 @@ static void drop(struct group_offsets *offsets, struct group_offset *offset)
     mem_free(topic);
 }
 
+static size_t growth(const struct group_offsets *offsets, const struct group_offset *put)
+{
+    const struct group_topic *topic = group_offsets_topic(offsets, put->topic);
+    const struct group_offset *place = find(offsets, topic, put->partition);
+    const size_t topic_bytes = sizeof(*topic) + (size_t)max_i64(put->topic.len, 0) + 1;
+    const size_t had = place ? offset_size(place) : 0;
+    const size_t has = offset_size(put) + (topic ? 0 : topic_bytes);
+    return has > had ? has - had : 0;
+}
+
+size_t group_offsets_growth(const struct group_offsets *offsets, const struct group_offset *puts,
+                            uint32_t count)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += growth(offsets, &puts[i]);
+    return bytes;
+}
+
 bool group_offsets_remove(struct group_offsets *offsets, struct str topic, int32_t partition)
 {
     struct group_offset *offset = no_const(group_offsets_find(offsets, topic, partition));

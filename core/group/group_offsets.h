@@ -60,6 +60,9 @@ const struct group_offset *group_offsets_find(const struct group_offsets *offset
 /* False: there was none. */
 bool group_offsets_remove(struct group_offsets *offsets, struct str topic, int32_t partition);
 void group_offsets_fini(struct group_offsets *offsets);
+/* How many bytes of memory more at most when these are put, too. */
+size_t group_offsets_growth(const struct group_offsets *offsets, const struct group_offset *puts,
+                            uint32_t count);
 
 /* May it be forgotten (O5)? A group that was managed counts from when it became Empty; a live
  * consumer group loses only topics that nobody in it reads; offsets kept by hand count from their

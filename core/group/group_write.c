@@ -66,6 +66,22 @@ static void on_not_written(struct shard *here, struct mail *mail)
     write_end(container_of(mail, struct group_write, mail), ERR_RECORD_LIST_TOO_LARGE);
 }
 
+static void on_no_room(struct shard *here, struct mail *mail)
+{
+    (void)here;
+    write_end(container_of(mail, struct group_write, mail), ERR_COORDINATOR_NOT_AVAILABLE);
+}
+
+/* The memory for all groups. Whose offsets are there goes on with them when others have used it up;
+ * the rest hears an error on which clients come back. */
+static bool has_room(const struct group_write *write)
+{
+    const struct group_entry *entry = write->entry;
+    return write->remove || entry->groups->bytes < entry->groups->bytes_max ||
+           group_offsets_growth(&entry->offsets, write->offsets, write->count) == 0 ||
+           !groups_are_full(entry->groups, entry->id);
+}
+
 static bool write_add(const struct group_write *write, const struct group_offset *offset)
 {
     struct str id = write->entry->id;
@@ -120,13 +136,13 @@ static bool write_build(const struct group_write *write)
 void group_write_start(struct group_write *write)
 {
     struct group_entry *entry = write->entry;
-    const struct groups *groups = entry->groups;
-    struct shard *sh = groups->bs->sh;
+    struct shard *sh = entry->groups->bs->sh;
     must(write->count > 0 || write->group_too);
     groups_hold(entry);
     TAILQ_INSERT_TAIL(&entry->writes, write, link);
-    bool room = write->remove || groups->bytes < groups->bytes_max;
-    if (!room || !write_build(write)) {
+    if (!has_room(write)) {
+        shard_post(sh, sh->id, &write->mail, on_no_room);
+    } else if (!write_build(write)) {
         shard_post(sh, sh->id, &write->mail, on_not_written);
     } else if (io_mutation(sh->io, "group.acknowledged_early")) {
         group_store_append(&entry->slot->store, on_written_unseen, NULL);

@@ -6,6 +6,7 @@
  */
 #include "core/group/groups_private.h"
 #include "core/internal_topic.h"
+#include "io/diag.h"
 
 /* Of the heap, for all shards: what members say of themselves; ids and committed offsets. */
 #define MEMBERS_SHARE 8U /* one part in so many */
@@ -386,6 +387,15 @@ static bool place_of(const struct broker_shard *bs, struct str id, int32_t *part
     return topic->partitions[*partition].leader == bs->broker->node_id;
 }
 
+bool groups_are_full(const struct groups *groups, struct str id)
+{
+    if (groups->bytes < groups->bytes_max)
+        return false;
+    diag_warn(groups->bs->sh, "group.no_memory", "bytes=%zu bytes_max=%zu group=%.*s",
+              groups->bytes, groups->bytes_max, id.len, id.data);
+    return true;
+}
+
 struct group_entry *groups_get(struct groups *groups, struct str id)
 {
     struct group_entry *entry = groups_find(groups, id);
@@ -393,7 +403,7 @@ struct group_entry *groups_get(struct groups *groups, struct str id)
     uint16_t home;
     if (entry)
         return entry;
-    if (groups->bytes >= groups->bytes_max || !place_of(groups->bs, id, &partition, &home))
+    if (!place_of(groups->bs, id, &partition, &home) || groups_are_full(groups, id))
         return NULL;
     struct group_slot *slot = groups_slot(groups, partition);
     return slot && slot->state == SLOT_SERVING ? group_entry_new(slot, id) : NULL;

@@ -102,7 +102,9 @@ struct group_entry {
 
 /* NULL: nothing is known of it. */
 struct group_entry *groups_find(const struct groups *groups, struct str id);
-/* NULL: they remember as much as the plan allows, or its partition is not here. */
+/* They remember as much as the plan allows, so the group `id` has to wait: said in the log. */
+bool groups_are_full(const struct groups *groups, struct str id);
+/* NULL: they are full, or its partition is not here. */
 struct group_entry *groups_get(struct groups *groups, struct str id);
 /* The same for requests of one protocol: made if need be, or made one of it when it has no members.
  * Else the error is set. */

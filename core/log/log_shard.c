@@ -460,7 +460,7 @@ bool log_shard_offline(const struct log_shard *ls)
 
 bool log_shard_full(const struct log_shard *ls)
 {
-    return ls->full;
+    return disk_room_verdict(ls) == LOG_FULL;
 }
 
 uint32_t log_shard_log_count(const struct log_shard *ls)

@@ -2,6 +2,7 @@
 #include "core/metadata/image.h"
 
 #include "core/metadata/image_private.h"
+#include "core/metadata/metadata_record.h"
 #include "io/mem.h"
 
 #include <string.h>
@@ -92,6 +93,14 @@ const struct topic_image *image_topic_by_id(const struct image *image, const str
             return tables->by_id[at];
     }
     return NULL;
+}
+
+int16_t image_level(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->feature_count; i++)
+        if (strcmp(image->features[i].name, METADATA_LEVEL) == 0)
+            return image->features[i].level;
+    return METADATA_LEVEL_OLDEST;
 }
 
 const struct broker_image *image_broker(const struct image *image, int32_t id)

@@ -116,6 +116,8 @@ static inline bool image_broker_stays(const struct image *image, int32_t id)
     const struct broker_image *broker = image_broker(image, id);
     return broker && broker->live && !broker->draining;
 }
+/* Of METADATA_LEVEL: which kinds of records its brokers have agreed to use. */
+int16_t image_level(const struct image *image);
 /* NULL when the partition number is outside the topic. */
 static inline const struct partition_image *image_partition(const struct topic_image *topic,
                                                             int32_t partition)

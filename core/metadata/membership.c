@@ -2,6 +2,7 @@
 #include "core/metadata/membership.h"
 
 #include "core/metadata/metadata_log.h"
+#include "core/metadata/metadata_record.h"
 #include "io/diag.h"
 #include "io/mem.h"
 
@@ -243,10 +244,11 @@ static uint32_t registration_json(const struct membership *ms, char *to, size_t 
         must(json_object_set_new(protocols, set->listener[i].name, json_string("PLAINTEXT")) == 0);
     }
     const struct address *first = &set->listener[0].advertised;
-    json_t *json =
-        json_pack("{s:i, s:s, s:i, s:o, s:i, s:o, s:o, s:{}}", "version", 5, "host", first->host,
-                  "port", (int)first->port, "endpoints", endpoints, "jmx_port", -1, "timestamp",
-                  json_time(ms), "listener_security_protocol_map", protocols, "features");
+    json_t *json = json_pack(
+        "{s:i, s:s, s:i, s:o, s:i, s:o, s:o, s:{s:{s:i, s:i}}}", "version", 5, "host", first->host,
+        "port", (int)first->port, "endpoints", endpoints, "jmx_port", -1, "timestamp",
+        json_time(ms), "listener_security_protocol_map", protocols, "features", METADATA_LEVEL,
+        "min_version", METADATA_LEVEL_OLDEST, "max_version", (int)ms->level);
     char directory[UUID_TEXT_LEN + 1];
     uuid_text(&ms->directory, directory);
     if (json && ms->rack)
@@ -291,6 +293,15 @@ static bool take_endpoint(struct membership *ms, struct member *member, const ch
     return true;
 }
 
+/* Who does not say, in words that are understood, knows the oldest. */
+static int16_t take_level(const json_t *features)
+{
+    json_int_t level = json_integer_value(
+        json_object_get(json_object_get(features, METADATA_LEVEL), "max_version"));
+    return level > METADATA_LEVEL_OLDEST && level <= INT16_MAX ? (int16_t)level
+                                                               : METADATA_LEVEL_OLDEST;
+}
+
 static bool take_member(struct membership *ms, struct member *member, const void *data,
                         uint32_t len)
 {
@@ -309,6 +320,7 @@ static bool take_member(struct membership *ms, struct member *member, const void
     if (good) {
         member->rack = rack ? keep(ms, rack) : NULL;
         member->version = keep(ms, version ? version : "");
+        member->level = take_level(json_object_get(json, "features"));
     }
     json_decref(json);
     return good;

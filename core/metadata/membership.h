@@ -7,9 +7,10 @@
  *   /format              "1": the tree is Millrace's; without it, a tree that Kafka has written
  *                        (/brokers/topics) is left alone
  *   /cluster/id          {"version":"1","id":"22 characters"}, created once
- *   /brokers/ids/N       ephemeral; its czxid is the broker epoch. Beside Kafka's fields it names
- *                        the UUID of the broker's log directory, the one in whose place that is if
- *                        that one is lost, and the version of the program
+ *   /brokers/ids/N       ephemeral; its czxid is the broker epoch. Its features are those of the
+ *                        metadata. Beside Kafka's fields it names the UUID of the broker's log
+ *                        directory, the one in whose place that is if that one is lost, and the
+ *                        version of the program
  *   /controller          ephemeral; created in one multi with the raise of
  *   /controller_epoch    a number; its version is the fencing token of every controller write
  *
@@ -35,6 +36,7 @@ struct member {
     struct uuid replaced; /* the one before it, which is lost; zeros: none */
     const char *rack;     /* NULL: none */
     const char *version;  /* of its program; "" when it does not say */
+    int16_t level;        /* of METADATA_LEVEL, up to which it knows records */
     uint32_t endpoint_count;
     struct member_endpoint {
         const char *listener;
@@ -51,6 +53,7 @@ struct membership {
     struct uuid directory;        /* of the log directory */
     struct uuid replaced;         /* in whose place it is; zeros: nobody's. Before register */
     const char *version;          /* of this program */
+    int16_t level;                /* of METADATA_LEVEL, up to which it knows records */
     const char *known_cluster_id; /* of the log directory; "": it belongs to no cluster yet */
     const struct listener_set *listeners;
     const char *rack; /* NULL: none */

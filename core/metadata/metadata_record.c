@@ -12,12 +12,12 @@
 
 #define FLAG_MANDATORY 1U
 
-static bool kind_is_known(uint16_t kind)
+static bool kind_is_known(uint16_t kind, int16_t by_level)
 {
     switch (kind) {
-#define X(name, number, text, mandatory)                                                           \
+#define X(name, number, text, mandatory, level)                                                    \
     case number:                                                                                   \
-        return true;
+        return (level) <= by_level;
         METADATA_KINDS(X)
 #undef X
     default:
@@ -25,10 +25,22 @@ static bool kind_is_known(uint16_t kind)
     }
 }
 
+int16_t metadata_kind_level(enum metadata_kind kind)
+{
+    switch (kind) {
+#define X(name, number, text, mandatory, level)                                                    \
+    case METADATA_##name:                                                                          \
+        return level;
+        METADATA_KINDS(X)
+#undef X
+    }
+    return METADATA_LEVEL_OLDEST;
+}
+
 static bool kind_is_mandatory(enum metadata_kind kind)
 {
     switch (kind) {
-#define X(name, number, text, mandatory)                                                           \
+#define X(name, number, text, mandatory, level)                                                    \
     case METADATA_##name:                                                                          \
         return mandatory;
         METADATA_KINDS(X)
@@ -40,7 +52,7 @@ static bool kind_is_mandatory(enum metadata_kind kind)
 const char *metadata_kind_name(uint16_t kind)
 {
     switch (kind) {
-#define X(name, number, text, mandatory)                                                           \
+#define X(name, number, text, mandatory, level)                                                    \
     case number:                                                                                   \
         return text;
         METADATA_KINDS(X)
@@ -545,9 +557,9 @@ static enum metadata_verdict unreadable(bool mandatory, uint16_t kind, uint8_t l
     return METADATA_REFUSED;
 }
 
-enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *arena,
-                                             struct metadata_record *record, char *sentence,
-                                             size_t sentence_size)
+enum metadata_verdict metadata_record_decode(struct bytes_in *in, int16_t level,
+                                             struct arena *arena, struct metadata_record *record,
+                                             char *sentence, size_t sentence_size)
 {
     if (in->at == in->end && !in->overrun)
         return METADATA_END;
@@ -563,7 +575,7 @@ enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *
                        kind, metadata_kind_name(kind));
         return METADATA_REFUSED;
     }
-    if (!kind_is_known(kind) || least_reader > newest_version(kind))
+    if (!kind_is_known(kind, level) || least_reader > newest_version(kind))
         return unreadable(flags & FLAG_MANDATORY, kind, least_reader, sentence, sentence_size);
     *record = (struct metadata_record){.kind = (enum metadata_kind)kind};
     struct bytes_in body = bytes_in_of(bytes, length);

@@ -27,26 +27,34 @@
 #include "io/arena.h"
 #include "net/wire.h"
 
-/* X(NAME, number, text, mandatory) */
+/* Which kinds there are is told by one number, the level of this feature. It begins with 1; a kind
+ * that is new gets the next one, raises METADATA_LEVEL_NEWEST and the default of
+ * millrace.metadata.level with it, and is written only where the cluster has agreed to that level
+ * (core/controller_features.h). */
+#define METADATA_LEVEL        "millrace.metadata"
+#define METADATA_LEVEL_OLDEST 1
+#define METADATA_LEVEL_NEWEST 2
+
+/* X(NAME, number, text, mandatory, level) */
 #define METADATA_KINDS(X)                                                                          \
-    X(NOOP, 1, "noop", true)                                                                       \
-    X(BROKER_UP, 2, "broker_up", true)                                                             \
-    X(BROKER_DOWN, 3, "broker_down", true)                                                         \
-    X(BROKER_DRAINING, 4, "broker_draining", false)                                                \
-    X(TOPIC_CREATE, 5, "topic_create", true)                                                       \
-    X(TOPIC_DELETE, 6, "topic_delete", true)                                                       \
-    X(PARTITIONS, 7, "partitions", true)                                                           \
-    X(PARTITION_CHANGE, 8, "partition_change", true)                                               \
-    X(CONFIG, 9, "config", true)                                                                   \
-    X(PRODUCER_IDS, 10, "producer_ids", true)                                                      \
-    X(FEATURE, 11, "feature", true)                                                                \
-    X(CLIENT_QUOTA, 13, "client_quota", true)
+    X(NOOP, 1, "noop", true, 1)                                                                    \
+    X(BROKER_UP, 2, "broker_up", true, 1)                                                          \
+    X(BROKER_DOWN, 3, "broker_down", true, 1)                                                      \
+    X(BROKER_DRAINING, 4, "broker_draining", false, 1)                                             \
+    X(TOPIC_CREATE, 5, "topic_create", true, 1)                                                    \
+    X(TOPIC_DELETE, 6, "topic_delete", true, 1)                                                    \
+    X(PARTITIONS, 7, "partitions", true, 1)                                                        \
+    X(PARTITION_CHANGE, 8, "partition_change", true, 1)                                            \
+    X(CONFIG, 9, "config", true, 1)                                                                \
+    X(PRODUCER_IDS, 10, "producer_ids", true, 1)                                                   \
+    X(FEATURE, 11, "feature", true, 1)                                                             \
+    X(CLIENT_QUOTA, 13, "client_quota", true, 2)
 
 /* Their numbers are taken; no version writes them yet. */
 #define METADATA_KINDS_RESERVED(X) X(ACL, 12, "acl")
 
 enum metadata_kind {
-#define X(name, number, text, mandatory) METADATA_##name = (number),
+#define X(name, number, text, mandatory, level) METADATA_##name = (number),
     METADATA_KINDS(X)
 #undef X
 };
@@ -191,6 +199,8 @@ struct metadata_record {
 
 /* "topic_create"; for a number of no known kind "unknown". Reserved kinds have names, too. */
 const char *metadata_kind_name(uint16_t kind);
+/* The level from which on it may be written. */
+int16_t metadata_kind_level(enum metadata_kind kind);
 
 /* Appends the record; out->overrun when there is no room. */
 void metadata_record_encode(struct bytes_out *out, const struct metadata_record *record);
@@ -215,8 +225,8 @@ enum metadata_verdict {
     METADATA_REFUSED, /* mandatory and unknown, or damaged: the sentence says which */
 };
 
-/* Reads the next record of `in`. Any bytes may come: nothing is believed before it is checked, and
- * what is allocated is bounded by the bytes read. */
-enum metadata_verdict metadata_record_decode(struct bytes_in *in, struct arena *arena,
-                                             struct metadata_record *record, char *sentence,
-                                             size_t sentence_size);
+/* Reads the next record of `in`, as a reader who knows the kinds up to `level`. Any bytes may come:
+ * nothing is believed before it is checked, and what is allocated is bounded by the bytes read. */
+enum metadata_verdict metadata_record_decode(struct bytes_in *in, int16_t level,
+                                             struct arena *arena, struct metadata_record *record,
+                                             char *sentence, size_t sentence_size);

@@ -27,6 +27,8 @@
  *   does not ping while it waits: a write older than NUDGE_NS is followed by a read;
  * - closing may block for seconds, resolving names as well: both on the helper thread;
  * - closing drops completions: what is unanswered then is answered here;
+ * - a server that has seen less than the client refuses it for ever, without a word
+ *   (store_zookeeper_doubt.c);
  * - it tells every watcher of every change of the session: those are the session's watcher's only;
  * - it logs to stderr: its words go nowhere, the session's changes are told as events.
  *
@@ -47,11 +49,6 @@
 
 #define MS_NS         1000000ULL
 #define CLOSE_WAIT_NS (1000 * MS_NS) /* for answers that are on their way */
-
-static void on_library_line(const char *line)
-{
-    (void)line;
-}
 
 /* ---- telling ---- */
 
@@ -96,6 +93,7 @@ static void fail(struct zoo *zoo, const char *sentence)
     if (zoo->state == ZOO_FAILED || zoo->state == ZOO_EXPIRED)
         return;
     zoo->state = ZOO_FAILED;
+    zoo_doubt_end(zoo);
     zoo_send_held(zoo);
     tell_event(zoo, STORE_FAILED, NULL, sentence);
 }
@@ -146,14 +144,20 @@ static void tell_node(struct zoo *zoo, const struct zoo_message *message)
 
 static void make_root(struct zoo *zoo);
 
+void zoo_session_over(struct zoo *zoo)
+{
+    zoo->state = ZOO_EXPIRED;
+    zoo_doubt_end(zoo);
+    zoo_send_held(zoo);
+    tell_event(zoo, STORE_SESSION_EXPIRED, NULL, NULL);
+}
+
 static void on_state(struct zoo *zoo, const struct zoo_message *message)
 {
     if (zoo->state == ZOO_EXPIRED || zoo->state == ZOO_FAILED)
         return;
     if (message->state == ZOO_EXPIRED_SESSION_STATE) {
-        zoo->state = ZOO_EXPIRED;
-        zoo_send_held(zoo);
-        tell_event(zoo, STORE_SESSION_EXPIRED, NULL, NULL);
+        zoo_session_over(zoo);
     } else if (message->state == ZOO_AUTH_FAILED_STATE) {
         fail(zoo, "ZooKeeper does not accept this broker's credentials");
     } else if (message->state == ZOO_CONNECTED_STATE && !zoo->rooted) {
@@ -161,10 +165,12 @@ static void on_state(struct zoo *zoo, const struct zoo_message *message)
         make_root(zoo);
     } else if (message->state == ZOO_CONNECTED_STATE && zoo->state == ZOO_SUSPENDED) {
         zoo->state = ZOO_CONNECTED;
+        zoo_doubt_end(zoo);
         zoo_send_held(zoo);
         tell_event(zoo, STORE_CONNECTED, NULL, NULL);
     } else if (message->state != ZOO_CONNECTED_STATE && zoo->state == ZOO_CONNECTED) {
         zoo->state = ZOO_SUSPENDED;
+        zoo_doubt_begin(zoo);
         tell_event(zoo, STORE_SUSPENDED, NULL, NULL);
     }
 }
@@ -281,7 +287,7 @@ static void open_work(void *argument)
 {
     struct zoo *zoo = argument;
     zoo->zh = zookeeper_init2(zoo->servers, zoo_on_session, (int)zoo->options.session_timeout_ms,
-                              NULL, zoo, 0, on_library_line);
+                              NULL, zoo, 0, zoo_on_line);
     zoo->init_error = zoo->zh ? 0 : errno;
 }
 
@@ -347,7 +353,8 @@ static void on_handle_closed(struct io_op *op)
 static void try_to_end(struct zoo *zoo, bool anyway)
 {
     bool idle = STAILQ_EMPTY(&zoo->requests) || zoo->state != ZOO_CONNECTED;
-    if (!zoo->opened || zoo->work.done == on_handle_closed || !(idle || anyway))
+    if (!zoo->opened || zoo->work.done == on_handle_closed || !(idle || anyway) ||
+        !zoo_doubt_rests(zoo))
         return;
     timer_cancel(zoo->sh, &zoo->patience);
     timer_cancel(zoo->sh, &zoo->nudge);
@@ -362,6 +369,7 @@ static void zoo_store_close(struct store *store, void (*done)(void *user), void 
     zoo->closing = true;
     zoo->closed = done;
     zoo->closed_user = user;
+    zoo_doubt_end(zoo);
     timer_set(zoo->sh, &zoo->patience, io_now_ns(zoo->sh->io) + CLOSE_WAIT_NS);
     shard_ready(zoo->sh, &zoo->tell);
 }
@@ -414,6 +422,7 @@ struct store *store_zookeeper_open(struct shard *sh, const struct store_options 
     zoo->tell = (struct task){.fn = on_tell, .name = "store.tell"};
     zoo->nudge = (struct timer){.fn = zoo_on_nudge, .name = "store.nudge"};
     zoo->patience = (struct timer){.fn = on_patience, .name = "store.patience"};
+    zoo->doubt = (struct timer){.fn = zoo_on_doubt, .name = "store.doubt"};
     zoo->bell = eventfd(0, EFD_CLOEXEC);
     if (zoo->bell < 0) {
         (void)snprintf(sentence, sentence_size, "no more files may be opened: %s", strerror(errno));

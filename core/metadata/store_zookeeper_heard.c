@@ -10,6 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The library's own words. */
+void zoo_on_line(const char *line)
+{
+    (void)line;
+}
+
 void zoo_ring(const struct zoo *zoo)
 {
     uint64_t one = 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The inside of the ZooKeeper store, for store_zookeeper.c (its life), store_zookeeper_ask.c (what
- * is asked) and store_zookeeper_heard.c (what the library says, on threads of its own) only. The
- * rules are at the head of store_zookeeper.c.
+ * is asked), store_zookeeper_heard.c (what the library says, on threads of its own) and
+ * store_zookeeper_doubt.c (a session whose end nobody tells) only. The rules are at the head of
+ * store_zookeeper.c.
  */
 #pragma once
 
@@ -79,6 +80,13 @@ struct zoo {
     int bell;
     struct zoo_message *pushed; /* shared with the library's threads: atomic */
 
+    zhandle_t *probe;     /* a second session, while this one is in doubt */
+    bool probing;         /* it is being opened or closed */
+    bool probe_is_served; /* shared with its threads: atomic */
+    uint32_t probe_served_looks;
+    struct timer doubt;
+    struct io_op probe_work;
+
     void (*closed)(void *user);
     void *closed_user;
 };
@@ -111,6 +119,23 @@ void zoo_on_names(int rc, const struct String_vector *names, const struct Stat *
 void zoo_on_session(zhandle_t *zh, int type, int state, const char *path, void *context);
 void zoo_on_node_watch(zhandle_t *zh, int type, int state, const char *path, void *context);
 void zoo_on_children_watch(zhandle_t *zh, int type, int state, const char *path, void *context);
+
+void zoo_on_line(const char *line);
+
+/* ---- store_zookeeper.c ---- */
+
+/* Nothing is asked in this session any more. */
+void zoo_session_over(struct zoo *zoo);
+
+/* ---- store_zookeeper_doubt.c ---- */
+
+/* The session is suspended. */
+void zoo_doubt_begin(struct zoo *zoo);
+/* It is not, or there shall be none. */
+void zoo_doubt_end(struct zoo *zoo);
+/* Nothing is under way; later, zoo->tell is made ready. */
+bool zoo_doubt_rests(const struct zoo *zoo);
+void zoo_on_doubt(struct shard *sh, struct timer *timer);
 
 /* ---- store_zookeeper_ask.c ---- */
 

@@ -43,7 +43,8 @@ static struct {
     .pipes = TAILQ_HEAD_INITIALIZER(writer.pipes),
 };
 
-static struct io_log_style style = {.level_most = DIAG_INFO};
+static struct io_log_style style;
+static uint8_t levels[IO_LOGGERS_MAX];
 
 static void lock(void)
 {
@@ -203,6 +204,16 @@ struct io_log_style io_log_style(void)
 void io_log_style_set(struct io_log_style wanted)
 {
     style = wanted;
+}
+
+uint8_t io_log_level(uint32_t logger)
+{
+    return __atomic_load_n(&levels[logger], __ATOMIC_RELAXED);
+}
+
+void io_log_level_set(uint32_t logger, uint8_t level)
+{
+    __atomic_store_n(&levels[logger], level, __ATOMIC_RELAXED);
 }
 
 /* False: it is full, and the line is lost. */

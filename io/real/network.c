@@ -239,10 +239,14 @@ void io_recv(struct io *io, struct io_recv *recv, int socket)
     recv->block = NULL;
     socket_request(io, &recv->op, REQUEST_RECV, socket);
     bool blocks = io->pool.offered > 0 || io->pool.unused != NULL;
-    if (blocks || socket_of(io, socket)->shut)
-        request_issue(io, &recv->op);
-    else
+    if (!blocks && !socket_of(io, socket)->shut) {
         recv_starve(io, &recv->op);
+        return;
+    }
+    /* Whoever has taken a request or an answer asks for the next one before he sends his own, and
+     * the peer shall not wait until the kernel has armed this. */
+    request_of(&recv->op)->place = PLACE_LAST;
+    TAILQ_INSERT_TAIL(&io->receives, &recv->op, link);
 }
 
 void io_send(struct io *io, struct io_op *op, int socket, const struct iovec *iov, unsigned count)
@@ -277,7 +281,6 @@ static void send_prepare(const struct request *request, struct io_uring_sqe *sqe
 
 void network_prepare(struct io *io, struct io_op *op, struct io_uring_sqe *sqe)
 {
-    (void)io;
     struct request *request = request_of(op);
     switch (request->kind) {
     case REQUEST_ACCEPT:
@@ -292,6 +295,8 @@ void network_prepare(struct io *io, struct io_op *op, struct io_uring_sqe *sqe)
         io_uring_prep_recv(sqe, request->number, NULL, IO_BLOCK_SIZE, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
         sqe->buf_group = POOL_GROUP;
+        if (io->polls_first && socket_of(io, request->number)->dry)
+            sqe->ioprio |= IORING_RECVSEND_POLL_FIRST; /* a try would find nothing */
         break;
     default:
         must(request->kind == REQUEST_SEND);
@@ -308,6 +313,7 @@ static void recv_complete(struct io *io, struct io_op *op, int res, unsigned fla
     if (res > 0) {
         must(block != NULL);
         count_up(&io->counts.bytes_received, (uint64_t)res);
+        socket_of(io, request_of(op)->number)->dry = !(flags & IORING_CQE_F_SOCK_NONEMPTY);
         recv->block = block;
         request_done(io, op, res);
         return;
@@ -403,6 +409,9 @@ void io_cancel(struct io *io, struct io_op *op)
     if (request->place == PLACE_STARVED) {
         TAILQ_REMOVE(&io->starved, op, link);
         io->starved_count--;
+        request_finish(io, op, -ECANCELED);
+    } else if (request->place == PLACE_LAST) {
+        TAILQ_REMOVE(&io->receives, op, link);
         request_finish(io, op, -ECANCELED);
     } else if (request->place == PLACE_WAITING) {
         TAILQ_REMOVE(&io->waiting, op, link);

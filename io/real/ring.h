@@ -35,6 +35,7 @@ enum place {
     PLACE_KERNEL,   /* submitted, or in the submission queue */
     PLACE_CANCEL,   /* with the kernel, and to be cancelled with the next submit: io->cancels */
     PLACE_WAITING,  /* the submission queue was full: io->waiting */
+    PLACE_LAST,     /* a receive that goes with the next submit, behind all else: io->receives */
     PLACE_STARVED,  /* a receive without a block: io->starved */
     PLACE_FINISHED, /* has its result, done() is due: io->finished */
     PLACE_HELPER,   /* with a helper thread, or on its way back */
@@ -89,6 +90,7 @@ struct socket {
     uint16_t in_flight;
     bool open; /* is this shard's */
     bool shut; /* io_shutdown() was called */
+    bool dry;  /* the last receive has left nothing in it */
 };
 
 #define POOL_GROUP 1 /* the kernel's name for the one ring of blocks */
@@ -137,6 +139,7 @@ struct io {
     unsigned enter_flags;
     unsigned sleep_flags;
     bool message_ring; /* IORING_OP_MSG_RING works */
+    bool polls_first;  /* a receive may be told that there is nothing yet */
     bool reaping;
     bool wake_unarmed; /* no read of wake_file is in flight: the queue was full */
     uint64_t now_ns;
@@ -145,6 +148,7 @@ struct io {
     uint64_t in_flight; /* operations asked for and not done, whatever their place */
 
     struct op_queue waiting;
+    struct op_queue receives;
     struct op_queue cancels;
     struct op_queue starved;
     uint32_t starved_count;

@@ -211,10 +211,10 @@ void request_issue(struct io *io, struct io_op *op)
     io_uring_sqe_set_data(sqe, op);
 }
 
-static void waiting_issue(struct io *io)
+static void queue_issue(struct io *io, struct op_queue *from)
 {
     struct op_queue queue = TAILQ_HEAD_INITIALIZER(queue);
-    TAILQ_CONCAT(&queue, &io->waiting, link);
+    TAILQ_CONCAT(&queue, from, link);
     struct io_op *op;
     while ((op = TAILQ_FIRST(&queue)) != NULL) {
         TAILQ_REMOVE(&queue, op, link);
@@ -401,11 +401,13 @@ void io_turn_begin(struct io *io)
 static void prepare_all(struct io *io)
 {
     if (!TAILQ_EMPTY(&io->waiting))
-        waiting_issue(io);
+        queue_issue(io, &io->waiting);
     if (!TAILQ_EMPTY(&io->cancels))
         cancels_issue(io);
     if (io->starved_count > 0)
         starved_issue(io);
+    if (!TAILQ_EMPTY(&io->receives))
+        queue_issue(io, &io->receives);
     if (io->wake_unarmed)
         wake_read(io);
 }
@@ -425,23 +427,32 @@ static bool must_not_sleep(struct io *io)
            (io->starved_count > 0 && io->pool.offered > 0);
 }
 
-/* True when something came. Looks at memory only; entering the kernel blindly was measured to cost
- * more than it gains. */
+static bool has_come(struct io *io, bool (*pending)(void *argument), void *argument)
+{
+    for (int i = 0; i < 16; i++) {
+        if (ring_has_completions(io) || work_is_done(io) || pending(argument))
+            return true;
+        if (ring_has_work(io)) {
+            ring_enter(io, 0, 0);
+            return true;
+        }
+        ck_pr_stall();
+    }
+    return false;
+}
+
+/* True when something came or the time is up. Looks at memory only; entering the kernel blindly was
+ * measured to cost more than it gains. */
 static bool spin(struct io *io, uint64_t until_ns, bool (*pending)(void *argument), void *argument)
 {
-    uint64_t stop_ns = min_u64(until_ns, clock_monotonic() + io->spin_ns);
-    do {
-        for (int i = 0; i < 16; i++) {
-            if (ring_has_completions(io) || work_is_done(io) || pending(argument))
-                return true;
-            if (ring_has_work(io)) {
-                ring_enter(io, 0, 0);
-                return true;
-            }
-            ck_pr_stall();
-        }
-    } while (clock_monotonic() < stop_ns);
-    return false;
+    const uint64_t began_ns = clock_monotonic();
+    const uint64_t stop_ns = min_u64(until_ns, began_ns + io->spin_ns);
+    uint64_t now_ns = began_ns;
+    bool came;
+    while (!(came = has_come(io, pending, argument)) && now_ns < stop_ns)
+        now_ns = clock_monotonic();
+    count_up(&io->counts.spun_ns, now_ns - began_ns);
+    return came || now_ns >= until_ns;
 }
 
 void io_wait(struct io *io, uint64_t until_ns, bool (*pending)(void *argument), void *argument)
@@ -500,6 +511,7 @@ static int ring_create(struct io *io)
         struct io_uring_params params = {.flags = ladder[i] | IORING_SETUP_CQSIZE,
                                          .cq_entries = RING_COMPLETIONS};
         result = io_uring_queue_init_params(RING_ENTRIES, &io->ring, &params);
+        io->polls_first = (ladder[i] & IORING_SETUP_DEFER_TASKRUN) != 0; /* both since Linux 6.1 */
     }
     return result;
 }
@@ -581,6 +593,7 @@ struct io *io_open(const struct io_options *options, char *error, size_t error_s
 {
     struct io *io = mem_pages(sizeof(*io)); /* aligned, and its own cache lines */
     TAILQ_INIT(&io->waiting);
+    TAILQ_INIT(&io->receives);
     TAILQ_INIT(&io->cancels);
     TAILQ_INIT(&io->starved);
     TAILQ_INIT(&io->finished);

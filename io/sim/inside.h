@@ -103,6 +103,7 @@ struct process {
     void *prepared;
     struct socket_slot *sockets;
     uint32_t socket_count;
+    uint8_t log_levels[IO_LOGGERS_MAX];
 };
 
 struct io_clock {

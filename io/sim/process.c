@@ -284,7 +284,18 @@ int64_t io_wall_us(const struct io *io)
 /* Never full; what is said counts as behaviour, so two runs that log differently differ. */
 struct io_log_style io_log_style(void)
 {
-    return (struct io_log_style){.level_most = DIAG_INFO};
+    return (struct io_log_style){0};
+}
+
+uint8_t io_log_level(uint32_t logger)
+{
+    return process_here ? process_here->log_levels[logger] : 0;
+}
+
+void io_log_level_set(uint32_t logger, uint8_t level)
+{
+    must(process_here != NULL);
+    process_here->log_levels[logger] = level;
 }
 
 bool io_log(struct io *io, const char *line, size_t len)

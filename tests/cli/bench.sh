@@ -228,6 +228,10 @@ if cgroup=$(tests/cli/cgroup make 20); then
     code=$? out=$(cat "$work/out") err=$(cat "$work/err")
     check 'bench produce: INVALID with a fifth of a core' 11 json 'j["valid"] is False and j["self_check"]["late"] >= 1' \
         json 'j["result"]["own_cpu"] < 0.3 and "left over 1 ms late" in j["invalid_because"]'
+    tests/cli/cgroup run "$cgroup" "$millrace" bench ping --spin >"$work/out" 2>"$work/err"
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    check 'bench ping --spin: refused with a fifth of a core' 1 out '^$' \
+        err '--spin takes a whole core, and this process may use 0.20 of one \('
     tests/cli/cgroup remove "$cgroup"
     cgroup=$(tests/cli/cgroup make 2) # too little, whatever else the machine does
     tests/cli/cgroup run "$cgroup" "$millrace" bench ping -d 3s -w 0s -c 4 --in-flight 64 --format json -q >"$work/out" 2>"$work/err"
@@ -237,6 +241,25 @@ if cgroup=$(tests/cli/cgroup make 20); then
     tests/cli/cgroup remove "$cgroup"
 else
     skip 'bench produce: INVALID with a fifth of a core' "$cgroup"
+fi
+
+# A generator that spins uses a core for a load that is nothing, says so, and is not judged by it. Where nobody had a
+# core to spare there is nothing to see.
+TIMEFORMAT='%U %S'
+{ time bench produce "$t-bench" -r 20 -d 2s -w 0s --spin --format json; } 2>"$work/times"
+used=$(awk '{print $1 + $2}' "$work/times")
+if [[ $err = *'no other'* || $err = *'may use'* ]]; then
+    skip 'bench produce --spin' "$err"
+elif awk "BEGIN {exit $used >= 1}"; then
+    skip 'bench produce --spin' "it got $used s of a core in 2 s"
+else
+    check 'bench produce --spin: a core for nothing' 0 err "note: --spin keeps one of this machine's [0-9]+ cores busy" \
+        json 'j["options"]["spin"] is True and j["result"]["records"] == 40' json "0 < j['result']['own_cpu'] * 2 < $used / 4"
+    { time bench produce "$t-bench" -r 20 -d 2s -w 0s --format json -q; } 2>"$work/times"
+    used_asleep=$(awk '{print $1 + $2}' "$work/times")
+    check 'bench produce: without --spin it sleeps' 0 json 'j["options"]["spin"] is False' json "$used_asleep < $used / 2"
+    bench ping --spin -d 500ms -w 0s
+    check 'bench ping --spin: what it costs' 0 out '^spin +a whole core for the generator, which worked [0-9]+ % of the time$'
 fi
 
 # Coordinated omission. The broker stands still for 2 s of 6, and the load may have one request in flight, as many tools

@@ -10,7 +10,9 @@ import socket
 import sys
 import time
 
-SECONDS = 10
+sys.dont_write_bytecode = True
+import stranger  # noqa: E402
+
 SERVERS = ['bootstrap-server', '127.0.0.1:1']
 
 
@@ -18,17 +20,8 @@ def line(**message):
     return json.dumps(message).encode() + b'\n'
 
 
-def ends(connection):
-    """What it says, and how it ends; 'open' when nothing happens."""
-    got = b''
-    try:
-        while data := connection.recv(1 << 20):
-            got += data
-        end = 'closed'
-    except TimeoutError:
-        end = 'open'
-    except ConnectionError:
-        end = 'reset'
+def told(got, end):
+    """How it ends, and what the agent says before."""
     texts = [json.loads(said).get('text', json.loads(said)['type']).strip() for said in got.splitlines()]
     return f'{end}: {"; ".join(texts)}'
 
@@ -87,28 +80,18 @@ def trickle(port):
 
 def garbage(port, token):
     for name, data in strangers(token).items():
-        with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
-            try:
-                connection.sendall(data)
-            except ConnectionError:
-                pass
-            print(f'{name}: {ends(connection)}')
+        print(f'{name}: {told(*stranger.say(port, data))}')
     for name, data in {**plans(), 'another word': line(type='go', at_ns=1), 'half a megabyte': b' ' * (600 << 10)}.items():
-        with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
-            try:
-                connection.sendall(line(type='hello', protocol=1, token=token) + data)
-            except ConnectionError:
-                pass
-            print(f'known, {name}: {ends(connection)}')
+        print(f"known, {name}: {told(*stranger.say(port, line(type='hello', protocol=1, token=token) + data))}")
     # A crowd that says nothing makes room for who comes later, and is shown the door after five seconds.
-    crowd = [socket.create_connection(('127.0.0.1', port), SECONDS) for _ in range(40)]
-    with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
+    crowd = [stranger.connect(port) for _ in range(40)]
+    with stranger.connect(port) as connection:
         connection.sendall(line(type='hello', protocol=1, token=token))
         print('behind the crowd:', json.loads(connection.makefile().readline())['type'])
     began = time.monotonic()
     print(f'a byte now and then: {trickle(port)}')
     for connection in crowd:
-        if ends(connection).startswith('open'):
+        if stranger.ending(connection)[1] == 'open':
             print('one of the crowd is still there')
         connection.close()
     if not 3 < time.monotonic() - began < 9:

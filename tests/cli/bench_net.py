@@ -10,7 +10,8 @@ import socket
 import struct
 import sys
 
-SECONDS = 10
+sys.dont_write_bytecode = True
+import stranger  # noqa: E402
 
 
 def frame(body):
@@ -20,21 +21,6 @@ def frame(body):
 def header(key, version, flexible):
     """A request's: correlation id 7, no client id, no tags."""
     return struct.pack('>hhih', key, version, 7, -1) + (b'\0' if flexible else b'')
-
-
-def ends(connection):
-    """How it ends: 'closed', and with how many bytes before that, or 'open' when nothing happens."""
-    got = 0
-    try:
-        while True:
-            data = connection.recv(1 << 20)
-            if not data:
-                return f'closed after {got}'
-            got += len(data)
-    except TimeoutError:
-        return f'open after {got}'
-    except ConnectionError:
-        return 'reset'
 
 
 def garbage(port):
@@ -54,24 +40,20 @@ def garbage(port):
         'another version': frame(header(0, 8, False) + bytes(8)),
     }
     for name, data in nonsense.items():
-        with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
-            try:
-                connection.sendall(data)
-            except ConnectionError:
-                pass
-            print(f'{name}: {ends(connection)}')
+        got, end = stranger.say(port, data)
+        print(f'{name}: {end}' if end == 'reset' else f'{name}: {end} after {len(got)}')
     # Who asks and never reads, and who says half of it and leaves, costs nothing that lasts.
     for _ in range(4):
-        with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
+        with stranger.connect(port) as connection:
             connection.settimeout(0.2)
             try:
                 connection.sendall(frame(fetch + struct.pack('>i', 1 << 20)) * 1000)
             except (TimeoutError, ConnectionError):
                 pass
-    with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
+    with stranger.connect(port) as connection:
         connection.sendall(frame(produce + bytes(1 << 20))[:500_000])
     # A crowd: those above the limit wait, and come in when the others have gone.
-    crowd = [socket.create_connection(('127.0.0.1', port), SECONDS) for _ in range(40)]
+    crowd = [stranger.connect(port) for _ in range(40)]
     for connection in crowd:
         connection.sendall(frame(produce + bytes(100)))
     for connection in crowd:

@@ -36,7 +36,8 @@ static struct image *image_of(const uint8_t *data, size_t size, bool must_fit)
         struct metadata_record record;
         char sentence[200];
         arena_reset(&arena);
-        verdict = metadata_record_decode(&in, &arena, &record, sentence, sizeof(sentence));
+        verdict = metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &arena, &record, sentence,
+                                         sizeof(sentence));
         if (verdict == METADATA_READ &&
             !image_edit_apply(edit, &record, sentence, sizeof(sentence)))
             verdict = METADATA_REFUSED;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scenario "cluster": three to five shipped brokers, each with some shards, over one simulated
- * store, in trouble (cluster_troubles.c); "disks": the same with two log directories each.
+ * store, in trouble (cluster_troubles.c); "disks": the same with two log directories each; "mixed":
+ * of two versions (cluster_upgrade.c).
  */
 #include "tests/sim/cluster.h"
 
@@ -21,8 +22,9 @@
 static struct store_sim *store_make(struct cluster *cl)
 {
     static const uint64_t delays[] = {3 * MS, 3 * MS, 30 * MS, 100 * MS};
+    uint32_t slowest = cl->mixed ? 2 : 4; /* a long play has a long log to be read at a start */
     const struct store_sim_options options = {
-        .delay_ns_max = delays[rng_below(&cl->rng, array_count(delays))],
+        .delay_ns_max = delays[rng_below(&cl->rng, slowest)],
         .lost_before_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
         .lost_after_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
     };
@@ -74,6 +76,8 @@ static void broker_start(struct cluster *cl, uint32_t i)
     struct node *node = &cl->nodes[i];
     if (node_runs(node))
         return;
+    if (cl->mixed)
+        cluster_upgrade_ended(cl, i);
     world_note(cl->world, "broker %d starts", node->id);
     (void)node_start(node, (uint16_t)rng_between(&cl->rng, 1, 3));
 }
@@ -321,6 +325,8 @@ static void reckon(struct cluster *cl)
 {
     world_links_heal(cl->world);
     world_calm(cl->world);
+    if (cl->mixed)
+        cluster_upgrade_end(cl);
     if (!until(cl, cluster_all_up, START_NS))
         wrong_down(cl);
     cl->resting = true;
@@ -340,22 +346,35 @@ static void reckon(struct cluster *cl)
     cluster_conclude(cl);
 }
 
-static bool play(struct world *world, bool dirs, char *why, size_t why_size)
+static void disturb(struct cluster *cl)
+{
+    for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
+        cluster_trouble(cl);
+    if (!cl->facts.failed)
+        cluster_trouble_replaced(cl);
+}
+
+enum kind { PLAY_CLUSTER, PLAY_DISKS, PLAY_MIXED };
+
+static bool play(struct world *world, enum kind kind, char *why, size_t why_size)
 {
     struct cluster *cl = calloc(1, sizeof(*cl));
     must(cl != NULL);
-    cl->dirs = dirs;
+    cl->dirs = kind == PLAY_DISKS;
+    cl->mixed = kind == PLAY_MIXED;
     cluster_init(cl, world);
+    if (cl->mixed)
+        cluster_upgrade_init(cl);
     for (uint32_t i = 0; i < cl->count; i++)
         broker_start(cl, i);
     cluster_clients_start(cl);
     if (!until(cl, cluster_all_up, START_NS) || !until(cl, topic_made, START_NS))
         cluster_wrong(&cl->facts, "the cluster does not begin");
     cluster_pass(cl, 200 * MS, 0);
-    for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
-        cluster_trouble(cl);
-    if (!cl->facts.failed)
-        cluster_trouble_replaced(cl);
+    if (cl->mixed)
+        cluster_upgrade_play(cl);
+    else
+        disturb(cl);
     if (!cl->facts.failed)
         reckon(cl);
     world_note(world,
@@ -374,12 +393,17 @@ static bool play(struct world *world, bool dirs, char *why, size_t why_size)
 
 static bool cluster_play(struct world *world, char *why, size_t why_size)
 {
-    return play(world, false, why, why_size);
+    return play(world, PLAY_CLUSTER, why, why_size);
 }
 
 static bool disks_play(struct world *world, char *why, size_t why_size)
 {
-    return play(world, true, why, why_size);
+    return play(world, PLAY_DISKS, why, why_size);
+}
+
+static bool mixed_play(struct world *world, char *why, size_t why_size)
+{
+    return play(world, PLAY_MIXED, why, why_size);
 }
 
 const struct scenario scenario_cluster = {
@@ -394,4 +418,11 @@ const struct scenario scenario_disks = {
     .summary = "the same with two log directories on each broker, of which one fails now and then",
     .options = cluster_options,
     .play = disks_play,
+};
+
+const struct scenario scenario_mixed = {
+    .name = "mixed",
+    .summary = "the same with brokers of two versions: upgraded and taken back one by one",
+    .options = cluster_options,
+    .play = mixed_play,
 };

@@ -2,7 +2,8 @@
  *
  * A cluster of shipped brokers over one simulated store, and what its clients were told: the parts
  * of scenario "cluster" (cluster.c: brokers, and a play from beginning to end; cluster_troubles.c:
- * what happens to them; cluster_clients.c: clients; cluster_facts.c: what must be so).
+ * what happens to them; cluster_upgrade.c: brokers of two versions; cluster_clients.c: clients;
+ * cluster_facts.c: what must be so).
  *
  * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
  * consumer, has one value for ever. At the end every replica is in sync, and every one that was
@@ -58,6 +59,18 @@ void cluster_acked(struct cluster *cl, uint32_t partition, int64_t offset, uint6
 /* Everything was read back: is what was acknowledged there, once, and in order? */
 void cluster_conclude(struct cluster *cl);
 
+/* Brokers that know two sets of records of the metadata: cluster_upgrade.c. */
+struct cluster_upgrade {
+    int16_t level[CLUSTER_BROKERS_MAX]; /* up to which each takes part, from its next start on */
+    char setting[CLUSTER_BROKERS_MAX][4];
+    bool patient; /* the newer level is asked for only when all have been upgraded */
+    bool plain;   /* and what came with it is set only then */
+    bool asked;   /* it was, and may be agreed to by now */
+    bool granted; /* somebody was told so */
+    int64_t older[CLUSTER_BROKERS_MAX]; /* registrations of older ones when it was; -1: none */
+    uint32_t quotas;                    /* that were set */
+};
+
 #define CLUSTER_RACK(number) ((number) % 2 == 0 ? "even" : "odd")
 
 struct cluster {
@@ -68,13 +81,15 @@ struct cluster {
     struct store_sim *store;
     struct cluster_facts facts;
     bool topic_made;
-    int32_t controller;     /* as Metadata said last */
-    bool resting;           /* nothing new is produced or deleted */
-    bool deletes;           /* records, now and then */
-    bool unclean;           /* whoever is there leads, and records may be lost by that */
-    bool moves;             /* partitions, to other brokers */
-    bool insync_one;        /* min.insync.replicas is 1, not 2 */
-    bool racks;             /* brokers and consumers say where they are */
+    int32_t controller; /* as Metadata said last */
+    bool resting;       /* nothing new is produced or deleted */
+    bool deletes;       /* records, now and then */
+    bool unclean;       /* whoever is there leads, and records may be lost by that */
+    bool moves;         /* partitions, to other brokers */
+    bool insync_one;    /* min.insync.replicas is 1, not 2 */
+    bool racks;         /* brokers and consumers say where they are */
+    bool mixed;         /* brokers are of two versions */
+    struct cluster_upgrade upgrade;
     bool dirs;              /* each broker has two log directories, of which one may fail */
     uint32_t away;          /* brokers that stay away */
     uint64_t late_ns;       /* what a network that is slow now may hold back for so long */
@@ -107,6 +122,14 @@ void cluster_trouble(struct cluster *cl);
 /* Once in a play: the disk of one is lost for ever, and an empty one takes its place. No set is
  * smaller than two, so that nothing is lost with it. Then other things happen. */
 void cluster_trouble_replaced(struct cluster *cl);
+
+/* cluster_upgrade.c: all begin with the older version. */
+void cluster_upgrade_init(struct cluster *cl);
+/* A broker is about to start again: why did it stop? */
+void cluster_upgrade_ended(struct cluster *cl, uint32_t i);
+void cluster_upgrade_play(struct cluster *cl);
+/* All have the newer version in the end, and make use of it. */
+void cluster_upgrade_end(struct cluster *cl);
 
 /* Starts the clients on a machine of their own. */
 void cluster_clients_start(struct cluster *cl);

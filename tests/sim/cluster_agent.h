@@ -8,7 +8,7 @@
 #include "net/kafka.h"
 #include "tests/sim/cluster.h"
 
-enum agent_kind { AGENT_ROUTER, AGENT_PRODUCER, AGENT_CONSUMER, AGENT_GHOST };
+enum agent_kind { AGENT_ROUTER, AGENT_PRODUCER, AGENT_CONSUMER, AGENT_GHOST, AGENT_OPERATOR };
 
 struct agent {
     struct cluster *cl;
@@ -66,3 +66,5 @@ const struct fetch_response_partition *agent_fetched(struct client_call *call,
 
 /* cluster_ghost.c: a Fetch of a follower that was on its way since an earlier leader epoch. */
 void ghost_step(struct agent *a);
+/* cluster_upgrade.c: somebody who wants what comes with a newer version. */
+void operator_step(struct agent *a);

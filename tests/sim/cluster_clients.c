@@ -665,8 +665,10 @@ static void on_timer(struct shard *sh, struct timer *timer)
         producer_step(a);
     else if (a->kind == AGENT_CONSUMER)
         consumer_step(a);
-    else
+    else if (a->kind == AGENT_GHOST)
         ghost_step(a);
+    else
+        operator_step(a);
 }
 
 static void agent_new(struct cluster *cl, struct shard *sh, enum agent_kind kind, uint32_t number)
@@ -709,6 +711,8 @@ static void clients_begin(struct shard *sh, void *prepared)
     for (uint32_t i = 0; i < CLUSTER_PARTITIONS; i++)
         agent_new(cl, sh, AGENT_CONSUMER, i);
     agent_new(cl, sh, AGENT_GHOST, 0);
+    if (cl->mixed)
+        agent_new(cl, sh, AGENT_OPERATOR, 0);
 }
 
 void cluster_clients_start(struct cluster *cl)

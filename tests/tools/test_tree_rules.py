@@ -10,7 +10,8 @@ TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "tree-rules"
 SPDX = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 HEADER = SPDX + "#pragma once\n"
 LIBRARY = SPDX + "/* Says a.\n */\n"
-MAP = "# T\n\n## The map\n\n| File | Role |\n| --- | --- |\n| `io/a` | a |\n| `net/b` | b |\n| `net/d.def` | d |\n| `core/c` | c |\n\n## Next\n"
+MAP = ("# T\n\n## The map\n\n| File | Role |\n| --- | --- |\n| `io/a` | a |\n| `net/b` | b |\n| `net/d.def` | d |\n"
+       "| `io/diag_loggers.def` | l |\n| `core/c` | c |\n\n## Next\n")
 CLEAN = {
     "README.md": MAP,
     "io/a.h": HEADER,
@@ -21,7 +22,8 @@ CLEAN = {
     "net/b.c": SPDX + '#include "net/b.h"\nint b_call(int (*open)(void));\n'
                "int b_call(int (*open)(void))\n{\n    static_assert(1, \"yes\");\n    return open != 0;\n}\n",
     "net/d.def": SPDX,
-    "core/c.c": SPDX + '#include "net/b.h"\n',
+    "io/diag_loggers.def": SPDX + 'DIAG_LOGGER(sun, "Day.")\n',
+    "core/c.c": SPDX + '#include "net/b.h"\nvoid c_say(void);\nvoid c_say(void)\n{\n    diag_warn(0, "sun.rises", "a=1");\n}\n',
 }
 
 
@@ -50,6 +52,7 @@ SPOILED = [
     ("world", "io/sim/s.c", SPDX + "printf(x);\nclock_gettime(0, 0);\n", "io/sim/s.c:3: clock_gettime()"),
     ("never", "tests/t.c", SPDX + "strcpy(a, b);\n", "strcpy()"),
     ("never", "io/a.c", SPDX + "\n\nassert(x);\n", "io/a.c:4: assert()"),
+    ("log-events", "core/c.c", SPDX + '\nint x = diag_warn(sh,\n "moon.full", "a=%u", 1);\n', "core/c.c:3: io/diag_loggers.def has no moon"),
     ("function-length", "core/c.c", SPDX + function(71), "71 lines"),
     ("nesting", "core/c.c", SPDX + "void f(void)\n{\n" + 16 * " " + "}\n}\n", "core/c.c:4"),
     ("file-length", "tests/t.c", SPDX + "int x;\n" * 1200, "1201 lines"),

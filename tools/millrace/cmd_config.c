@@ -3,7 +3,7 @@
  * `millrace config list` and `millrace config explain`: the table of keys (core/conf/conf.def), for
  * people. No broker is asked.
  */
-#include "core/conf/conf.h"
+#include "core/conf/overrides.h"
 #include "tools/millrace/output.h"
 
 #include <string.h>
@@ -35,17 +35,26 @@ static const char *changes_of(const struct conf_key *key)
     return "";
 }
 
+/* What holds where nothing is set: the key's default, or that of one that counts instead. */
+static void find_in_effect(const struct conf_key *key, struct conf_value *value)
+{
+    static const struct conf nothing_set;
+    conf_value_find(&(struct conf_view){.conf = &nothing_set}, key, value);
+}
+
 static json_t *key_row(const struct conf_key *key)
 {
     char expects[256];
+    struct conf_value in_effect;
+    find_in_effect(key, &in_effect);
     const char *words = conf_expects(key, expects, sizeof(expects));
     const char *unit = conf_unit_of(key);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s, s:s?, s:s}", "key", key->name,
-                     "scope", scope_names[key->scope], "class",
-                     conf_class_name((enum conf_class)key->class), "type", conf_type_name(key),
-                     "default", key->fallback, "unit", unit[0] ? unit : NULL, "expects",
-                     words[0] ? words : NULL, "changes", changes_of(key), "twins",
-                     key->twins && key->twins[0] ? key->twins : NULL, "doc", key->doc);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s, s:s?, s:s}", "key", key->name, "scope",
+        scope_names[key->scope], "class", conf_class_name((enum conf_class)key->class), "type",
+        conf_type_name(key), "default", key->fallback, "in_effect", in_effect.text, "unit",
+        unit[0] ? unit : NULL, "expects", words[0] ? words : NULL, "changes", changes_of(key),
+        "twins", key->twins && key->twins[0] ? key->twins : NULL, "doc", key->doc);
 }
 
 int cmd_config_list(struct invocation *inv)
@@ -67,6 +76,29 @@ int cmd_config_list(struct invocation *inv)
     return EXIT_OK;
 }
 
+static void explain_default(const struct conf_key *key)
+{
+    struct conf_value in_effect;
+    find_in_effect(key, &in_effect);
+    printf("  default  %s", key->fallback ? key->fallback : "none");
+    if (!key->fallback && in_effect.text)
+        printf(", so %s by %s is in effect", in_effect.text, in_effect.key->name);
+    putchar('\n');
+}
+
+/* "a,b" */
+static void explain_twins(const char *twins)
+{
+    const char *before = "  not set  ";
+    for (const char *at = twins; *at;) {
+        int len = (int)strcspn(at, ",");
+        printf("%s%.*s counts", before, len, at);
+        before = ", else ";
+        at += len + (at[len] == ',');
+    }
+    putchar('\n');
+}
+
 static void explain(const struct conf_key *key)
 {
     char expects[256];
@@ -74,12 +106,12 @@ static void explain(const struct conf_key *key)
     printf("%s (%s)\n  %s\n", key->name, scope_names[key->scope], key->doc);
     printf("  class    %s\n", conf_class_name((enum conf_class)key->class));
     printf("  type     %s%s%s\n", conf_type_name(key), unit[0] ? ", " : "", unit);
-    printf("  default  %s\n", key->fallback ? key->fallback : "none");
+    explain_default(key);
     if (conf_expects(key, expects, sizeof(expects))[0])
         printf("  takes    %s\n", expects);
     printf("  changes  %s\n", changes_of(key));
     if (key->twins && key->twins[0])
-        printf("  else     %s speaks when this is silent\n", key->twins);
+        explain_twins(key->twins);
 }
 
 int cmd_config_explain(struct invocation *inv)

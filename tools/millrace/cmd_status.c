@@ -28,8 +28,8 @@ static int look_twice(struct looks *l)
 
 static const struct column core_columns[] = {
     {.key = "core", .title = "CORE"},
-    {.key = "busy", .title = "BUSY"},
-    {.key = "longest", .title = "LONGEST-STEP"},
+    {.key = "busy", .title = "BUSY", .unit = UNIT_PART},
+    {.key = "longest", .title = "LONGEST-STEP", .unit = UNIT_SECONDS},
     {.key = "stalls", .title = "STALLS"},
     {.key = "connections", .title = "CONNECTIONS"},
     {.key = "partitions", .title = "PARTITIONS"},
@@ -47,13 +47,11 @@ static const struct column core_columns[] = {
 static json_t *core_row(const struct looks *l, const json_t *before, const json_t *now)
 {
     bool responding = json_is_true(json_object_get(now, "responding"));
-    json_t *busy =
-        responding
-            ? json_sprintf("%.0f%%", 100 * looks_rate(l, before, now, "core_busy_seconds_total"))
-            : json_string("stuck");
+    json_t *busy = responding ? json_real(looks_rate(l, before, now, "core_busy_seconds_total"))
+                              : json_string("stuck");
     json_t *row =
-        json_pack("{s:O, s:o, s:o, s:O, s:O, s:O, s:O}", "core", json_object_get(now, "core"),
-                  "busy", busy, "longest", duration(look_number(now, "core_turn_longest_seconds")),
+        json_pack("{s:O, s:o, s:O?, s:O, s:O, s:O, s:O}", "core", json_object_get(now, "core"),
+                  "busy", busy, "longest", json_object_get(now, "core_turn_longest_seconds"),
                   "stalls", json_object_get(now, "core_stalls_total"), "connections",
                   json_object_get(now, "connections"), "partitions",
                   json_object_get(now, "partitions"), "groups", json_object_get(now, "groups"));
@@ -92,12 +90,15 @@ static void print_cores(const struct looks *l)
 /* ---- requests ---- */
 
 static const struct column request_columns[] = {
-    {.key = "api", .title = "REQUEST"},     {.key = "count", .title = "COUNT"},
-    {.key = "rate", .title = "PER-SECOND"}, {.key = "average", .title = "AVERAGE"},
-    {.key = "p50", .title = "P50"},         {.key = "p99", .title = "P99"},
+    {.key = "api", .title = "REQUEST"},
+    {.key = "count", .title = "COUNT"},
+    {.key = "rate", .title = "PER-SECOND"},
+    {.key = "average", .title = "AVERAGE", .unit = UNIT_SECONDS},
+    {.key = "p50", .title = "P50", .unit = UNIT_SECONDS},
+    {.key = "p99", .title = "P99", .unit = UNIT_SECONDS},
 };
 
-/* The upper end of the bucket that holds the quantile: "<= 128 us". */
+/* The upper end of the bucket that holds the quantile. */
 static json_t *quantile(const json_t *bounds, const json_t *request, double part)
 {
     double wanted = look_number(request, "count") * part;
@@ -108,7 +109,7 @@ static json_t *quantile(const json_t *bounds, const json_t *request, double part
     {
         below += json_number_value(bucket);
         if (below >= wanted)
-            return duration(json_number_value(json_array_get(bounds, index)));
+            return json_incref(json_array_get(bounds, index));
     }
     return json_string("more");
 }
@@ -137,7 +138,7 @@ static void print_requests(const struct looks *l)
             json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "api", name, "count",
                       json_object_get(request, "count"), "rate",
                       rounded(looks_rate(l, request_named(l->before, name), request, "count")),
-                      "average", duration(count > 0 ? look_number(request, "seconds") / count : 0),
+                      "average", json_real(count > 0 ? look_number(request, "seconds") / count : 0),
                       "p50", quantile(bounds, request, 0.5), "p99",
                       quantile(bounds, request, 0.99)));
     }
@@ -166,7 +167,9 @@ static void print_head(const struct looks *l, bool good)
     char size[BYTES_TEXT_SIZE];
     const json_t *process = json_object_get(l->now, "process");
     const json_t *process_before = json_object_get(l->before, "process");
-    printf("millrace %s  ", look_text(l->now, "version"));
+    char address[ADDRESS_TEXT_SIZE];
+    printf("millrace %s  admin %s  ", look_text(l->now, "version"),
+           address_print(&l->address, address));
     if (json_object_get(l->now, "node_id"))
         printf("node %.0f  ", look_number(l->now, "node_id"));
     print_uptime(look_number(process, "uptime_seconds"));

@@ -168,21 +168,28 @@ const char *did_you_mean(const char *nearest)
 
 #define COMMAND_NAME_SIZE 128U
 
-static const struct command *command_named(const char *name)
+const struct command *command_named(const char *name)
 {
-    for (uint32_t i = 0; i < command_count; i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
-    return NULL;
+    const struct command *command;
+    for (uint32_t i = 0; (command = command_at(i)) != NULL; i++)
+        if (strcmp(command->name, name) == 0)
+            break;
+    return command;
+}
+
+bool command_is_in(const struct command *command, const char *group)
+{
+    const size_t len = strlen(group);
+    return len == 0 || (strncmp(command->name, group, len) == 0 && command->name[len] == ' ');
 }
 
 static bool is_group(const char *name)
 {
-    size_t len = strlen(name);
-    for (uint32_t i = 0; i < command_count; i++)
-        if (strncmp(commands[i].name, name, len) == 0 && commands[i].name[len] == ' ')
-            return true;
-    return false;
+    const struct command *command;
+    for (uint32_t i = 0; (command = command_at(i)) != NULL; i++)
+        if (command_is_in(command, name))
+            break;
+    return command != NULL;
 }
 
 /* Words join to a name for as long as it is that of a group. How many were taken. */
@@ -201,23 +208,59 @@ static int take_name(const char *const *words, int count, char name[COMMAND_NAME
     return taken;
 }
 
+/* "topics" for "topic". Whose the words are: the text that is offered has to last. */
+static void offer_group(struct nearest *nearest, const char *name, char found[COMMAND_NAME_SIZE])
+{
+    char group[COMMAND_NAME_SIZE];
+    (void)snprintf(group, sizeof(group), "%.*s", (int)strcspn(name, " "), name);
+    if (!name[strlen(group)] || !nearest_offer(nearest, group))
+        return;
+    memcpy(found, group, sizeof(group));
+    nearest->found = found;
+}
+
 static int unknown_command(const char *name)
 {
     struct nearest nearest;
+    char group[COMMAND_NAME_SIZE];
     nearest_begin(&nearest, name);
-    for (uint32_t i = 0; i < command_count; i++)
-        (void)nearest_offer(&nearest, commands[i].name);
+    const struct command *command;
+    for (uint32_t i = 0; (command = command_at(i)) != NULL; i++) {
+        (void)nearest_offer(&nearest, command->name);
+        offer_group(&nearest, command->name, group);
+    }
     const char *last = strrchr(name, ' ');
-    if (!nearest.found && !last) { /* "tpoic" alone, or a last word alone: "describe" */
-        for (uint32_t i = 0; i < command_count && !nearest.found; i++) {
-            const char *word = strrchr(commands[i].name, ' ');
+    if (!nearest.found && !last) { /* a last word alone: "describe" */
+        for (uint32_t i = 0; !nearest.found && (command = command_at(i)) != NULL; i++) {
+            const char *word = strrchr(command->name, ' ');
             if (word && strcmp(word + 1, name) == 0)
-                nearest.found = commands[i].name;
+                nearest.found = command->name;
         }
     }
     complain(NULL, "there is no command '%s'%s", name, did_you_mean(nearest.found));
     fprintf(stderr, "next:  millrace %.*s%s--help\n", last ? (int)(last - name) : 0, name,
             last ? " " : "");
+    return EXIT_USAGE;
+}
+
+/* `millrace -b HOST topic list`: the same in the right order, as far as there is a command in it.
+ */
+static int option_first(const char *const *words, int count)
+{
+    complain(NULL, "'%s' stands before the command: options come behind it", words[0]);
+    for (int at = 1; at < count; at++) {
+        char name[COMMAND_NAME_SIZE];
+        int taken = take_name(words + at, count - at, name);
+        if (!command_named(name))
+            continue;
+        fprintf(stderr, "next:  millrace %s", name);
+        for (int i = 0; i < count; i++)
+            if (i < at || i >= at + taken)
+                fprintf(stderr, " %s", words[i]);
+        fputc('\n', stderr);
+        return EXIT_USAGE;
+    }
+    fputs("next:  millrace --help\n", stderr);
     return EXIT_USAGE;
 }
 
@@ -375,8 +418,11 @@ int command_line(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         return run(command_named("version"), argv + 2, argv + argc);
+    const char *const *words = (const char *const *)(argv + 1);
+    if (words[0][0] == '-')
+        return option_first(words, argc - 1);
     char name[COMMAND_NAME_SIZE];
-    int taken = take_name((const char *const *)(argv + 1), argc - 1, name);
+    int taken = take_name(words, argc - 1, name);
     const struct command *command = command_named(name);
     if (command)
         return run(command, argv + 1 + taken, argv + argc);

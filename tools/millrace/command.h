@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The command line. One table (tools/millrace/command_table.c) says every command: its name, what
- * it takes, its options with their help, examples, and who runs it. The parser, `--help`, the
- * errors with their "did you mean" and the defaults all follow from it; a command is one row there
- * and one function.
+ * The command line. One table (tools/millrace/command_table.c, with a file for each subject in
+ * tools/millrace/commands) says every command: its name, what it takes, its options with their
+ * help, examples, and who runs it. The parser, `--help`, the errors with their "did you mean" and
+ * the defaults all follow from it; a command is one row there and one function.
  *
  * A command gets an invocation and asks it by an option's long name. A value comes from the first
  * that has one: the flag, -X, the environment, the default.
@@ -71,8 +71,11 @@ struct command {
     int (*run)(struct invocation *inv);
 };
 
-extern const struct command commands[];
-extern const uint32_t command_count;
+/* In the order of the help; NULL behind the last. */
+const struct command *command_at(uint32_t index);
+const struct command *command_named(const char *name); /* NULL: there is none */
+/* Does its name begin with these words? They are less than all of it; "" is the group of all. */
+bool command_is_in(const struct command *command, const char *group);
 extern const struct command_option common_options[]; /* every command has these */
 extern const uint32_t common_option_count;
 extern const struct command_option listing_options[];
@@ -154,6 +157,7 @@ int cmd_bench_sweep(struct invocation *inv);
 int cmd_bench_verify(struct invocation *inv);
 int cmd_cheat(struct invocation *inv);
 int cmd_cluster_brokers(struct invocation *inv);
+int cmd_cluster_features(struct invocation *inv);
 int cmd_cluster_health(struct invocation *inv);
 int cmd_cluster_leader_elect(struct invocation *inv);
 int cmd_cluster_partitions(struct invocation *inv);

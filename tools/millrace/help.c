@@ -77,11 +77,10 @@ void help_command(FILE *to, const struct command *command)
 
 static void print_commands(FILE *to, const char *group)
 {
-    size_t len = strlen(group);
-    for (uint32_t i = 0; i < command_count; i++)
-        if (len == 0 ||
-            (strncmp(commands[i].name, group, len) == 0 && commands[i].name[len] == ' '))
-            fprintf(to, "  %-22s %s\n", commands[i].name, commands[i].summary);
+    const struct command *command;
+    for (uint32_t i = 0; (command = command_at(i)) != NULL; i++)
+        if (command_is_in(command, group))
+            fprintf(to, "  %-22s %s\n", command->name, command->summary);
 }
 
 void help_group(FILE *to, const char *group)

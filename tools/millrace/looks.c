@@ -3,6 +3,7 @@
 
 #include "io/mem.h"
 #include "tools/millrace/http_get.h"
+#include "tools/millrace/settings.h"
 #include "tools/millrace/start/admin.h"
 
 #include <stdlib.h>
@@ -16,7 +17,8 @@ int looks_unreachable(const struct looks *l)
 {
     char text[ADDRESS_TEXT_SIZE];
     complain(l->inv, "admin listener %s: %s", address_print(&l->address, text), l->problem);
-    fprintf(stderr, "next:  is a broker running there? --admin HOST:PORT names another\n");
+    fprintf(stderr, "next:  is a broker running there? --admin HOST:PORT names another, the key "
+                    "admin of a profile, too\n");
     return EXIT_UNREACHABLE;
 }
 
@@ -53,16 +55,19 @@ bool looks_take(struct looks *l)
 int looks_begin(struct looks *l, const struct invocation *inv)
 {
     *l = (struct looks){.inv = inv};
+    struct settings settings;
     const char *text = option_text(inv, "admin");
     const char *problem = "is no address";
     bool off = false;
+    int code = settings_begin(&settings, inv);
     if (!text)
         text = getenv("MILLRACE_ADMIN");
     if (!text || !text[0])
-        text = ADMIN_ADDRESS;
-    if (admin_address_parse(text, &off, &l->address, &problem) && !off)
-        return EXIT_OK;
-    return usage_error(inv, "--admin %s: %s; HOST:PORT is wanted", text, problem);
+        text = settings.admin;
+    if (code == EXIT_OK && (!admin_address_parse(text, &off, &l->address, &problem) || off))
+        code = usage_error(inv, "admin listener %s: %s; HOST:PORT is wanted", text, problem);
+    settings_fini(&settings);
+    return code;
 }
 
 void looks_end(struct looks *l)
@@ -112,11 +117,4 @@ bool looks_good(const struct looks *l)
 json_t *rounded(double value)
 {
     return json_integer((json_int_t)(value + 0.5));
-}
-
-json_t *duration(double seconds)
-{
-    if (seconds < 0.001)
-        return json_sprintf("%.0f us", seconds * 1e6);
-    return seconds < 1 ? json_sprintf("%.1f ms", seconds * 1e3) : json_sprintf("%.1f s", seconds);
 }

@@ -19,7 +19,7 @@ struct looks {
     char problem[256];    /* why there was no answer: half a sentence */
 };
 
-/* From --admin, or the environment; else EXIT_USAGE, said. */
+/* From --admin, the environment or the profile; else what is wrong with it, said. */
 int looks_begin(struct looks *l, const struct invocation *inv);
 /* One more; false: there was no answer. */
 bool looks_take(struct looks *l);
@@ -40,5 +40,3 @@ double look_sum(const json_t *object, const char *key);
 double looks_rate(const struct looks *l, const json_t *before, const json_t *now, const char *key);
 
 json_t *rounded(double value);
-/* "1.2 ms" */
-json_t *duration(double seconds);

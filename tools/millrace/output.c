@@ -8,6 +8,8 @@
 
 #define COLUMNS_MAX 24U
 #define CELL_SIZE   1024U
+/* 0.07 is 0.07; with the 17 digits of Jansson's own it is 0.070000000000000007. */
+#define NUMBERS JSON_REAL_PRECISION(15)
 
 struct listing {
     const struct column *columns;
@@ -55,16 +57,31 @@ char *text_visible(char *text)
     return text;
 }
 
+/* A number in its unit: for people. */
+static void unit_text(char *to, size_t size, double value, enum unit unit)
+{
+    const char *below = unit == UNIT_BELOW ? "<" : "";
+    char bytes[BYTES_TEXT_SIZE];
+    if (unit == UNIT_BYTES)
+        (void)snprintf(to, size, "%s", bytes_text((int64_t)value, bytes));
+    else if (unit == UNIT_PART)
+        (void)snprintf(to, size, "%.0f%%", 100 * value);
+    else if (value < 0.001)
+        (void)snprintf(to, size, "%s%.0f us", below, value * 1e6);
+    else if (value < 1)
+        (void)snprintf(to, size, "%s%.1f ms", below, value * 1e3);
+    else
+        (void)snprintf(to, size, "%s%.1f s", below, value);
+}
+
 /* Appends, cut at the end of the cell. */
 static void cell_text(char cell[CELL_SIZE], const json_t *value, enum unit unit)
 {
     size_t used = strlen(cell);
-    char number[BYTES_TEXT_SIZE];
     if (json_is_string(value))
         (void)snprintf(cell + used, CELL_SIZE - used, "%s", json_string_value(value));
-    else if (json_is_integer(value) && unit == UNIT_BYTES)
-        (void)snprintf(cell + used, CELL_SIZE - used, "%s",
-                       bytes_text(json_integer_value(value), number));
+    else if (json_is_number(value) && unit != UNIT_PLAIN)
+        unit_text(cell + used, CELL_SIZE - used, json_number_value(value), unit);
     else if (json_is_integer(value))
         (void)snprintf(cell + used, CELL_SIZE - used, "%lld", json_integer_value(value));
     else if (json_is_real(value))
@@ -164,10 +181,10 @@ void listing_row(struct listing *listing, json_t *row)
         break;
     case FORMAT_JSON:
         fputs(listing->rows ? ",\n" : "\n", stdout);
-        (void)json_dumpf(row, stdout, JSON_COMPACT);
+        (void)json_dumpf(row, stdout, JSON_COMPACT | NUMBERS);
         break;
     case FORMAT_NDJSON:
-        (void)json_dumpf(row, stdout, JSON_COMPACT);
+        (void)json_dumpf(row, stdout, JSON_COMPACT | NUMBERS);
         putchar('\n');
         break;
     case FORMAT_AWK:
@@ -219,7 +236,8 @@ void listing_partitions(struct listing *listing, json_t *row, const char *key)
 void print_object(const struct invocation *inv, json_t *object)
 {
     must(object != NULL);
-    (void)json_dumpf(object, stdout, format_of(inv) == FORMAT_JSON ? JSON_INDENT(2) : JSON_COMPACT);
+    (void)json_dumpf(object, stdout,
+                     (format_of(inv) == FORMAT_JSON ? JSON_INDENT(2) : JSON_COMPACT) | NUMBERS);
     putchar('\n');
     json_decref(object);
 }

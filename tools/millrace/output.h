@@ -6,7 +6,7 @@
  *   wide     the same with more columns
  *   json     {"items":[{...},...]}: raw numbers, stable snake_case keys; nothing found is []
  *   ndjson   one object a line, as soon as it is known
- *   awk      one row a line, tabs between, no header, "-" for what is empty
+ *   awk      one row a line, tabs between, no header, raw numbers, "-" for what is empty
  *
  * A row is a JSON object; columns say which of its members the tables show.
  */
@@ -25,6 +25,9 @@ bool format_is_table(const struct invocation *inv);
 enum unit {
     UNIT_PLAIN, /* text, numbers as they are, lists joined by commas */
     UNIT_BYTES,
+    UNIT_SECONDS, /* "1.2 ms" */
+    UNIT_BELOW,   /* seconds that something was below: "<1.2 ms" */
+    UNIT_PART,    /* of 1: "12%" */
 };
 
 struct column {

@@ -239,11 +239,15 @@ struct broker_link *session_any(struct session *s)
     return connect_bootstrap(s) == EXIT_OK ? s->bootstrap : NULL;
 }
 
-static int session_open(struct session *s, uint64_t pool_bytes)
+static int session_open(struct session *s, const struct session_options *options)
 {
     char sentence[512];
-    const struct io_options options = {.receive_pool_bytes = pool_bytes, .log_file = -1};
-    struct io *io = io_open(&options, sentence, sizeof(sentence));
+    const struct io_options door = {
+        .receive_pool_bytes = options->pool_bytes,
+        .spin_ns = options->spin_ns,
+        .log_file = -1,
+    };
+    struct io *io = io_open(&door, sentence, sizeof(sentence));
     if (!io) {
         complain(s->inv, "%s", sentence);
         return EXIT_REFUSED_IO;
@@ -281,15 +285,11 @@ static void session_close(struct session *s)
     shard_group_free(s->group);
 }
 
-int session_run(struct invocation *inv, int (*work)(struct session *s))
-{
-    return session_run_pool(inv, SESSION_POOL_BYTES, work);
-}
-
-static int session_work(struct session *s, uint64_t pool_bytes, int (*work)(struct session *s))
+static int session_work(struct session *s, const struct session_options *options,
+                        int (*work)(struct session *s))
 {
     arena_init(&s->arena, ARENA_MAX);
-    int code = session_open(s, pool_bytes);
+    int code = session_open(s, options);
     if (code == EXIT_OK)
         code = work(s);
     session_close(s);
@@ -297,22 +297,30 @@ static int session_work(struct session *s, uint64_t pool_bytes, int (*work)(stru
     return code;
 }
 
-int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s))
+int session_run_as(struct invocation *inv, const struct session_options *options,
+                   int (*work)(struct session *s))
 {
     struct session s = {.inv = inv};
     bool listed;
     int code = settings_read(&s.settings, inv, &listed);
     if (code == EXIT_OK && !listed)
-        code = session_work(&s, pool_bytes, work);
+        code = session_work(&s, options, work);
     settings_fini(&s.settings);
     return code;
+}
+
+int session_run(struct invocation *inv, int (*work)(struct session *s))
+{
+    const struct session_options options = {.pool_bytes = SESSION_POOL_BYTES};
+    return session_run_as(inv, &options, work);
 }
 
 int session_run_alone(struct invocation *inv, uint64_t pool_bytes, void *user,
                       int (*work)(struct session *s))
 {
+    const struct session_options options = {.pool_bytes = pool_bytes};
     struct session s = {.inv = inv, .user = user};
-    return session_work(&s, pool_bytes, work);
+    return session_work(&s, &options, work);
 }
 
 /* ---- one request, one answer ---- */

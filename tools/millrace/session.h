@@ -45,8 +45,13 @@ struct session {
 /* Opens the door, runs `work` and closes; the exit code. Brokers are connected to when they are
  * first asked, so that mistakes in what was typed are told before anything else. */
 int session_run(struct invocation *inv, int (*work)(struct session *s));
-/* The same with a pool of so many bytes to receive into, for clients that hold blocks. */
-int session_run_pool(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s));
+/* The same with another door. */
+struct session_options {
+    uint64_t pool_bytes; /* to receive into: much for clients that hold blocks */
+    uint64_t spin_ns;    /* how long to look for answers before it sleeps */
+};
+int session_run_as(struct invocation *inv, const struct session_options *options,
+                   int (*work)(struct session *s));
 
 /* The same without a broker: the shard is there, and its door. user: becomes s->user. */
 int session_run_alone(struct invocation *inv, uint64_t pool_bytes, void *user,

@@ -4,6 +4,7 @@
 #include "io/mem.h"
 #include "io/nearest.h"
 #include "tools/millrace/profile.h"
+#include "tools/millrace/start/admin.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ static const struct setting table[] = {
     TEXT("bootstrap.servers", "127.0.0.1:9092", bootstrap_servers,
          "brokers to ask first, HOST:PORT[,...]; as -b"),
     TEXT("client.id", "millrace-cli", client_id, "the name that the broker logs"),
+    TEXT("admin", ADMIN_ADDRESS, admin,
+         "status, top: the admin listener of the broker to look at, HOST:PORT; as --admin"),
     NUMBER("request.timeout.ms", "30000", 1, DAY_MS, request_timeout_ms,
            "how long to wait for an answer; as --timeout"),
     NUMBER("retry.backoff.ms", "100", 1, DAY_MS, retry_backoff_ms,
@@ -229,14 +232,19 @@ int settings_given(struct settings *settings, struct invocation *inv, bool *list
                                                                                    : EXIT_USAGE;
 }
 
-int settings_read(struct settings *settings, struct invocation *inv, bool *listed)
+int settings_begin(struct settings *settings, const struct invocation *inv)
 {
-    *listed = false;
     for (size_t i = 0; i < array_count(table); i++) {
         bool good = store(settings, &table[i], table[i].fallback);
         must(good);
     }
-    int code = take_profile(settings, inv);
+    return take_profile(settings, inv);
+}
+
+int settings_read(struct settings *settings, struct invocation *inv, bool *listed)
+{
+    *listed = false;
+    int code = settings_begin(settings, inv);
     if (code != EXIT_OK)
         return code;
     const char *server = getenv("MILLRACE_BOOTSTRAP_SERVER");

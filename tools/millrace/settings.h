@@ -13,6 +13,7 @@
 struct settings {
     const char *bootstrap_servers;
     const char *client_id;
+    const char *admin; /* the admin listener of a broker; see tools/millrace/looks.h */
     int64_t request_timeout_ms;
     int64_t retry_backoff_ms;
     /* producing */
@@ -39,6 +40,9 @@ struct settings {
     json_t *profiles;              /* whose words some of these are; NULL: nobody's */
 };
 
+/* The defaults, and over them what the profile says that is named or in use: EXIT_OK, or said. In
+ * any case to be ended. */
+int settings_begin(struct settings *settings, const struct invocation *inv);
 /* Reads the profile, the environment, -X and the flags of all remote commands, the later ones over
  * the earlier. EXIT_OK to go on; *listed: -X list was answered. In any case to be ended. */
 int settings_read(struct settings *settings, struct invocation *inv, bool *listed);

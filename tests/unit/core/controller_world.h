@@ -51,6 +51,15 @@ static inline uint32_t end_batch(struct world *w)
     return count;
 }
 
+/* What its brokers have agreed to. */
+static inline void set_level(struct world *w, int16_t level)
+{
+    char sentence[128];
+    const struct metadata_record record = {
+        .kind = METADATA_FEATURE, .feature = {.name = str_of(METADATA_LEVEL), .level = level}};
+    assert_true(image_edit_apply(w->step.edit, &record, sentence, sizeof(sentence)));
+}
+
 static inline struct world *world_of(const char *properties, int32_t broker_count)
 {
     struct world *w = mem_zalloc(sizeof(*w));
@@ -67,6 +76,7 @@ static inline struct world *world_of(const char *properties, int32_t broker_coun
                                           .seed = 1};
     w->step = (struct controller_step){.conf = &w->conf,
                                        .node_id = 1,
+                                       .lowest = {1, METADATA_LEVEL_NEWEST},
                                        .random = draw,
                                        .user = w,
                                        .edit = image_edit_new(&options)};
@@ -77,6 +87,7 @@ static inline struct world *world_of(const char *properties, int32_t broker_coun
             .broker_up = {.id = id, .epoch = id, .rack = str_null(), .version = str_null()}};
         assert_true(image_edit_apply(w->step.edit, &up, sentence, sizeof(sentence)));
     }
+    set_level(w, METADATA_LEVEL_NEWEST);
     w->image = image_edit_end(w->step.edit, 1);
     begin_batch(w);
     return w;

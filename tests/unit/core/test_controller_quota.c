@@ -126,6 +126,33 @@ static void all_or_nothing(void **state)
     world_free(w);
 }
 
+/* No room is needed for what is taken away, nor for what is there. */
+static void as_many_as_there_may_be(void **state)
+{
+    (void)state;
+    struct world *w = world_of("", 1);
+    for (unsigned i = 0; i < QUOTA_ENTITIES_MAX; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "u%u", i);
+        const struct quota_entity user = {{NAMED(name), ABSENT, ABSENT}};
+        assert_int_equal(alter(w, user, "producer_byte_rate", 1), ERR_NONE);
+        if (i % 1000 == 999)
+            assert_int_equal(end_batch(w), 1000);
+    }
+    const struct quota_entity there = {{NAMED("u7"), ABSENT, ABSENT}};
+    assert_int_equal(of_client(w, "producer_byte_rate", 1), ERR_POLICY_VIOLATION);
+    assert_int_equal(of_client(w, "producer_byte_rate", -1), ERR_NONE); /* was none */
+    assert_int_equal(of_client(w, "producer_byte_rate", 0), ERR_INVALID_REQUEST);
+    assert_int_equal(alter(w, there, "producer_byte_rate", 2), ERR_NONE);
+    assert_int_equal(end_batch(w), 1);
+    assert_int_equal(alter(w, there, "producer_byte_rate", -1), ERR_NONE);
+    assert_int_equal(of_client(w, "producer_byte_rate", 1), ERR_NONE);
+    assert_int_equal(of_ip(w, "192.0.2.1", 1), ERR_POLICY_VIOLATION);
+    assert_int_equal(end_batch(w), 2);
+    assert_int_equal(w->image->quotas->count, QUOTA_ENTITIES_MAX);
+    world_free(w);
+}
+
 /* ---- the bucket ---- */
 
 static int16_t create_by(struct world *w, struct mutation_buckets *buckets, bool strict,
@@ -181,9 +208,8 @@ static void partitions_are_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(changes),
-        cmocka_unit_test(all_or_nothing),
+        cmocka_unit_test(what_is_refused),       cmocka_unit_test(changes),
+        cmocka_unit_test(all_or_nothing),        cmocka_unit_test(as_many_as_there_may_be),
         cmocka_unit_test(partitions_are_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

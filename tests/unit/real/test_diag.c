@@ -26,7 +26,8 @@ static int out[2];
 
 static void say_as(enum diag_level most, bool json)
 {
-    io_log_style_set((struct io_log_style){.level_most = (uint8_t)most, .json = json});
+    diag_level_set(DIAG_ROOT, most);
+    io_log_style_set((struct io_log_style){.json = json});
 }
 
 static int scene_open(void **state)
@@ -120,6 +121,31 @@ static void test_level(void **state)
     diag_info(sh, "test.quiet", "a=%u", 1U);
     diag_warn(sh, "test.loud", "a=%u", 2U);
     assert_non_null(strstr(next_line(), "event=test.loud a=2"));
+}
+
+/* A subject says more or less than the root, until its level is taken back. */
+static void test_level_of_a_subject(void **state)
+{
+    (void)state;
+    const uint32_t of_logs = diag_logger_of("log.damaged");
+    assert_string_equal(diag_loggers[of_logs].name, "log");
+    assert_int_equal(diag_logger_of("logs.damaged"), DIAG_ROOT);
+    assert_int_equal(diag_logger_of("lo.damaged"), DIAG_ROOT);
+    say_as(DIAG_WARN, false);
+    diag_level_set(of_logs, DIAG_INFO);
+    diag_info(sh, "quota.crowded", "a=%u", 1U);
+    diag_info(sh, "log.retention", "a=%u", 2U);
+    assert_non_null(strstr(next_line(), "event=log.retention a=2"));
+    diag_level_set(of_logs, DIAG_FATAL);
+    diag_error(sh, "log.damaged", "a=%u", 3U);
+    diag_warn(sh, "quota.crowded", "a=%u", 4U);
+    assert_non_null(strstr(next_line(), "event=quota.crowded a=4"));
+    diag_level_unset(of_logs);
+    assert_int_equal(diag_level_of(of_logs), DIAG_WARN);
+    say_as(DIAG_TRACE, false);
+    assert_int_equal(diag_level_of(of_logs), DIAG_TRACE);
+    diag_info(sh, "log.retention", "a=%u", 5U);
+    assert_non_null(strstr(next_line(), "event=log.retention a=5"));
 }
 
 static void test_limit(void **state)
@@ -285,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_are_escaped, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_json, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_level, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_level_of_a_subject, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_limit, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_errors_have_no_limit, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_too_long, scene_open, scene_close),

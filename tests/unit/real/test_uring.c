@@ -37,14 +37,20 @@ static void on_done(struct io_op *op)
     container_of(op, struct probe, op)->done++;
 }
 
-static struct io *open_door(uint64_t pool_bytes)
+static struct io *open_spinning_door(uint64_t pool_bytes, uint64_t spin_ns)
 {
     char error[512];
-    struct io_options options = {.receive_pool_bytes = pool_bytes, .log_file = -1};
+    struct io_options options = {
+        .receive_pool_bytes = pool_bytes, .spin_ns = spin_ns, .log_file = -1};
     struct io *io = io_open(&options, error, sizeof(error));
     if (io == NULL)
         fail_msg("%s", error);
     return io;
+}
+
+static struct io *open_door(uint64_t pool_bytes)
+{
+    return open_spinning_door(pool_bytes, 0);
 }
 
 static bool nothing_pending(void *argument)
@@ -420,6 +426,56 @@ static void test_cancel(void **state)
     io_close_all(io);
 }
 
+/* A receive that has not been submitted yet ends as one that has. */
+static void test_receive_unsubmitted(void **state)
+{
+    (void)state;
+    struct io *io = open_door(MIB);
+    uint16_t port;
+    int listener = listen_local(io, &port);
+    struct peer server = {.io = io};
+    struct peer client = {.io = io};
+    connect_pair(io, listener, port, &client.socket, &server.socket);
+    peer_receive(&server);
+    io_cancel(io, &server.recv.op);
+    assert_int_equal(server.ended, 0);
+    run_until(io, &server.ended, 1);
+    assert_int_equal(server.end_result, -ECANCELED);
+    peer_receive(&server);
+    io_shutdown(io, server.socket);
+    run_until(io, &server.ended, 2);
+    assert_int_equal(server.end_result, 0);
+    peer_close(&server);
+    peer_close(&client);
+    io_close(io, listener);
+    io_close_all(io);
+}
+
+/* Where there was nothing more to receive the next receive only waits, and hears all the same what
+ * came before it was submitted. */
+static void test_receive_dry(void **state)
+{
+    (void)state;
+    struct io *io = open_door(MIB);
+    uint16_t port;
+    int listener = listen_local(io, &port);
+    struct peer server = {.io = io};
+    struct peer client = {.io = io};
+    connect_pair(io, listener, port, &client.socket, &server.socket);
+    peer_receive(&server);
+    for (size_t i = 1; i <= 100; i++) {
+        assert_int_equal(send(client.socket, "answer", 6, 0), 6); /* beside the door: at once */
+        while (server.received < 6 * i)
+            turn(io, 1000);
+    }
+    peer_close(&client);
+    run_until(io, &server.ended, 1);
+    assert_int_equal(server.end_result, 0);
+    peer_close(&server);
+    io_close(io, listener);
+    io_close_all(io);
+}
+
 /* Nobody takes half of our connections by listening on our port; our own shards may. */
 static void test_listen_twice(void **state)
 {
@@ -733,6 +789,24 @@ static void test_sleep_until(void **state)
     io_close_all(io);
 }
 
+/* One that spins for longer than it may wait never sleeps, and says how long it found nothing. */
+static void test_spin_until(void **state)
+{
+    (void)state;
+    struct io *io = open_spinning_door(MIB, 1000000000);
+    for (unsigned i = 0; i < 3; i++)
+        turn(io, 0);
+    const struct io_counts before = *io_counts(io);
+    uint64_t began_ns = io_clock_ns(io);
+    turn(io, 30);
+    uint64_t took_ns = io_clock_ns(io) - began_ns;
+    assert_in_range(took_ns, 29000000, 500000000);
+    assert_int_equal(io_counts(io)->sleeps, before.sleeps);
+    assert_int_equal(io_counts(io)->enters, before.enters);
+    assert_in_range(io_counts(io)->spun_ns - before.spun_ns, 29000000, took_ns);
+    io_close_all(io);
+}
+
 /* A descriptor limit that leaves none for the ring: a sentence, not a crash. */
 static void test_refused(void **state)
 {
@@ -759,6 +833,8 @@ int main(void)
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_shutdown_pending),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_receive_unsubmitted),
+        cmocka_unit_test(test_receive_dry),
         cmocka_unit_test(test_listen_twice),
         cmocka_unit_test(test_port_of_a_killed_process),
         cmocka_unit_test(test_idle_connections_hold_no_block),
@@ -768,6 +844,7 @@ int main(void)
         cmocka_unit_test(test_lookup_end),
         cmocka_unit_test(test_wake),
         cmocka_unit_test(test_sleep_until),
+        cmocka_unit_test(test_spin_until),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

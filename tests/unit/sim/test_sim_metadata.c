@@ -179,6 +179,7 @@ static bool is_as_asked(const struct known_topic *topic, const struct topic_imag
     case CONTROL_DRAIN_BROKER:
     case CONTROL_REASSIGN:
     case CONTROL_ALTER_QUOTAS:
+    case CONTROL_UPDATE_FEATURES:
         return false;
     }
     return false;

@@ -306,6 +306,40 @@ static void test_behind(void **state)
     desk_end(&desk);
 }
 
+/* More than one request may alter: each is refused, and the connection goes on. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MANY = 10001 };
+    static struct alter_client_quotas_request_entry entries[MANY];
+    static struct alter_client_quotas_request_entity entities[MANY];
+    static char names[MANY][8];
+    struct desk desk;
+    struct alter_client_quotas_request request;
+    struct alter_client_quotas_response response;
+    struct alter_client_quotas_request_op op = {.key = str_of("producer_byte_rate"), .value = 1};
+    begin(&desk, 9, 2);
+    for (unsigned i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "u%u", i);
+        entities[i].entity_type = str_of(types[USER]);
+        entities[i].entity_name = str_of(names[i]);
+        init_alter_client_quotas_request_entry(&entries[i]);
+        entries[i].entity = &entities[i];
+        entries[i].entity_count = 1;
+        entries[i].ops = &op;
+        entries[i].ops_count = 1;
+    }
+    init_alter_client_quotas_request(&request);
+    request.entries = entries;
+    request.entries_count = MANY;
+    desk_ask(&desk, DESK_ADMIN, KEY_ALTER_CLIENT_QUOTAS, 1, &request, &response);
+    assert_int_equal(response.entries_count, MANY);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(response.entries[i].error_code, ERR_POLICY_VIOLATION);
+    assert_int_equal(quota(&desk, USER, names[0], "producer_byte_rate", 1), ERR_NONE);
+    desk_end(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_fetch),     cmocka_unit_test(test_large_batch),
         cmocka_unit_test(test_mutations), cmocka_unit_test(test_ends),
         cmocka_unit_test(test_behind),    cmocka_unit_test(test_mistake),
+        cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the parts of `millrace bench` share: the options, and the engine that sends.
+ * What the parts of `millrace bench` share: the engine that sends.
  *
  * One thread, one shard, many connections (net/client). A lane is a partition; each connection goes
  * to one broker and carries lanes that this broker leads. Where there are producers, each of one
@@ -18,76 +18,15 @@
  */
 #pragma once
 
-#include "core/conf/properties.h"
 #include "core/record/batch_builder.h"
-#include "tools/millrace/bench/bench_assert.h"
 #include "tools/millrace/bench/bench_checks.h"
 #include "tools/millrace/bench/bench_measure.h"
 #include "tools/millrace/bench/bench_schedule.h"
+#include "tools/millrace/bench/bench_values.h"
 #include "tools/millrace/cluster.h"
 
-#define BENCH_VERSION_MAX     12 /* of Produce and Fetch: the newest that name topics */
-#define BENCH_RECORDS_MAX     65536
-#define BENCH_BROKERS_MAX     64U
-#define BENCH_TOPICS_MAX      10000
-#define BENCH_CONNECTIONS_MAX 20000
-#define BENCH_ASSERTS_MAX     16U
-#define BENCH_STAMP_SIZE      32U /* of the value of a stamped record */
-#define BENCH_TOPIC_SIZE      256U
-#define BENCH_KEY_SIZE        16U
-
-enum key_choice { KEY_NONE, KEY_UNIFORM, KEY_ZIPF, KEY_CYCLE };
-
-struct bench_options {
-    const char *kind; /* "produce", "consume", "e2e", "verify" */
-    const char *topic;
-    const char *arrival;
-    int64_t topics;
-    int64_t partitions; /* of a topic that is made; 0: the broker's default */
-    int64_t replication;
-    bool create;
-    const struct properties *topic_settings; /* of a topic that is made, below --config; or NULL */
-    int64_t connections;
-    int64_t producers; /* of each topic; 0: connections send to all topics */
-    int64_t in_flight;
-    int64_t record_bytes;
-    int64_t batch_records; /* handed over together */
-    int64_t batch_bytes;
-    uint64_t linger_ns; /* with `joins` */
-    bool joins;         /* records wait for others of their partition */
-    double rate;        /* records per second; 0: closed loop */
-    bool searches;      /* it is changed while it runs, to find the highest */
-    uint64_t duration_ns, warm_ns, drain_ns;
-    int64_t records_max; /* 0: no bound */
-    int64_t bytes_max;   /* of batches, acknowledged; 0: no bound */
-    enum key_choice keys;
-    int64_t key_count;
-    double key_skew;
-    int64_t compressible; /* percent of a value that is zeros */
-    int64_t payloads; /* so many values, again and again: then random_bytes counts; 0: endless */
-    int64_t random_bytes;   /* of each of them, at its begin; the rest is zeros */
-    const uint8_t *payload; /* the only value there is, record_bytes of it; or NULL */
-    enum codec codec;
-    int16_t acks;
-    bool idempotent;
-    bool stamped; /* values say who they are and when they were due */
-    int64_t seed;
-    const char *disturb; /* a command to run at disturb_ns after the begin; or NULL */
-    uint64_t disturb_ns;
-    /* reading */
-    bool from_end, follow, repeat;
-    int64_t readers;
-    int64_t subscriptions, consumers; /* of each topic, and of each of those; 0: readers of all */
-    int64_t fetch_bytes, fetch_bytes_max; /* of a partition, of an answer */
-    uint64_t wait_ns;
-    struct assertion assertions[BENCH_ASSERTS_MAX];
-    uint32_t assertion_count;
-    int64_t broker_pid; /* whose processor time and memory are told; 0: nobody's */
-    bool kafka_style;
-    const char *agents; /* who loads the broker, HOST:PORT,...; NULL: this process */
-    uint32_t part,
-        parts; /* of one schedule, this process sends every parts-th arrival from that on */
-};
+#define BENCH_VERSION_MAX 12 /* of Produce and Fetch: the newest that name topics */
+#define BENCH_BROKERS_MAX 64U
 
 struct bench;
 struct bench_conn;
@@ -195,13 +134,8 @@ struct bench {
     struct bench_batch batches[BENCH_BATCHES_MAX];
     uint32_t batch_count, next_batch;
     bool builds; /* each slot its own batch */
-    uint8_t *payload;
-    uint32_t payload_places, payload_step; /* where a value may begin */
-    double *key_shares;                    /* cumulated */
-    uint64_t next_key;                     /* of those that come in turn */
-    uint32_t *key_lanes;                   /* of each key, among one topic's lanes */
+    struct values values;
     struct deflater deflater;
-    uint64_t dice;
     uint64_t run_id;
 
     struct schedule schedule;
@@ -245,6 +179,7 @@ struct bench {
     int64_t counted;       /* records that came, by the broker's offsets; -1: not known */
 
     json_t *agents;         /* what each of them was and did; NULL: there are none */
+    json_t *client;         /* the library that sent and read, and its version; NULL: none */
     struct verdict verdict; /* on the worst of them */
 };
 
@@ -254,23 +189,13 @@ struct bench {
     (192U << 20) /* of a session that reads: answers stay in their blocks; touched only as it is   \
                     needed */
 
+/* Runs `work` with a session as --spin asks for it. */
+int bench_session(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s));
 struct bench *bench_new(struct session *s, bool e2e);
 void bench_free(struct bench *b);
 /* Finds topics, sends, waits for the answers and until all is read, and ends the connections:
  * b->epoch_ns > 0 when there is something to report. */
 int bench_load(struct bench *b);
-
-/* ---- bench_options.c ---- */
-
-/* Reads what the invocation says; EXIT_OK, or said. */
-int bench_options_read(struct bench_options *o, struct session *s, const char *kind);
-int bench_read_options(struct bench_options *o, struct session *s);
-/* `bench sweep`: the same, with the rates that it tries. */
-int bench_sweep_read(struct bench_options *o, struct session *s, struct rates *rates);
-/* `bench run`: the workload's are there already, and what was typed goes over them. */
-int bench_run_read(struct bench_options *o, struct session *s);
-/* --duration and --warmup, 10 and 1 seconds unless they are given. */
-int bench_times_read(struct bench_options *o, const struct session *s);
 
 /* ---- bench_lanes.c: topics, partitions and who leads them ---- */
 
@@ -304,7 +229,7 @@ bool conn_ready(const struct bench_conn *c);
 struct bench_slot *slot_take(struct bench_conn *c);
 void slot_give(struct bench_slot *slot);
 
-/* ---- bench_batches.c: what is sent ---- */
+/* ---- bench_batches.c: the batches that are sent ---- */
 
 void bench_batches_init(struct bench *b);
 void bench_batches_fini(struct bench *b);
@@ -312,14 +237,6 @@ void bench_batches_fini(struct bench *b);
 void slot_add(struct bench_slot *slot, uint64_t due_ns, uint32_t count, int64_t key);
 /* The bytes of the slot's batch, which is complete now. */
 const uint8_t *slot_batch(struct bench_slot *slot, uint32_t *len);
-/* A key by the distribution; -1 without keys. */
-int64_t key_draw(struct bench *b);
-
-/* What a stamped value begins with. */
-struct bench_stamp {
-    uint64_t run_id, sequence, due_ns;
-};
-bool stamp_read(struct bench_stamp *stamp, const uint8_t *value, int32_t len);
 
 /* ---- bench_produce.c: the engine ---- */
 

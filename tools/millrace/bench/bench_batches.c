@@ -1,128 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is sent. Values are cut out of one block of random bytes, each from another place, so that
- * no codec and no drive finds a repetition that was not asked for; of every 256 bytes the part
- * that --compressible names is zeros. A workload may ask for repetitions: for one value, or for
- * some that are random at their begin and zeros behind.
- *
- * A stamped value begins with who it is (big-endian, as all on the wire):
- *
- *      0  magic "mrbench1"
- *      8  run     u64   random, of this run
- *     16  number  u64   of the record in its partition, from 0
- *     24  due     u64   on the generator's monotonic clock, in nanoseconds
+ * The batches that are sent. They are made once and sent again and again where nothing in them has
+ * to differ; else each slot builds its own.
  */
 #include "io/mem.h"
 #include "tools/millrace/bench/bench.h"
-#include "tools/millrace/partitioner.h"
 
-#include <endian.h>
-#include <math.h>
 #include <string.h>
 
-#define PAYLOAD_EXTRA 65536U /* places to begin at */
-#define COMPRESS_STEP 256U
 #define READY_BYTES                                                                                \
     (2U << 20) /* of ready-made batches: they stay in the cache, the machine is the broker's too   \
                 */
-
-static const char magic[8] = {'m', 'r', 'b', 'e', 'n', 'c', 'h', '1'};
-
-/* ---- keys ---- */
-
-static uint32_t key_text(char key[BENCH_KEY_SIZE], int64_t number)
-{
-    return (uint32_t)snprintf(key, BENCH_KEY_SIZE, "key-%08lld", (long long)number);
-}
-
-static void keys_init(struct bench *b)
-{
-    const size_t count = (size_t)b->o.key_count;
-    if (b->o.keys == KEY_NONE)
-        return;
-    const int32_t partitions = (int32_t)bench_topic_partitions(b);
-    b->key_lanes = mem_zalloc(count * sizeof(*b->key_lanes));
-    b->key_shares = mem_zalloc(count * sizeof(*b->key_shares));
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        char key[BENCH_KEY_SIZE];
-        uint32_t len = key_text(key, (int64_t)i);
-        b->key_lanes[i] = (uint32_t)partition_of_key(key, len, partitions);
-        sum += b->o.keys == KEY_ZIPF ? pow((double)(i + 1), -b->o.key_skew) : 1;
-        b->key_shares[i] = sum;
-    }
-    for (size_t i = 0; i < count; i++)
-        b->key_shares[i] /= sum;
-}
-
-int64_t key_draw(struct bench *b)
-{
-    if (b->o.keys == KEY_NONE)
-        return -1;
-    if (b->o.keys == KEY_CYCLE)
-        return (int64_t)(b->next_key++ % (uint64_t)b->o.key_count);
-    const double at = dice_unit(&b->dice);
-    int64_t low = 0;
-    int64_t high = b->o.key_count - 1;
-    while (low < high) { /* the first whose share reaches so far */
-        int64_t middle = (low + high) / 2;
-        if (b->key_shares[middle] < at)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* ---- values ---- */
-
-/* So many values, one behind the other. */
-static void payloads_make(struct bench *b)
-{
-    const size_t size = (size_t)b->o.record_bytes;
-    b->payload_places = (uint32_t)b->o.payloads;
-    b->payload_step = (uint32_t)size;
-    b->payload = mem_zalloc(b->payload_places * size);
-    for (uint32_t at = 0; at < b->payload_places; at++)
-        for (int64_t i = 0; i < b->o.random_bytes; i++)
-            b->payload[at * size + (size_t)i] = (uint8_t)(dice_next(&b->dice) >> 56);
-}
-
-static void payload_init(struct bench *b)
-{
-    const uint32_t zeros = COMPRESS_STEP * (uint32_t)b->o.compressible / 100;
-    const size_t bytes = (size_t)b->o.record_bytes + PAYLOAD_EXTRA;
-    if (b->o.payloads > 0) {
-        payloads_make(b);
-        if (b->o.payload)
-            memcpy(b->payload, b->o.payload, (size_t)b->o.record_bytes);
-        return;
-    }
-    b->payload_places = PAYLOAD_EXTRA;
-    b->payload_step = 1;
-    b->payload = mem_zalloc(bytes);
-    for (size_t i = 0; i < bytes; i++)
-        if (i % COMPRESS_STEP >= zeros)
-            b->payload[i] = (uint8_t)(dice_next(&b->dice) >> 56);
-}
-
-static void stamp_write(uint8_t *to, const struct bench_stamp *stamp)
-{
-    const uint64_t words[] = {htobe64(stamp->run_id), htobe64(stamp->sequence),
-                              htobe64(stamp->due_ns)};
-    memcpy(to, magic, sizeof(magic));
-    memcpy(to + sizeof(magic), words, sizeof(words));
-}
-
-bool stamp_read(struct bench_stamp *stamp, const uint8_t *value, int32_t len)
-{
-    uint64_t words[3];
-    if (len < (int32_t)BENCH_STAMP_SIZE || memcmp(value, magic, sizeof(magic)) != 0)
-        return false;
-    memcpy(words, value + sizeof(magic), sizeof(words));
-    *stamp = (struct bench_stamp){be64toh(words[0]), be64toh(words[1]), be64toh(words[2])};
-    return true;
-}
 
 static void record_add(struct bench *b, struct batch_builder *builder, int64_t wall_ms,
                        const struct bench_stamp *stamp, int64_t key)
@@ -131,15 +19,10 @@ static void record_add(struct bench *b, struct batch_builder *builder, int64_t w
     struct bytes_or_null key_bytes = BYTES_NULL;
     if (key >= 0)
         key_bytes = (struct bytes_or_null){.data = text, .len = (int32_t)key_text(text, key)};
-    const size_t place = dice_next(&b->dice) % b->payload_places;
-    uint8_t *value = b->payload + place * b->payload_step;
-    if (stamp)
-        stamp_write(value, stamp);
-    const struct bytes_or_null bytes = {.data = value, .len = (int32_t)b->o.record_bytes};
+    const struct bytes_or_null bytes = {.data = value_draw(&b->values, stamp),
+                                        .len = (int32_t)b->o.record_bytes};
     batch_builder_add(builder, wall_ms, key_bytes, bytes, NULL, 0);
 }
-
-/* ---- batches ---- */
 
 static void ready_make(struct bench *b, struct bench_batch *batch)
 {
@@ -160,14 +43,12 @@ static void ready_make(struct bench *b, struct bench_batch *batch)
 void bench_batches_init(struct bench *b)
 {
     deflater_init(&b->deflater);
-    b->dice = ((uint64_t)b->o.seed + b->o.part) * 0x9e3779b97f4a7c15U + 1;
     b->run_id = io_random(b->s->sh->io);
     b->builds = b->o.stamped || b->o.idempotent || b->o.joins || b->o.keys != KEY_NONE;
     b->pinned = b->o.stamped || b->o.joins || b->o.producers > 0;
     b->joined_max = (uint32_t)min_i64(b->o.batch_bytes / b->o.record_bytes + b->o.batch_records + 1,
                                       BENCH_RECORDS_MAX);
-    payload_init(b);
-    keys_init(b);
+    values_init(&b->values, &b->o, bench_topic_partitions(b));
     const size_t bytes = (size_t)(b->o.batch_records * b->o.record_bytes);
     const size_t count = b->builds ? 0 : 1 + min_u64(READY_BYTES / bytes, BENCH_BATCHES_MAX - 1);
     while (b->batch_count < count)
@@ -178,9 +59,7 @@ void bench_batches_fini(struct bench *b)
 {
     for (uint32_t i = 0; i < b->batch_count; i++)
         mem_free(b->batches[i].data);
-    mem_free(b->payload);
-    mem_free(b->key_lanes);
-    mem_free(b->key_shares);
+    values_fini(&b->values);
     deflater_fini(&b->deflater);
 }
 

@@ -22,17 +22,18 @@ struct checks_lane {
     uint64_t duplicates, reordered;
 };
 
-struct checks {
-    struct checks_lane *lanes;
-    uint32_t lane_count;
-    uint64_t corrupt; /* batches whose checksum does not fit */
-    uint64_t foreign; /* records that are not of this run */
-};
-
 /* What came of a lane, or of all together. */
 struct checks_sum {
     uint64_t acked, seen;
     uint64_t lost, duplicates, reordered, gaps, surplus;
+};
+
+struct checks {
+    struct checks_lane *lanes;
+    uint32_t lane_count;
+    uint64_t corrupt;        /* batches whose checksum does not fit */
+    uint64_t foreign;        /* records that are not of this run */
+    struct checks_sum *told; /* of each lane, by another program that has checked; NULL: none has */
 };
 
 void checks_init(struct checks *checks, uint32_t lane_count);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The end of a distributed load that asks for it: agents (cmd_bench_agent.c) are told what to do
- * and when to begin, and what they have measured is merged.
+ * and when to begin, and what they have measured is merged. A helper program is one agent alone,
+ * which needs no greeting (bench_control.h).
  *
  *   hello   (to it) protocol, token
  *   welcome version, machine
@@ -15,6 +16,7 @@
  */
 #include "io/mem.h"
 #include "net/address.h"
+#include "tools/millrace/bench/bench_control.h"
 #include "tools/millrace/bench/bench_token.h"
 #include "tools/millrace/bench/bench_work.h"
 
@@ -26,6 +28,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define AGENT_PORT   9700
@@ -60,6 +63,7 @@ struct fleet {
     struct token token;
     struct fleet_agent agents[WORK_PARTS_MAX];
     uint32_t count;
+    pid_t helper; /* 0: there is none */
 };
 
 static int fail(const struct fleet *f, const struct fleet_agent *agent, int code, const char *what)
@@ -282,9 +286,11 @@ static int agent_plan(const struct fleet *f, const struct fleet_agent *agent)
     return agent_say(f, agent, plan);
 }
 
-static int fleet_begin(struct fleet *f)
+static int agents_begin(struct fleet *f)
 {
-    int code = EXIT_OK;
+    int code = token_read(&f->token, f->b->s->inv);
+    if (code == EXIT_OK)
+        code = agents_parse(f);
     for (uint32_t i = 0; i < f->count && code == EXIT_OK; i++) {
         code = agent_connect(f, &f->agents[i]);
         if (code == EXIT_OK)
@@ -294,12 +300,37 @@ static int fleet_begin(struct fleet *f)
     }
     for (uint32_t i = 0; i < f->count && code == EXIT_OK; i++)
         code = agent_plan(f, &f->agents[i]);
+    return code;
+}
+
+static int helper_begin(struct fleet *f)
+{
+    struct fleet_agent *agent = &f->agents[f->count++];
+    (void)snprintf(agent->name, sizeof(agent->name), "%s", CONTROL_PROGRAM);
+    agent->file = -1;
+    int code = control_start(f->b, &agent->file, &f->helper);
+    if (code != EXIT_OK)
+        return code;
+    message_reader_init(&agent->from, agent->file, MESSAGE_BYTES_MAX);
+    json_t *plan = control_plan(f->b);
+    if (!plan)
+        return usage_error(f->b->s->inv, "the topic or a setting is not UTF-8");
+    return agent_say(f, agent, plan);
+}
+
+static int fleet_begin(struct fleet *f)
+{
+    int code = f->b->o.client ? helper_begin(f) : agents_begin(f);
     const uint64_t until_ns = message_clock_ns() + WORK_READY_NS;
     for (uint32_t i = 0; i < f->count && code == EXIT_OK; i++) {
         json_t *message;
         code = agent_hear(f, &f->agents[i], until_ns, "ready", &message);
-        if (code == EXIT_OK)
-            json_decref(message);
+        if (code != EXIT_OK)
+            break;
+        const char *version = message_text(message, "version", VERSION_MAX);
+        if (f->helper && version)
+            (void)snprintf(f->agents[i].version, sizeof(f->agents[i].version), "%s", version);
+        json_decref(message);
     }
     if (code != EXIT_OK)
         return code;
@@ -333,6 +364,11 @@ static int agent_take(const struct fleet *f, struct fleet_agent *agent, json_t *
         agent->end = message;
         return EXIT_OK;
     }
+    if (message_is(message, "checks") && f->helper && f->b->o.stamped && !f->b->checks &&
+        control_checks(f->b, message)) {
+        json_decref(message);
+        return EXIT_OK;
+    }
     if (message_is(message, "second") &&
         message_u64(message, "from_ns", SHARE_SECONDS_MAX * NS_PER_S, &from_ns)) {
         agent->second_index = (from_ns + NS_PER_S / 2) / NS_PER_S;
@@ -348,7 +384,7 @@ static int agent_take(const struct fleet *f, struct fleet_agent *agent, json_t *
     return code;
 }
 
-/* Takes what it has sent; false when more has to come first. */
+/* Takes a message that it has sent; false when more has to come first. */
 static bool agent_step(const struct fleet *f, struct fleet_agent *agent, int *code)
 {
     json_t *message;
@@ -378,7 +414,9 @@ static int fleet_hear(struct fleet *f)
         for (uint32_t i = 0; i < f->count; i++) {
             struct fleet_agent *agent = &f->agents[i];
             files[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-            if (has_told(agent) || agent_step(f, agent, &code))
+            while (!has_told(agent) && agent_step(f, agent, &code) && code == EXIT_OK)
+                continue;
+            if (has_told(agent) || code != EXIT_OK)
                 continue;
             files[i].fd = agent->file;
             waiting++;
@@ -459,11 +497,12 @@ static int fleet_merge_end(struct fleet *f, struct fleet_agent *agent)
     struct measure own;
     uint64_t connections;
     struct verdict verdict = verdict_of(agent->seconds, agent->second_count);
-    measure_init(&own, false);
+    measure_init(&own, b->o.stamped);
     const bool good = share_take_end(agent->end, &own, &connections) &&
                       share_take_end(agent->end, &b->measure, &connections);
-    if (good) {
+    if (good)
         b->conn_count += (uint32_t)connections;
+    if (good && !f->helper) {
         json_t *facts = json_of_agent(agent, &own, &verdict);
         verdict.who = json_string_value(json_object_get(facts, "address"));
         if (json_array_size(b->agents) == 0 ||
@@ -483,7 +522,10 @@ static int fleet_collect(struct fleet *f)
         if (code == EXIT_OK)
             code = fleet_merge_second(f, &more);
     }
-    f->b->agents = json_array();
+    if (f->helper)
+        f->b->client = json_sprintf("%s %s", f->b->o.client, f->agents[0].version);
+    else
+        f->b->agents = json_array();
     for (uint32_t i = 0; i < f->count && code == EXIT_OK; i++)
         code = fleet_merge_end(f, &f->agents[i]);
     return code;
@@ -501,6 +543,8 @@ static void fleet_fini(struct fleet *f)
         json_decref(agent->end);
         mem_free(agent->seconds);
     }
+    if (f->helper > 0) /* it goes when its socket does */
+        (void)waitpid(f->helper, NULL, 0);
     mem_free(f);
 }
 
@@ -509,11 +553,7 @@ int bench_fleet_run(struct bench *b)
     struct fleet *f = mem_zalloc(sizeof(*f));
     f->b = b;
     (void)signal(SIGPIPE, SIG_IGN);
-    int code = token_read(&f->token, b->s->inv);
-    if (code == EXIT_OK)
-        code = agents_parse(f);
-    if (code == EXIT_OK)
-        code = fleet_begin(f);
+    int code = fleet_begin(f);
     if (code == EXIT_OK)
         code = fleet_collect(f);
     if (code != EXIT_OK)

@@ -119,14 +119,30 @@ void measure_fini(struct measure *m)
 void measure_reset(struct measure *m)
 {
     const bool e2e = m->e2e != NULL;
+    const uint64_t *spun_ns = m->spun_ns;
     measure_fini(m);
     measure_init(m, e2e);
+    m->spun_ns = spun_ns;
+}
+
+static double spun_s(const struct measure *m)
+{
+    return m->spun_ns ? (double)*m->spun_ns / (double)NS_PER_S : 0;
+}
+
+/* As a share of a core. Where the core was taken away, that struck work and looking alike. */
+static double worked(const struct measure *m, double seconds)
+{
+    const double cpu_s = thread_cpu_s() - m->own_cpu_s;
+    const double spun = (spun_s(m) - m->own_spun_s) / seconds;
+    return cpu_s / seconds * (spun < 1 ? 1 - spun : 0);
 }
 
 static void second_begin(struct measure *m, uint64_t now_ns)
 {
     m->now_began_ns = now_ns;
     m->own_cpu_s = thread_cpu_s();
+    m->own_spun_s = spun_s(m);
     m->own_wait_s = thread_wait_s();
     machine_times(&m->machine_s, &m->steal_s);
 }
@@ -269,7 +285,7 @@ static void second_close(struct measure *m, uint64_t now_ns, uint64_t in_flight)
     double steal_s;
     second->seconds = (double)(now_ns - m->now_began_ns) / (double)NS_PER_S;
     machine_times(&machine_s, &steal_s);
-    second->own_cpu = (thread_cpu_s() - m->own_cpu_s) / second->seconds;
+    second->own_cpu = worked(m, second->seconds);
     second->own_wait = (thread_wait_s() - m->own_wait_s) / second->seconds;
     second->machine_cpu = (machine_s - m->machine_s) / second->seconds;
     second->steal = (steal_s - m->steal_s) / second->seconds;

@@ -41,8 +41,12 @@ struct measure {
     struct histogram *now_response, *now_delay, *now_lag, *now_e2e;
     uint64_t now_began_ns;
     double own_cpu_s, own_wait_s, machine_s, steal_s; /* at its begin */
+    /* How long the generator has only looked for answers: a core that spins is not busy. NULL: it
+     * sleeps. */
+    const uint64_t *spun_ns;
+    double own_spun_s; /* at its begin */
     /* Told of a second that is over while its histograms are there; NULL: nobody is. */
-    void (*on_second)(const struct measure *m, void *user);
+    void (*on_second)(struct measure *m, void *user);
     void *user;
 };
 

@@ -2,7 +2,11 @@
  *
  * From what was typed to a plan of the load, with everything refused that makes no sense together.
  */
-#include "tools/millrace/bench/bench.h"
+#include "tools/millrace/bench/bench_options.h"
+
+#include "tools/millrace/bench/bench_schedule.h"
+#include "tools/millrace/bench/bench_values.h"
+#include "tools/millrace/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +133,13 @@ static bool read_extent(struct bench_options *o, const struct session *s)
            read_size(s, "bytes", 0, INT64_MAX, &o->bytes_max);
 }
 
+/* NULL: our own. */
+static const char *client_of(const struct session *s)
+{
+    const char *client = option_text(s->inv, "client");
+    return strcmp(client, "own") == 0 ? NULL : client;
+}
+
 /* What is sent where, and for how long. */
 static bool read_load(struct bench_options *o, const struct session *s)
 {
@@ -238,6 +249,7 @@ static bool read_agents(struct bench_options *o, const struct session *s)
 int bench_options_read(struct bench_options *o, struct session *s, const char *kind)
 {
     options_begin(o, s, kind);
+    o->client = client_of(s);
     bool good = read_extent(o, s) && read_send(o, s) && read_load(o, s) && read_keys(o, s) &&
                 read_assertions(o, s, "assert") &&
                 (o->stamped ? read_back(o, s) : read_agents(o, s));
@@ -311,6 +323,8 @@ int bench_read_options(struct bench_options *o, struct session *s)
     const struct invocation *inv = s->inv;
     *o = (struct bench_options){.kind = "consume", .arrival = "constant", .in_flight = 1};
     o->topic = inv->operand_count > 0 ? inv->operands[0] : "bench";
+    o->client = client_of(s);
+    o->batch_records = 1;
     o->follow = option_on(inv, "follow");
     o->repeat = option_on(inv, "repeat");
     o->from_end = strcmp(option_text(inv, "from"), "end") == 0;

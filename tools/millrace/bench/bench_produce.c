@@ -190,8 +190,9 @@ static struct bench_lane *lane_next(struct bench *b, struct bench_conn *c)
 static struct bench_lane *lane_of_key(struct bench *b, int64_t key)
 {
     const uint32_t partitions = bench_topic_partitions(b);
-    uint32_t topic = b->o.topics > 1 ? (uint32_t)(dice_next(&b->dice) % (uint64_t)b->o.topics) : 0;
-    return &b->lanes[topic * partitions + b->key_lanes[key]];
+    uint32_t topic =
+        b->o.topics > 1 ? (uint32_t)(dice_next(&b->values.dice) % (uint64_t)b->o.topics) : 0;
+    return &b->lanes[topic * partitions + b->values.key_lanes[key]];
 }
 
 /* Producers take turns. Each goes on to its next partition when its batch has left. */
@@ -201,7 +202,7 @@ static struct bench_lane *lane_of_producer(struct bench *b, int64_t key)
     struct bench_lane *lanes = bench_producer_lanes(b, producer);
     uint32_t *turn = &b->producer_turns[producer];
     if (key >= 0)
-        return &lanes[b->key_lanes[key]];
+        return &lanes[b->values.key_lanes[key]];
     if (!lanes[*turn].filling)
         *turn = (*turn + 1) % bench_topic_partitions(b);
     return &lanes[*turn];
@@ -211,7 +212,7 @@ static struct bench_lane *lane_of_producer(struct bench *b, int64_t key)
 static void next_choose(struct bench *b)
 {
     struct bench_next *next = &b->next;
-    next->key = key_draw(b);
+    next->key = key_draw(&b->values);
     next->held = false;
     if (b->o.producers > 0) {
         next->lane = lane_of_producer(b, next->key);
@@ -237,9 +238,10 @@ static void next_choose(struct bench *b)
 void bench_fill(struct bench *b, struct bench_conn *c)
 {
     while (!all_handed(b)) {
-        int64_t key = key_draw(b);
+        int64_t key = key_draw(&b->values);
         struct bench_lane *lane = NULL;
-        for (int i = 0; key >= 0 && i < KEY_TRIES && !lane; i++, key = lane ? key : key_draw(b)) {
+        for (int i = 0; key >= 0 && i < KEY_TRIES && !lane;
+             i++, key = lane ? key : key_draw(&b->values)) {
             lane = lane_of_key(b, key);
             if (lane->broker != c->broker)
                 lane = NULL;

@@ -108,6 +108,7 @@ static json_t *json_of_options(const struct bench *b)
                               o->joins ? json_of_u64(o->linger_ns) : json_null());
     (void)json_object_set_new(object, "compressible_percent", json_integer(o->compressible));
     (void)json_object_set_new(object, "warmup_s", json_real((double)o->warm_ns / 1e9));
+    (void)json_object_set_new(object, "spin", json_boolean(b->measure.spun_ns != NULL));
     return object;
 }
 
@@ -129,6 +130,17 @@ static json_t *json_of_errors(const struct measure *m)
     return object;
 }
 
+/* Over all seconds, of what the generator's thread did. */
+static void own_means(const struct measure *m, double *cpu, double *wait)
+{
+    *cpu = 0;
+    *wait = 0;
+    for (uint32_t i = 0; i < m->second_count; i++) {
+        *cpu += m->seconds[i].own_cpu / m->second_count;
+        *wait += m->seconds[i].own_wait / m->second_count;
+    }
+}
+
 static json_t *json_of_result(const struct bench *b)
 {
     const struct measure *m = &b->measure;
@@ -143,6 +155,8 @@ static json_t *json_of_result(const struct bench *b)
         (json_int_t)m->sent, "acknowledged_in_all", (json_int_t)m->acked, "failed_in_all",
         (json_int_t)m->lost, "errors", json_of_errors(m));
     must(object != NULL);
+    if (b->client) /* it does not tell */
+        (void)json_object_set_new(object, "requests_per_s", json_null());
     if (m->e2e || m->sent == 0) {
         (void)json_object_set_new(object, "arrived", json_of_u64(m->arrived));
         (void)json_object_set_new(object, "arrived_per_s", json_real((double)m->arrived * per_s));
@@ -156,12 +170,9 @@ static json_t *json_of_result(const struct bench *b)
     }
     if (b->counted >= 0)
         (void)json_object_set_new(object, "counted_in_all", json_integer(b->counted));
-    double own = 0;
-    double wait = 0;
-    for (uint32_t i = 0; i < m->second_count; i++) {
-        own += m->seconds[i].own_cpu / m->second_count;
-        wait += m->seconds[i].own_wait / m->second_count;
-    }
+    double own;
+    double wait;
+    own_means(m, &own, &wait);
     (void)json_object_set_new(object, "own_cpu", json_real(own));
     (void)json_object_set_new(object, "own_wait", json_real(wait));
     return object;
@@ -239,6 +250,8 @@ json_t *bench_json(const struct bench *b, const struct verdict *verdict)
                   "self_check", "seconds", verdict->seconds, "bad", verdict->bad, "late",
                   verdict->lag, "out_of_cpu", verdict->cpu, "stolen", verdict->steal);
     must(run != NULL);
+    (void)json_object_set_new(
+        run, "client", b->client ? json_incref(b->client) : json_string("millrace " MR_VERSION));
     (void)json_object_set_new(run, "machine", bench_machine());
     (void)json_object_set(run, "broker", b->broker);
     (void)json_object_set_new(run, "options", json_of_options(b));
@@ -342,6 +355,17 @@ static void print_agents(const struct bench *b)
                json_is_true(json_object_get(agent, "valid")) ? "" : ", INVALID");
 }
 
+/* What --spin costs. */
+static void print_spin(const struct measure *m)
+{
+    double own;
+    double wait;
+    own_means(m, &own, &wait);
+    if (m->spun_ns)
+        printf("spin      a whole core for the generator, which worked %.0f %% of the time\n",
+               100 * own);
+}
+
 static void print_text(const struct bench *b, const struct verdict *verdict)
 {
     const struct measure *m = &b->measure;
@@ -352,6 +376,8 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
            json_string_value(json_object_get(b->broker, "address")));
     if (!verdict->valid)
         printf("          %s\n", verdict_text(verdict, text));
+    if (b->client)
+        printf("client    %s\n", json_string_value(b->client));
     printf("broker    %s\n", json_string_value(json_object_get(b->broker, "durability_text")));
     if (b->remarks)
         fputs(b->remarks, stdout);
@@ -369,6 +395,7 @@ static void print_text(const struct bench *b, const struct verdict *verdict)
         printf("read      %llu, %.0f/s, %.1f MiB/s\n", (unsigned long long)m->arrived,
                (double)m->arrived * per_s, (double)m->arrived_bytes * per_s / MIB);
     print_agents(b);
+    print_spin(m);
     if (b->checks)
         print_checks(b);
     print_errors(b);

@@ -27,7 +27,7 @@ struct bench_second {
     double response_mean;
     uint64_t delay_p99, lag_p99;
     uint64_t e2e_p50, e2e_p99, e2e_max;
-    double own_cpu;     /* of the generator's thread, as a share of a core */
+    double own_cpu;     /* that the generator's thread worked, as a share of a core */
     double own_wait;    /* how long it could have run and had no core, as a share of the second */
     double machine_cpu; /* all that ran, as a share of the machine */
     double steal;       /* what the hypervisor gave to others, as a share of the machine */

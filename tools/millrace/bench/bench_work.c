@@ -23,7 +23,7 @@ enum work_option work_option(const char *name)
         "seed",         "timeout",
         "setting",      "bootstrap-server",
     };
-    if (strcmp(name, "idempotent") == 0)
+    if (strcmp(name, "idempotent") == 0 || strcmp(name, "spin") == 0)
         return WORK_SWITCH;
     for (size_t i = 0; i < array_count(names); i++)
         if (strcmp(names[i], name) == 0)
@@ -57,7 +57,7 @@ void work_divide(const struct work *work, struct bench_options *o)
     o->create = false;
 }
 
-static void tell_second(const struct measure *m, void *user)
+static void tell_second(struct measure *m, void *user)
 {
     struct work *work = user;
     share_second(m, &work->line);

@@ -3,7 +3,44 @@
  * `millrace bench produce`, `consume`, `e2e` and `verify`: a run from its begin to its report.
  */
 #include "io/mem.h"
+#include "io/threads.h"
+#include "tools/millrace/bench/bench_control.h"
 #include "tools/millrace/bench/bench_work.h"
+
+#include <unistd.h>
+
+/* A core that looks for answers all the time is one that nobody else has, so there has to be
+ * another. Where a load is pinned to one CPU (taskset) the others count, too. */
+static int spin_allowed(const struct invocation *inv)
+{
+    struct machine machine;
+    machine_read(&machine, "");
+    if (machine.quota_percent > 0) {
+        complain(inv, "--spin takes a whole core, and this process may use %.2f of one (%s)",
+                 machine.quota_percent / 100.0, machine.quota_source);
+        return EXIT_FAILED;
+    }
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores < 2) {
+        complain(inv, "--spin takes a whole core, and this machine has no other");
+        return EXIT_FAILED;
+    }
+    note(inv,
+         "note: --spin keeps one of this machine's %ld cores busy; a broker here needs others "
+         "(start --cores)",
+         cores);
+    return EXIT_OK;
+}
+
+int bench_session(struct invocation *inv, uint64_t pool_bytes, int (*work)(struct session *s))
+{
+    const bool spins = option_on(inv, "spin");
+    const struct session_options options = {
+        .pool_bytes = pool_bytes, .spin_ns = spins ? NS_PER_S : 0, /* longer than any turn sleeps */
+    };
+    int code = spins ? spin_allowed(inv) : EXIT_OK;
+    return code == EXIT_OK ? session_run_as(inv, &options, work) : code;
+}
 
 struct bench *bench_new(struct session *s, bool e2e)
 {
@@ -11,6 +48,8 @@ struct bench *bench_new(struct session *s, bool e2e)
     b->s = s;
     b->counted = -1;
     measure_init(&b->measure, e2e);
+    if (option_on(s->inv, "spin"))
+        b->measure.spun_ns = &io_counts(s->sh->io)->spun_ns;
     bench_prepare();
     return b;
 }
@@ -22,6 +61,7 @@ void bench_free(struct bench *b)
     json_decref(b->members);
     mem_free(b->remarks);
     json_decref(b->agents);
+    json_decref(b->client);
     measure_fini(&b->measure);
     if (b->checks)
         checks_fini(b->checks);
@@ -111,7 +151,7 @@ int bench_load(struct bench *b)
         code = bench_broker_facts(b);
     if (code != EXIT_OK)
         return code;
-    return b->o.agents ? load_there(b) : load_here(b);
+    return b->o.agents || b->o.client ? load_there(b) : load_here(b);
 }
 
 static int load(struct session *s, const char *kind, bool e2e)
@@ -119,6 +159,8 @@ static int load(struct session *s, const char *kind, bool e2e)
     struct bench *b = bench_new(s, e2e);
     struct work *work = work_mine();
     int code = bench_options_read(&b->o, s, kind);
+    if (code == EXIT_OK)
+        code = control_refuse(&b->o, s);
     if (code == EXIT_OK && work)
         work_divide(work, &b->o);
     if (code == EXIT_OK)
@@ -146,42 +188,49 @@ static int verify(struct session *s)
 
 /* ---- reading alone ---- */
 
+static int read_here(struct bench *b)
+{
+    int code = bench_readers_open(b, (uint32_t)b->o.readers);
+    if (code == EXIT_OK)
+        code = bench_read_run(b);
+    bench_readers_close(b);
+    return code;
+}
+
 static int consume(struct session *s)
 {
     struct bench *b = bench_new(s, false);
     int code = bench_read_options(&b->o, s);
     if (code == EXIT_OK)
+        code = control_refuse(&b->o, s);
+    if (code == EXIT_OK)
         code = bench_lanes_find(b);
     if (code == EXIT_OK)
         code = bench_broker_facts(b);
-    if (code == EXIT_OK) {
-        code = bench_readers_open(b, (uint32_t)b->o.readers);
-        if (code == EXIT_OK)
-            code = bench_read_run(b);
-        bench_readers_close(b);
-        if (b->epoch_ns > 0)
-            code = bench_report(b, code);
-    }
+    if (code == EXIT_OK)
+        code = b->o.client ? bench_fleet_run(b) : read_here(b);
+    if (b->epoch_ns > 0)
+        code = bench_report(b, code);
     bench_free(b);
     return code;
 }
 
 int cmd_bench_consume(struct invocation *inv)
 {
-    return session_run_pool(inv, BENCH_POOL_BYTES, consume);
+    return bench_session(inv, BENCH_POOL_BYTES, consume);
 }
 
 int cmd_bench_e2e(struct invocation *inv)
 {
-    return session_run(inv, e2e);
+    return bench_session(inv, SESSION_POOL_BYTES, e2e);
 }
 
 int cmd_bench_produce(struct invocation *inv)
 {
-    return session_run(inv, produce);
+    return bench_session(inv, SESSION_POOL_BYTES, produce);
 }
 
 int cmd_bench_verify(struct invocation *inv)
 {
-    return session_run(inv, verify);
+    return bench_session(inv, SESSION_POOL_BYTES, verify);
 }

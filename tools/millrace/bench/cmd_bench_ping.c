@@ -200,5 +200,5 @@ static int ping_run(struct session *s)
 
 int cmd_bench_ping(struct invocation *inv)
 {
-    return session_run(inv, ping_run);
+    return bench_session(inv, SESSION_POOL_BYTES, ping_run);
 }

@@ -248,5 +248,5 @@ static int run_workload(struct session *s)
 
 int cmd_bench_run(struct invocation *inv)
 {
-    return session_run_pool(inv, BENCH_POOL_BYTES, run_workload);
+    return bench_session(inv, BENCH_POOL_BYTES, run_workload);
 }

@@ -331,5 +331,5 @@ static int sweep_run(struct session *s)
 
 int cmd_bench_sweep(struct invocation *inv)
 {
-    return session_run(inv, sweep_run);
+    return bench_session(inv, SESSION_POOL_BYTES, sweep_run);
 }

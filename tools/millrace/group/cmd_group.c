@@ -255,6 +255,8 @@ static void print_description(const struct invocation *inv, const json_t *row)
                protocol[0] ? "  protocol " : "", protocol, json_array_size(member_rows),
                json_integer_value(json_object_get(row, "coordinator")),
                json_integer_value(json_object_get(row, "lag")));
+    if (members && json_array_size(member_rows) == 0)
+        note(inv, "group %s has no members", name_shown(row, "group", group));
     if (all || members)
         listing_print(inv, member_columns, array_count(member_columns), member_rows, NULL);
     if (all || offsets)
@@ -298,22 +300,9 @@ static int describe_groups(struct session *s, const char *const *names, uint32_t
 
 static int describe(struct session *s)
 {
-    const struct invocation *inv = s->inv;
-    if (!option_on(inv, "all-groups")) {
-        if (inv->operand_count == 0)
-            return usage_error(inv, "which groups? GROUP..., or --all-groups");
-        return describe_groups(s, inv->operands, inv->operand_count);
-    }
-    if (inv->operand_count > 0)
-        return usage_error(inv, "--all-groups and '%s' do not go together", inv->operands[0]);
-    const struct group_filter none = {0};
-    struct group_entry *entries;
+    const char *const *names;
     uint32_t count;
-    int code = group_list(s, &none, &entries, &count);
-    const char **names = arena_array(&s->arena, count, sizeof(*names));
-    must(names != NULL);
-    for (uint32_t i = 0; i < count; i++)
-        names[i] = entries[i].name;
+    int code = groups_asked(s, false, &names, &count);
     return code == EXIT_OK ? describe_groups(s, names, count) : code;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `millrace group seek`: other offsets for a group that nobody is in. Nothing is changed without
+ * `millrace group seek`: other offsets for groups that nobody is in. Nothing is changed without
  * --execute; what would be is printed instead.
  */
 #include "net/err.h"
@@ -18,6 +18,7 @@ struct seek {
         chosen;    /* what is to change; TO_FILE, TO_GROUP: `committed` is where to */
     int64_t *to;   /* per chosen: the new offset */
     int64_t *from; /* and the one it has, -1: none */
+    struct tally tally;
 };
 
 /* ---- which partitions ---- */
@@ -52,6 +53,20 @@ static int choose_topic(struct seek *seek, struct topic_choice choice)
     return EXIT_PRESENCE;
 }
 
+/* Without --allow-new-topics rpk's --topics only narrows what the group has committed. */
+static bool may_choose(const struct seek *seek, struct str topic)
+{
+    bool has = seek->target.kind == TO_GROUP || option_on(seek->s->inv, "allow-new-topics");
+    for (uint32_t i = 0; !has && i < seek->now.count; i++)
+        has = str_equal(seek->now.list[i].topic, topic);
+    if (!has)
+        note(seek->s->inv,
+             "topic '%.*s' is left out: group '%s' has committed nothing there, and "
+             "--allow-new-topics is not given",
+             topic.len, topic.data, seek->group);
+    return has;
+}
+
 /* --topic T[:LIST], again and again, and rpk's --topics A,B. */
 static int choose_topics(struct seek *seek)
 {
@@ -63,7 +78,8 @@ static int choose_topics(struct seek *seek)
     for (uint32_t cursor = 0; code == EXIT_OK && (text = option_next(inv, "topics", &cursor));)
         for (const char *at = text; code == EXIT_OK && *at;) {
             size_t len = strcspn(at, ",");
-            code = choose_topic(seek, (struct topic_choice){.topic = at, .len = len});
+            if (may_choose(seek, (struct str){at, (int32_t)len}))
+                code = choose_topic(seek, (struct topic_choice){.topic = at, .len = len});
             at += len + (at[len] == ',');
         }
     return code;
@@ -103,10 +119,12 @@ static int choose(struct seek *seek)
             complain(s->inv, "group '%s' has committed nothing there", seek->target.text);
             return EXIT_PRESENCE;
         }
-    } else if (code == EXIT_OK && !named) {
-        keep_chosen(seek, &seek->now);
-        if (seek->chosen.count == 0) {
-            complain(s->inv, "group '%s' has committed nothing", seek->group);
+    } else if (code == EXIT_OK) {
+        if (!named)
+            keep_chosen(seek, &seek->now);
+        if (seek->chosen.count == 0 && !option_on(s->inv, "all-groups")) {
+            complain(s->inv, "group '%s' has committed nothing%s", seek->group,
+                     named ? " in these topics" : "");
             fprintf(stderr, "next:  --topic TOPIC names what it is to read\n");
             return EXIT_PRESENCE;
         }
@@ -146,7 +164,8 @@ static int64_t into_log(const struct seek *seek, const struct group_partition *p
 {
     int64_t inside = max_i64(min_i64(offset, partition->end), partition->start);
     if (inside != offset)
-        note(seek->s->inv, "topic '%.*s', partition %d: offset %lld is not in %lld to %lld; %lld",
+        note(seek->s->inv,
+             "topic '%.*s', partition %d: offset %lld is not in %lld to %lld, so it is %lld",
              partition->topic.len, partition->topic.data, partition->partition, (long long)offset,
              (long long)partition->start, (long long)partition->end, (long long)inside);
     return inside;
@@ -167,7 +186,7 @@ static int find_target(struct seek *seek, uint32_t i, int64_t at_time)
     return EXIT_OK;
 }
 
-static int find_targets(struct seek *seek, struct tally *tally)
+static int find_targets(struct seek *seek)
 {
     struct session *s = seek->s;
     int code = group_log_ends(s, &seek->chosen);
@@ -183,7 +202,8 @@ static int find_targets(struct seek *seek, struct tally *tally)
         seek->from[i] =
             group_partition_of(s, &seek->now, partition->topic, partition->partition)->committed;
         seek->to[i] = -1;
-        tally_add(tally, find_target(seek, i, seek->target.kind == TO_TIME ? at_time[i] : -1));
+        tally_add(&seek->tally,
+                  find_target(seek, i, seek->target.kind == TO_TIME ? at_time[i] : -1));
     }
     return code;
 }
@@ -242,9 +262,10 @@ static int16_t error_of(const struct offset_commit_response *response,
 }
 
 /* One request for all, as they belong to one group. */
-static int commit(struct seek *seek, struct tally *tally)
+static int commit(struct seek *seek)
 {
     struct session *s = seek->s;
+    struct tally *tally = &seek->tally;
     struct offset_commit_request request;
     struct offset_commit_response response;
     commit_request(seek, &request);
@@ -270,6 +291,7 @@ static int commit(struct seek *seek, struct tally *tally)
 /* ---- printing ---- */
 
 static const struct column columns[] = {
+    {.key = "group", .title = "GROUP"}, /* where there are several */
     {.key = "topic", .title = "TOPIC"},
     {.key = "partition", .title = "PARTITION"},
     {.key = "from_offset", .title = "FROM"},
@@ -280,9 +302,8 @@ static const struct column columns[] = {
     {.key = "error", .title = "ERROR", .wide = true},
 };
 
-static void print_plan(const struct seek *seek, bool done)
+static void print_group(struct listing *listing, const struct seek *seek, bool done)
 {
-    struct listing *listing = listing_open_report(seek->s->inv, columns, array_count(columns));
     for (uint32_t i = 0; i < seek->chosen.count; i++) {
         const struct group_partition *at = &seek->chosen.list[i];
         bool failed = seek->to[i] < 0 || at->error != ERR_NONE;
@@ -298,17 +319,28 @@ static void print_plan(const struct seek *seek, bool done)
                                        json_of_offset(at->end), "error",
                                        at->error ? err_name(at->error) : NULL));
     }
+}
+
+static void print_plan(const struct invocation *inv, const struct seek *seeks, uint32_t count,
+                       bool done)
+{
+    uint32_t first = option_on(inv, "all-groups") ? 0 : 1;
+    struct listing *listing =
+        listing_open_report(inv, columns + first, array_count(columns) - first);
+    for (uint32_t i = 0; i < count; i++)
+        print_group(listing, &seeks[i], done);
     listing_close(listing);
 }
 
 /* What --from-file and kafka-consumer-groups read. */
 static void print_export(const struct seek *seek)
 {
+    bool several = option_on(seek->s->inv, "all-groups");
     for (uint32_t i = 0; i < seek->chosen.count; i++)
         if (seek->to[i] >= 0)
-            printf("%.*s,%d,%lld\n", seek->chosen.list[i].topic.len,
-                   seek->chosen.list[i].topic.data, seek->chosen.list[i].partition,
-                   (long long)seek->to[i]);
+            printf("%s%s%.*s,%d,%lld\n", several ? seek->group : "", several ? "," : "",
+                   seek->chosen.list[i].topic.len, seek->chosen.list[i].topic.data,
+                   seek->chosen.list[i].partition, (long long)seek->to[i]);
 }
 
 /* ---- all of it ---- */
@@ -323,7 +355,7 @@ static int check_group(struct seek *seek)
     if (code != EXIT_OK)
         return code;
     bool missing = group.error_code == ERR_GROUP_ID_NOT_FOUND;
-    bool named = option_on(s->inv, "topic") || option_on(s->inv, "topics") ||
+    bool named = option_on(s->inv, "topic") || option_on(s->inv, "allow-new-topics") ||
                  seek->target.kind == TO_FILE || seek->target.kind == TO_GROUP;
     if (missing && !named)
         return group_not_found(s, seek->group);
@@ -334,38 +366,75 @@ static int check_group(struct seek *seek)
     return group_is_empty(s, seek->group, &group, "seek") ? EXIT_OK : EXIT_FAILED;
 }
 
-static int run(struct session *s)
+static int seek_group(struct seek *seek, bool execute)
 {
-    const struct invocation *inv = s->inv;
-    struct seek seek = {.s = s, .group = inv->operands[0]};
-    struct tally tally = {0};
-    bool execute = option_on(inv, "execute");
-    bool export = option_on(inv, "export");
-    if (execute && (export || option_on(inv, "dry-run")))
-        return usage_error(inv, "--execute and --%s do not go together",
-                           export ? "export" : "dry-run");
-    int code = seek_target_read(s, &seek.target);
+    int code = check_group(seek);
     if (code == EXIT_OK)
-        code = check_group(&seek);
+        code = group_committed(seek->s, seek->group, &seek->now);
     if (code == EXIT_OK)
-        code = group_committed(s, seek.group, &seek.now);
-    if (code == EXIT_OK)
-        code = choose(&seek);
-    if (code == EXIT_OK)
-        code = find_targets(&seek, &tally);
+        code = choose(seek);
+    if (code == EXIT_OK && seek->chosen.count > 0)
+        code = find_targets(seek);
     if (code == EXIT_OK && execute)
-        code = commit(&seek, &tally);
-    if (code != EXIT_OK)
-        return code;
-    if (export)
-        print_export(&seek);
-    else
-        print_plan(&seek, execute);
-    if (!execute && !export && format_is_table(inv))
-        note(inv, "nothing was changed: --execute does it");
+        code = commit(seek);
+    return code;
+}
+
+/* One after another; a group that cannot be moved does not keep the others from it. *planned: for
+ * so many partitions there is something to tell. */
+static int seek_groups(struct seek *seeks, uint32_t count, bool execute, uint32_t *planned)
+{
+    struct tally tally = {0};
+    *planned = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct seek *seek = &seeks[i];
+        int code = seek_group(seek, execute);
+        if (code != EXIT_OK) {
+            seek->chosen.count = 0;
+            seek->tally = (struct tally){.bad = 1, .code = code};
+        }
+        *planned += seek->chosen.count;
+        tally.good += seek->tally.good;
+        tally.bad += seek->tally.bad;
+        tally.code = seek->tally.bad > 0 ? seek->tally.code : tally.code;
+    }
     return tally_code(&tally);
 }
 
+static int run(struct session *s)
+{
+    const struct invocation *inv = s->inv;
+    bool execute = option_on(inv, "execute");
+    bool export = option_on(inv, "export");
+    struct seek_target target;
+    const char *const *names;
+    uint32_t count;
+    uint32_t planned;
+    if (execute && (export || option_on(inv, "dry-run")))
+        return usage_error(inv, "--execute and --%s do not go together",
+                           export ? "export" : "dry-run");
+    int code = seek_target_read(s, &target);
+    if (code == EXIT_OK && target.kind == TO_FILE && option_on(inv, "all-groups"))
+        code = usage_error(inv, "--all-groups and a file do not go together");
+    if (code == EXIT_OK)
+        code = groups_asked(s, true, &names, &count);
+    if (code != EXIT_OK)
+        return code;
+    struct seek *seeks = arena_array(&s->arena, count, sizeof(*seeks));
+    must(seeks != NULL);
+    for (uint32_t i = 0; i < count; i++)
+        seeks[i] = (struct seek){.s = s, .group = names[i], .target = target};
+    code = seek_groups(seeks, count, execute, &planned);
+    if (code != EXIT_OK && planned == 0)
+        return code;
+    for (uint32_t i = 0; export && i < count; i++)
+        print_export(&seeks[i]);
+    if (!export)
+        print_plan(inv, seeks, count, execute);
+    if (!execute && !export && format_is_table(inv))
+        note(inv, "nothing was changed: --execute does it");
+    return code;
+}
 int cmd_group_seek(struct invocation *inv)
 {
     return session_run(inv, run);

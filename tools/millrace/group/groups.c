@@ -157,6 +157,29 @@ int group_list(struct session *s, const struct group_filter *filter, struct grou
     return code;
 }
 
+int groups_asked(struct session *s, bool consumers, const char *const **names, uint32_t *count)
+{
+    const struct invocation *inv = s->inv;
+    const struct group_filter none = {0};
+    struct group_entry *entries;
+    uint32_t found;
+    *names = inv->operands;
+    *count = inv->operand_count;
+    if (!option_on(inv, "all-groups"))
+        return *count > 0 ? EXIT_OK : usage_error(inv, "which groups? GROUP, or --all-groups");
+    if (*count > 0)
+        return usage_error(inv, "--all-groups and '%s' do not go together", inv->operands[0]);
+    int code = group_list(s, &none, &entries, &found);
+    const char **all = arena_array(&s->arena, found, sizeof(*all));
+    must(all != NULL);
+    for (uint32_t i = 0; code == EXIT_OK && i < found; i++)
+        if (!consumers || !entries[i].protocol_type[0] ||
+            strcmp(entries[i].protocol_type, "consumer") == 0)
+            all[(*count)++] = entries[i].name;
+    *names = all;
+    return code;
+}
+
 int group_not_found(struct session *s, const char *name)
 {
     const struct group_filter all = {0};

@@ -34,6 +34,10 @@ struct group_filter {
 int group_list(struct session *s, const struct group_filter *filter, struct group_entry **entries,
                uint32_t *count);
 
+/* The groups that are named, or, with --all-groups, all; consumers: of those, the ones of consumers
+ * alone. EXIT_USAGE, and said, when it is neither or both. */
+int groups_asked(struct session *s, bool consumers, const char *const **names, uint32_t *count);
+
 /* Says that there is no such group and which one could be meant. */
 int group_not_found(struct session *s, const char *name);
 

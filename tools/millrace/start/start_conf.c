@@ -177,12 +177,12 @@ static bool resolve_listeners(struct start *st)
 
 static void start_saying(const struct conf *conf)
 {
-    static_assert((int)CONF_LOG_LEVEL_ERROR == (int)DIAG_ERROR &&
-                      (int)CONF_LOG_LEVEL_WARN == (int)DIAG_WARN &&
-                      (int)CONF_LOG_LEVEL_INFO == (int)DIAG_INFO,
+    static_assert(DIAG_ERROR + (int)CONF_LOG_LEVEL_ERROR == DIAG_ERROR &&
+                      DIAG_ERROR + (int)CONF_LOG_LEVEL_WARN == DIAG_WARN &&
+                      DIAG_ERROR + (int)CONF_LOG_LEVEL_INFO == DIAG_INFO,
                   "one order for both");
+    diag_level_set(DIAG_ROOT, (enum diag_level)(DIAG_ERROR + conf->broker.log_level));
     io_log_style_set((struct io_log_style){
-        .level_most = conf->broker.log_level,
         .json = conf->broker.log_format == CONF_LOG_FORMAT_JSON,
     });
 }

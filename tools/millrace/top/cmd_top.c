@@ -23,45 +23,22 @@ struct top {
     int64_t count; /* of intervals; 0: no end */
 };
 
-/* ---- cells ---- */
-
-static json_t *cell(const json_t *value)
-{
-    return json_is_number(value) ? duration(json_number_value(value)) : json_string("-");
-}
-
-static json_t *cell_of(const json_t *object, const char *key)
-{
-    return cell(json_object_get(object, key));
-}
-
-/* The end of a bucket: what was, was below it. */
-static json_t *cell_below(const json_t *object, const char *key)
-{
-    json_t *value = cell_of(object, key);
-    if (!json_is_number(json_object_get(object, key)))
-        return value;
-    json_t *below = json_sprintf("<%s", json_string_value(value));
-    json_decref(value);
-    return below;
-}
-
 /* ---- cores ---- */
 
 static const struct column core_columns[] = {
     {.key = "core", .title = "CORE"},
-    {.key = "busy", .title = "BUSY"},
-    {.key = "longest", .title = "LONGEST-TURN"},
+    {.key = "busy", .title = "BUSY", .unit = UNIT_PART},
+    {.key = "longest", .title = "LONGEST-TURN", .unit = UNIT_BELOW},
     {.key = "sqe", .title = "SQE/s"},
     {.key = "commits", .title = "COMMITS/s"},
-    {.key = "commit_p99", .title = "COMMIT-P99"},
+    {.key = "commit_p99", .title = "COMMIT-P99", .unit = UNIT_SECONDS},
     {.key = "connections", .title = "CONN"},
     {.key = "partitions", .title = "PART"},
     {.key = "in", .title = "IN/s", .unit = UNIT_BYTES},
     {.key = "out", .title = "OUT/s", .unit = UNIT_BYTES},
     {.key = "requests", .title = "REQUESTS/s"},
-    {.key = "produce_p99", .title = "PRODUCE-P99"},
-    {.key = "fetch_p99", .title = "FETCH-P99"},
+    {.key = "produce_p99", .title = "PRODUCE-P99", .unit = UNIT_SECONDS},
+    {.key = "fetch_p99", .title = "FETCH-P99", .unit = UNIT_SECONDS},
 };
 
 static json_t *core_row(const json_t *core)
@@ -72,7 +49,11 @@ static json_t *core_row(const json_t *core)
                  {"commits", "commits_per_second"},
                  {"in", "in_bytes_per_second"},
                  {"out", "out_bytes_per_second"},
-                 {"requests", "requests_per_second"}};
+                 {"requests", "requests_per_second"}},
+      times[] = {{"longest", "longest_turn_seconds"},
+                 {"commit_p99", "commit_p99_seconds"},
+                 {"produce_p99", "produce_p99_seconds"},
+                 {"fetch_p99", "fetch_p99_seconds"}};
     bool responding = json_is_true(json_object_get(core, "responding"));
     json_t *row = json_pack("{s:O, s:O, s:O}", "core", json_object_get(core, "core"), "connections",
                             json_object_get(core, "connections"), "partitions",
@@ -81,13 +62,10 @@ static json_t *core_row(const json_t *core)
         return json_object();
     for (size_t i = 0; i < array_count(rates); i++)
         (void)json_object_set_new(row, rates[i].key, rounded(look_number(core, rates[i].of)));
-    (void)json_object_set_new(row, "busy",
-                              responding ? json_sprintf("%.0f%%", 100 * look_number(core, "busy"))
-                                         : json_string("stuck"));
-    (void)json_object_set_new(row, "longest", cell_below(core, "longest_turn_seconds"));
-    (void)json_object_set_new(row, "commit_p99", cell_of(core, "commit_p99_seconds"));
-    (void)json_object_set_new(row, "produce_p99", cell_of(core, "produce_p99_seconds"));
-    (void)json_object_set_new(row, "fetch_p99", cell_of(core, "fetch_p99_seconds"));
+    for (size_t i = 0; i < array_count(times); i++)
+        (void)json_object_set(row, times[i].key, json_object_get(core, times[i].of));
+    (void)json_object_set_new(
+        row, "busy", responding ? json_real(look_number(core, "busy")) : json_string("stuck"));
     return row;
 }
 
@@ -112,39 +90,40 @@ static void print_cores(const struct top *top)
 static const struct column request_columns[] = {
     {.key = "api", .title = "REQUEST"},
     {.key = "rate", .title = "PER-SECOND"},
-    {.key = "p50", .title = "P50"},
-    {.key = "p99", .title = "P99"},
-    {.key = "mean", .title = "MEAN:"},
-    {.key = "queue", .title = "QUEUE"},
-    {.key = "work", .title = "WORK"},
-    {.key = "journal", .title = "JOURNAL"},
-    {.key = "replication", .title = "REPLICATION"},
-    {.key = "park", .title = "PARK"},
-    {.key = "throttle", .title = "THROTTLE"},
-    {.key = "send", .title = "SEND"},
-    {.key = "queue_p99", .title = "P99:QUEUE", .wide = true},
-    {.key = "work_p99", .title = "WORK", .wide = true},
-    {.key = "journal_p99", .title = "JOURNAL", .wide = true},
-    {.key = "replication_p99", .title = "REPLICATION", .wide = true},
-    {.key = "park_p99", .title = "PARK", .wide = true},
-    {.key = "throttle_p99", .title = "THROTTLE", .wide = true},
-    {.key = "send_p99", .title = "SEND", .wide = true},
+    {.key = "p50", .title = "P50", .unit = UNIT_SECONDS},
+    {.key = "p99", .title = "P99", .unit = UNIT_SECONDS},
+    {.key = "mean", .title = "MEAN:", .unit = UNIT_SECONDS},
+    {.key = "queue", .title = "QUEUE", .unit = UNIT_SECONDS},
+    {.key = "work", .title = "WORK", .unit = UNIT_SECONDS},
+    {.key = "journal", .title = "JOURNAL", .unit = UNIT_SECONDS},
+    {.key = "replication", .title = "REPLICATION", .unit = UNIT_SECONDS},
+    {.key = "park", .title = "PARK", .unit = UNIT_SECONDS},
+    {.key = "throttle", .title = "THROTTLE", .unit = UNIT_SECONDS},
+    {.key = "send", .title = "SEND", .unit = UNIT_SECONDS},
+    {.key = "queue_p99", .title = "P99:QUEUE", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "work_p99", .title = "WORK", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "journal_p99", .title = "JOURNAL", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "replication_p99", .title = "REPLICATION", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "park_p99", .title = "PARK", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "throttle_p99", .title = "THROTTLE", .unit = UNIT_SECONDS, .wide = true},
+    {.key = "send_p99", .title = "SEND", .unit = UNIT_SECONDS, .wide = true},
 };
 
 static json_t *request_row(const json_t *request)
 {
     const json_t *steps = json_object_get(request, "steps");
-    json_t *row = json_pack("{s:O, s:o, s:o, s:o, s:o}", "api", json_object_get(request, "api"),
+    json_t *row = json_pack("{s:O, s:o, s:O?, s:O?, s:O?}", "api", json_object_get(request, "api"),
                             "rate", rounded(look_number(request, "per_second")), "p50",
-                            cell_of(request, "p50_seconds"), "p99", cell_of(request, "p99_seconds"),
-                            "mean", cell_of(request, "mean_seconds"));
+                            json_object_get(request, "p50_seconds"), "p99",
+                            json_object_get(request, "p99_seconds"), "mean",
+                            json_object_get(request, "mean_seconds"));
     for (unsigned i = 0; i < REQUEST_STEP_COUNT; i++) {
         const char *name = request_step_names[i];
         const json_t *step = json_object_get(steps, name);
         char p99[32];
         (void)snprintf(p99, sizeof(p99), "%s_p99", name);
-        (void)json_object_set_new(row, name, cell_of(step, "mean_seconds"));
-        (void)json_object_set_new(row, p99, cell_of(step, "p99_seconds"));
+        (void)json_object_set(row, name, json_object_get(step, "mean_seconds"));
+        (void)json_object_set(row, p99, json_object_get(step, "p99_seconds"));
     }
     return row;
 }

@@ -123,6 +123,7 @@ static void test_refuses(void **state)
     check_refused(OVERRIDE_SET, "retention.ms", NULL, 42, "null");
     check_refused(OVERRIDE_APPEND, "retention.ms", "1", 40, "only lists");
     check_refused(OVERRIDE_SUBTRACT, "compression.type", "producer", 40, "only lists");
+    check_refused(OVERRIDE_APPEND, "cleanup.policy", "", 40, "nothing to append");
     check_refused((enum override_op)7, "retention.ms", "1", 42, "not a config operation");
     assert_false(
         overrides_alter(&overrides, OVERRIDE_SET, "retention.ms", 12, "1\0", 2, &view, &error));

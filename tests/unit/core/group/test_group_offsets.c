@@ -46,6 +46,27 @@ static void the_newest_of_a_partition_counts(void **state)
     group_offsets_fini(&offsets);
 }
 
+static void what_is_put_again_needs_no_more_memory(void **state)
+{
+    (void)state;
+    struct group_offsets offsets = {0};
+    struct group_offset puts[] = {offset_of("a", 0, 5), offset_of("a", 1, 6), offset_of("b", 0, 7)};
+    const size_t wanted = group_offsets_growth(&offsets, puts, 3);
+    for (unsigned i = 0; i < 3; i++)
+        group_offsets_put(&offsets, &puts[i]);
+    assert_true(wanted >= offsets.bytes);
+    assert_int_equal(group_offsets_growth(&offsets, puts, 3), 0);
+    puts[0].metadata = str_of("notes");
+    puts[1].metadata = str_null();
+    assert_int_equal(group_offsets_growth(&offsets, puts, 3), 1);
+    const struct group_offset other = offset_of("a", 2, 0);
+    const size_t before = offsets.bytes;
+    const size_t growth = group_offsets_growth(&offsets, &other, 1);
+    group_offsets_put(&offsets, &other);
+    assert_int_equal(offsets.bytes - before, growth);
+    group_offsets_fini(&offsets);
+}
+
 static void names_longer_than_any_topic_are_no_danger(void **state)
 {
     (void)state;
@@ -126,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newest_of_a_partition_counts),
+        cmocka_unit_test(what_is_put_again_needs_no_more_memory),
         cmocka_unit_test(names_longer_than_any_topic_are_no_danger),
         cmocka_unit_test(o5_offsets_kept_by_hand_expire_after_their_commit),
         cmocka_unit_test(o5_offsets_of_a_managed_group_expire_after_it_became_empty),

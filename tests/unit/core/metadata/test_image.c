@@ -380,8 +380,8 @@ static void snapshots_come_back(void **state)
     arena_init(&arena, 1U << 20);
     struct metadata_record record;
     char sentence[128];
-    while (metadata_record_decode(&in, &arena, &record, sentence, sizeof(sentence)) ==
-           METADATA_READ)
+    while (metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &arena, &record, sentence,
+                                  sizeof(sentence)) == METADATA_READ)
         apply(edit, &record);
     struct image *again = image_edit_end(edit, 9);
     image_records(again, add, &second);
@@ -420,8 +420,8 @@ static struct image *from_snapshot(const struct image *image, const struct image
     image_records(image, add, &records);
     struct bytes_in in = bytes_in_of(records.data, records.length);
     arena_init(&arena, 1U << 20);
-    while (metadata_record_decode(&in, &arena, &record, sentence, sizeof(sentence)) ==
-           METADATA_READ)
+    while (metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &arena, &record, sentence,
+                                  sizeof(sentence)) == METADATA_READ)
         apply(edit, &record);
     arena_fini(&arena);
     metadata_records_fini(&records);

@@ -142,16 +142,16 @@ static void every_kind_comes_back(void **state)
     struct metadata_records again = {0};
     struct metadata_record record;
     for (size_t i = 0; i < array_count(samples); i++) {
-        assert_int_equal(
-            metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
-            METADATA_READ);
+        assert_int_equal(metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                                f->sentence, sizeof(f->sentence)),
+                         METADATA_READ);
         assert_int_equal(record.kind, samples[i].kind);
         check_fields(i, &record);
         metadata_records_add(&again, &record);
     }
-    assert_int_equal(
-        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
-        METADATA_END);
+    assert_int_equal(metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                            f->sentence, sizeof(f->sentence)),
+                     METADATA_END);
     assert_int_equal(again.length, f->records.length);
     assert_memory_equal(again.data, f->records.data, again.length);
     metadata_records_fini(&again);
@@ -169,8 +169,8 @@ static void every_cut_is_noticed(void **state)
         enum metadata_verdict verdict;
         size_t good = 0;
         do {
-            verdict =
-                metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence));
+            verdict = metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                             f->sentence, sizeof(f->sentence));
             good += verdict == METADATA_READ;
         } while (verdict == METADATA_READ);
         assert_true(verdict == METADATA_REFUSED || verdict == METADATA_END);
@@ -193,8 +193,8 @@ static enum metadata_verdict decode_envelope(struct fixture *f, uint16_t kind, u
     put_u32(&out, 7);
     struct bytes_in in = bytes_in_of(bytes, sizeof(bytes));
     struct metadata_record record;
-    enum metadata_verdict verdict =
-        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence));
+    enum metadata_verdict verdict = metadata_record_decode(
+        &in, METADATA_LEVEL_NEWEST, &f->arena, &record, f->sentence, sizeof(f->sentence));
     if (verdict == METADATA_SKIPPED)
         assert_ptr_equal(in.at, in.end);
     return verdict;
@@ -213,6 +213,31 @@ static void unknown_kinds(void **state)
     assert_int_equal(decode_envelope(f, METADATA_FEATURE, 0, 2), METADATA_SKIPPED);
 }
 
+/* Records of a later level are unknown to who takes part in an earlier one. */
+static void kinds_of_later_levels(void **state)
+{
+    struct fixture *f = *state;
+    const struct metadata_record quota = {
+        .kind = METADATA_CLIENT_QUOTA,
+        .quota = {
+            .entity = {.part = {{QUOTA_DEFAULT, str_null()}}}, .limits = limits, .limit_count = 1}};
+    struct metadata_records records = {0};
+    struct metadata_record record;
+    metadata_records_add(&records, &quota);
+    struct bytes_in in = bytes_in_of(records.data, records.length);
+    assert_int_equal(metadata_kind_level(METADATA_NOOP), METADATA_LEVEL_OLDEST);
+    assert_int_equal(metadata_kind_level(METADATA_CLIENT_QUOTA), 2);
+    assert_int_equal(
+        metadata_record_decode(&in, 1, &f->arena, &record, f->sentence, sizeof(f->sentence)),
+        METADATA_REFUSED);
+    assert_non_null(strstr(f->sentence, "client_quota"));
+    in = bytes_in_of(records.data, records.length);
+    assert_int_equal(
+        metadata_record_decode(&in, 2, &f->arena, &record, f->sentence, sizeof(f->sentence)),
+        METADATA_READ);
+    metadata_records_fini(&records);
+}
+
 /* A newer version may add fields at the end. */
 static void longer_bodies_are_read(void **state)
 {
@@ -225,9 +250,9 @@ static void longer_bodies_are_read(void **state)
     put_u32(&length, (uint32_t)(records.length - METADATA_ENVELOPE + 5));
     struct bytes_in in = bytes_in_of(bytes, records.length + 5);
     struct metadata_record record;
-    assert_int_equal(
-        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
-        METADATA_READ);
+    assert_int_equal(metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                            f->sentence, sizeof(f->sentence)),
+                     METADATA_READ);
     assert_int_equal(record.producer_ids.first, 3000);
     assert_ptr_equal(in.at, in.end);
     metadata_records_fini(&records);
@@ -243,9 +268,9 @@ static void lying_counts(void **state)
     put_u32(&count, INT32_MAX);
     struct bytes_in in = bytes_in_of(records.data, records.length);
     struct metadata_record record;
-    assert_int_equal(
-        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
-        METADATA_REFUSED);
+    assert_int_equal(metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                            f->sentence, sizeof(f->sentence)),
+                     METADATA_REFUSED);
     assert_int_equal(f->arena.held_bytes, 0);
     metadata_records_fini(&records);
 }
@@ -259,9 +284,9 @@ static void texts_hold_no_zero(void **state)
     records.data[METADATA_ENVELOPE + 2] = '\0';
     struct bytes_in in = bytes_in_of(records.data, records.length);
     struct metadata_record record;
-    assert_int_equal(
-        metadata_record_decode(&in, &f->arena, &record, f->sentence, sizeof(f->sentence)),
-        METADATA_REFUSED);
+    assert_int_equal(metadata_record_decode(&in, METADATA_LEVEL_NEWEST, &f->arena, &record,
+                                            f->sentence, sizeof(f->sentence)),
+                     METADATA_REFUSED);
     metadata_records_fini(&records);
 }
 
@@ -271,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_kind_comes_back, begin, end),
         cmocka_unit_test_setup_teardown(every_cut_is_noticed, begin, end),
         cmocka_unit_test_setup_teardown(unknown_kinds, begin, end),
+        cmocka_unit_test_setup_teardown(kinds_of_later_levels, begin, end),
         cmocka_unit_test_setup_teardown(longer_bodies_are_read, begin, end),
         cmocka_unit_test_setup_teardown(lying_counts, begin, end),
         cmocka_unit_test_setup_teardown(texts_hold_no_zero, begin, end),

@@ -1,7 +1,209 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rows of `millrace bench ...` in the table of commands.
+ * `millrace bench ...`: loads, and what is made of their results.
  */
+#include "tools/millrace/commands/commands.h"
+
+#define CLIENT_OPTION                                                                              \
+    {                                                                                              \
+        0, "client", "NAME", "own",                                                                \
+            "librdkafka: another client, as a control of our own; schedule, histograms and "       \
+            "result "                                                                              \
+            "are the same, but what a record waits for in that library is in its service time, "   \
+            "and "                                                                                 \
+            "--in-flight counts records",                                                          \
+            "own|librdkafka"                                                                       \
+    }
+#define SPIN_OPTION                                                                                \
+    {                                                                                              \
+        0, "spin", NULL, NULL,                                                                     \
+            "look for answers all the time and never sleep: what is due leaves and what comes is " \
+            "taken some microseconds earlier, for a whole core (refused where this process may "   \
+            "not "                                                                                 \
+            "use one, or there is no other)",                                                      \
+            NULL                                                                                   \
+    }
+
+static const struct command_option bench_load_options[] = {
+    {'r', "rate", "RECORDS/S", NULL,
+     "open loop: records fall due at this rate whatever the broker does, 20k or 1.5M; without it a "
+     "closed loop, as fast as --in-flight allows",
+     NULL},
+    {0, "arrival", "SHAPE", "constant",
+     "how records fall due: constant, poisson, burst:ON/OFF (burst:100ms/900ms), step:RATE,... "
+     "(after --rate these, for equal times), ramp:RATE (from --rate to this one)",
+     NULL},
+    {'d', "duration", "TIME", NULL, "the measured time, 30s or 5m (default: 10s, or --records)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: 1s; with --records: none)",
+     NULL},
+    {'n', "records", "N", NULL, "end after so many records", NULL},
+    {0, "bytes", "SIZE", NULL, "end after so many bytes of batches", NULL},
+#include "tools/millrace/bench/command_bench_load.def"
+    {0, "assert", "CLAIM", NULL,
+     "exit code 11 unless it holds: 'p99<5ms', 'max<1s', 'e2e.p99.9<20ms', 'rate>20k'; may be "
+     "repeated",
+     NULL},
+    {0, "style", "STYLE", "own",
+     "kafka-perf: the lines of kafka-producer-perf-test, with the response time as latency",
+     "own|kafka-perf"},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL,
+     "write the latencies to PREFIX.response.hgrm, .service.hgrm and .delay.hgrm, for "
+     "HdrHistogram's tools",
+     NULL},
+    CLIENT_OPTION,
+};
+
+static const struct command_option bench_fleet_options[] = {
+    {0, "agents", "HOST:PORT,...", NULL,
+     "these send it all, each an equal part of the rate, of --records and of --bytes, and over so "
+     "many connections as --connections says (bench agent --help)",
+     NULL},
+    {0, "token-file", "FILE", NULL, "what the agents have, too: a secret that nobody else reads",
+     NULL},
+};
+
+static const struct command_option bench_agent_options[] = {
+    {0, "listen", "HOST:PORT", "127.0.0.1:9700",
+     "where it is asked; :PORT for every address of the machine, port 0 takes a free one", NULL},
+    {0, "token-file", "FILE", NULL,
+     "a secret of 16 to 256 characters, which nobody else may read; who does not know it is "
+     "refused",
+     NULL},
+};
+
+static const struct command_option bench_sweep_options[] = {
+    {'r', "rate", "RATES", NULL,
+     "the rates, one after the other: FROM..TO:xFACTOR, FROM..TO:+STEP, or RATE,RATE,...; FROM and "
+     "TO are among them",
+     NULL},
+    {0, "slo", "CLAIM", NULL,
+     "what has to hold: 'p99<10ms', 'p99.9<50ms', 'max<1s', 'service.p99<5ms'; may be repeated "
+     "(default: only that the broker follows)",
+     NULL},
+    {0, "refine", "N", "3",
+     "halve the gap between the last rate that held and the first that did not so many times",
+     NULL},
+    {0, "all", NULL, NULL, "go on to the last rate, whatever does not hold", NULL},
+    {0, "arrival", "SHAPE", "constant",
+     "how records fall due: constant, poisson or burst:ON/OFF (burst:100ms/900ms)", NULL},
+    {'d', "duration", "TIME", NULL, "the measured time of each rate, 30s or 5m (default: 10s)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before each (default: 1s)", NULL},
+#include "tools/millrace/bench/command_bench_load.def"
+    {'o', "out", "FILE", NULL,
+     "write the whole result of every run there, as a JSON array, for `bench report`", NULL},
+};
+
+static const struct command_option bench_run_options[] = {
+    {0, "driver", "FILE", NULL,
+     "the benchmark's driver of Kafka: settings of topics, producers and consumers (default: those "
+     "of Kafka's clients, and -X)",
+     NULL},
+    {'d', "duration", "TIME", NULL, "instead of testDurationMinutes; 0: until interrupted", NULL},
+    {'w', "warmup", "TIME", NULL, "instead of warmupDurationMinutes", NULL},
+    {'r', "rate", "RECORDS/S", NULL, "instead of producerRate", NULL},
+    {0, "backlog", "SIZE", NULL, "instead of consumerBacklogSizeGB: 500M or 2G; 0: none", NULL},
+    {0, "topics", "N", NULL, "instead of the workload's", NULL},
+    {'p', "partitions", "N", NULL, "instead of partitionsPerTopic", NULL},
+    {0, "replication-factor", "N", NULL, "instead of the driver's (default: the broker's)", NULL},
+    {0, "config", "KEY=VALUE", NULL, "a setting of the topics, over topicConfig; may be repeated",
+     NULL},
+    {0, "topic", "NAME", NULL,
+     "use these: NAME, or NAME-0, NAME-1, ...; they stay (default: topics of its own, which are "
+     "deleted at the end)",
+     NULL},
+    {0, "keep", NULL, NULL, "leave the topics there", NULL},
+    {0, "in-flight", "N", NULL, "batches in flight or filling per connection at most (4096)", NULL},
+    {0, "drain", "TIME", "30s", "how long to wait at the end for what is in flight or unread",
+     NULL},
+    {0, "seed", "N", "1", "of the values and keys", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    SPIN_OPTION,
+    {0, "assert", "CLAIM", NULL,
+     "exit code 11 unless it holds: 'p99<5ms', 'max<1s', 'e2e.p99.9<20ms', 'rate>20k'; may be "
+     "repeated",
+     NULL},
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON, for `bench report`", NULL},
+    {0, "omb", "FILE", NULL,
+     "write it as the OpenMessaging benchmark does, for its chart script and for what else reads "
+     "its results",
+     NULL},
+    {0, "hgrm", "PREFIX", NULL,
+     "write the latencies to PREFIX.response.hgrm, .service.hgrm, .delay.hgrm and .e2e.hgrm", NULL},
+};
+
+static const struct command_option bench_back_options[] = {
+    {0, "readers", "N", "1", "connections that read, the partitions divided among them", NULL},
+    {0, "disturb", "TIME:COMMAND", NULL,
+     "run a command beside the load, so long after its begin: '10s:kill -9 123'", NULL},
+};
+
+static const struct command_option bench_consume_options[] = {
+    {'c', "connections", "N", "1",
+     "connections that read, the partitions divided among them; when there are more of them than "
+     "partitions, these are read several times",
+     NULL},
+    {0, "from", "WHERE", "start", "start or end", "start|end"},
+    {0, "follow", NULL, NULL, "wait for more at the end, until --duration is over", NULL},
+    {0, "repeat", NULL, NULL, "begin again at the end, until --duration is over", NULL},
+    {'d', "duration", "TIME", NULL,
+     "read so long (default: until all is read that was there at the begin; with --follow and "
+     "--repeat 10s)",
+     NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: none)", NULL},
+    {0, "topics", "N", "1", "so many topics, TOPIC-0, TOPIC-1, ...", NULL},
+    {0, "fetch-bytes", "SIZE", NULL,
+     "of one partition in an answer (default: max.partition.fetch.bytes of -X)", NULL},
+    {0, "max-bytes", "SIZE", NULL, "of an answer (default: fetch.max.bytes of -X)", NULL},
+    {0, "wait", "TIME", NULL,
+     "how long the broker may wait for records (default: fetch.max.wait.ms of -X)", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    SPIN_OPTION,
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL, "write the times of the fetches to PREFIX.service.hgrm", NULL},
+    CLIENT_OPTION,
+};
+
+static const struct command_option bench_ping_options[] = {
+    {0, "request", "NAME", "api-versions", "what is asked: api-versions, or metadata of all topics",
+     "api-versions|metadata"},
+    {'c', "connections", "N", "1", "connections", NULL},
+    {0, "in-flight", "N", "1", "requests in flight per connection", NULL},
+    {'d', "duration", "TIME", NULL, "the measured time (default: 10s)", NULL},
+    {'w', "warmup", "TIME", NULL, "not measured, before it (default: 1s)", NULL},
+    {0, "broker-pid", "PID", NULL, "tell this process's processor time and memory too", NULL},
+    SPIN_OPTION,
+    {'o', "out", "FILE", NULL, "write the whole result there, as JSON", NULL},
+    {0, "hgrm", "PREFIX", NULL, "write the times to PREFIX.service.hgrm", NULL},
+};
+
+static const struct command_option bench_disk_options[] = {
+    {0, "seconds", "N", "1", "how long each line is measured", NULL},
+    {0, "size", "SIZE", "1G",
+     "of the file that is written and read; twice as much has to be free, and it is removed at the "
+     "end",
+     NULL},
+};
+
+static const struct command_option bench_net_options[] = {
+    {0, "seconds", "N", "1", "how long each line is measured, after a fifth of that to warm up",
+     NULL},
+    {0, "serve", "HOST:PORT", NULL,
+     "be the other end, there, until interrupted; :PORT for every address of the machine", NULL},
+};
+
+static const struct command_option bench_report_options[] = {
+    {'o', "out", "FILE", NULL, "where the page goes (default: RESULT.html)", NULL},
+};
+
+static const struct command_option bench_compare_options[] = {
+    {0, "max-regress", "PERCENT", NULL,
+     "exit code 11 when B is worse than A by more than that, beyond doubt", NULL},
+};
+
+static const struct command bench_rows[] = {
     {
         .name = "bench produce",
         .summary = "load a broker with records and measure",
@@ -13,16 +215,21 @@
             "that were due in that second are as late as a user would find them. That is the "
             "response time; service (from the real send) and delay are told beside it. The "
             "generator watches itself each second; when it was the limit and not the broker, the "
-            "run is INVALID and the exit code 11. What an acknowledgement means (on stable storage, "
+            "run is INVALID and the exit code 11. What an acknowledgement means (on stable "
+            "storage, "
             "or in memory) is read from the broker and told with every result.",
         .examples =
             "millrace bench produce                               # closed loop, 10 s\n"
             "millrace bench produce orders -r 20k -d 60s -c 8 -p 12    # latency at 20,000/s\n"
             "millrace bench produce -r 5k --arrival poisson -s 256 --out run.json\n"
             "millrace bench produce -r 10k --arrival ramp:200k -d 2m   # where does it bend?\n"
-            "millrace bench produce -c 4 --batch 1000 --in-flight 4    # 1 MiB batches, full speed\n"
+            "millrace bench produce -c 4 --batch 1000 --in-flight 4    # 1 MiB batches, full "
+            "speed\n"
             "millrace bench produce -b kafka:9092 -r 100k --linger 5ms -z zstd --compressible 50\n"
-            "millrace bench produce -b kafka:9092 -r 500k --agents a:9700,b:9700 --token-file token",
+            "millrace bench produce -r 5k --client librdkafka            # does another client "
+            "agree?\n"
+            "millrace bench produce -b kafka:9092 -r 500k --agents a:9700,b:9700 --token-file "
+            "token",
         COUNT(bench_load_options),
         MORE("from several machines", bench_fleet_options),
         .operands_max = 1,
@@ -34,21 +241,24 @@
         .name = "bench agent",
         .summary = "load brokers for a `bench produce` on another machine",
         .about =
-            "Waits for `bench produce --agents`, from a machine that knows the same token, and runs "
+            "Waits for `bench produce --agents`, from a machine that knows the same token, and "
+            "runs "
             "its part of the load, one run at a time. All agents follow one schedule, each sends "
             "every n-th record of it, and they begin together: the distance of their clocks is "
             "measured before. Their histograms are merged bucket by bucket, so the quantiles are "
             "those of all records. The result tells what each agent did; when one of them was the "
             "limit, the run is INVALID. An agent that is lost ends the run with exit code 3, as "
             "figures of a part would be taken for those of the whole; who asked and goes ends it "
-            "too. Token, options and results are sent as they are: where others could listen on the "
-            "network, let ssh carry them (ssh -L 9700:127.0.0.1:9700 HOST). An agent opens no files "
+            "too. Token, options and results are sent as they are: where others could listen on "
+            "the "
+            "network, let ssh carry them (ssh -L 9700:127.0.0.1:9700 HOST). An agent opens no "
+            "files "
             "and runs no commands for whoever asks, but it does load any broker that it can reach.",
-        .examples =
-            "(umask 077; head -c 24 /dev/urandom | base64 >token)  # once; copy it to each machine\n"
-            "millrace bench agent --listen :9700 --token-file token\n"
-            "millrace bench produce orders -b broker:9092 -r 500k --agents a:9700,b:9700 "
-            "--token-file token",
+        .examples = "(umask 077; head -c 24 /dev/urandom | base64 >token)  # once; copy it to each "
+                    "machine\n"
+                    "millrace bench agent --listen :9700 --token-file token\n"
+                    "millrace bench produce orders -b broker:9092 -r 500k --agents a:9700,b:9700 "
+                    "--token-file token",
         COUNT(bench_agent_options),
         .run = cmd_bench_agent,
     },
@@ -63,7 +273,8 @@
             "record fails. What does not hold is measured once more, and the second run decides; "
             "then the search ends, unless --all, and the gap below is halved --refine times. The "
             "knee is the highest rate that held. Where the generator was the limit and not the "
-            "broker, the knee is \"at least\" the last rate that held, and the exit code 11, as when "
+            "broker, the knee is \"at least\" the last rate that held, and the exit code 11, as "
+            "when "
             "no rate held.",
         .examples =
             "millrace bench sweep orders -r 10k..1M:x1.3 --slo 'p99<10ms' -c 8 -p 12\n"
@@ -100,7 +311,8 @@
         .summary = "measure from when a record was due to when a consumer has it",
         .operands = "[TOPIC]",
         .about =
-            "Produces as `bench produce` does and reads it back meanwhile. Each record carries when "
+            "Produces as `bench produce` does and reads it back meanwhile. Each record carries "
+            "when "
             "it was due, on this machine's clock, so the end-to-end time has no clock skew and "
             "hides no stall. What was acknowledged and did not arrive, arrived twice or out of "
             "order ends the command with exit code 12.",
@@ -180,13 +392,15 @@
         .operands = "[DIR]",
         .about =
             "Writes and reads a file there through the door that the broker has: io_uring and "
-            "direct I/O, each write durable when it completes (RWF_DSYNC). It says what Millrace can "
+            "direct I/O, each write durable when it completes (RWF_DSYNC). It says what Millrace "
+            "can "
             "reach on that disk. A commit of the journal is a durable write of some 16 KiB into "
             "written space, a few of them in flight on each core: its p50 is the least that an "
             "acknowledgement waits for, its IOPS the most commits per second. Batches of 64 KiB "
             "and more go to fresh space beside it: durable writes of 1 MiB say how many MB/s of "
             "them can be taken in. Cold consumers read in order, many of them at once at random. "
-            "Fresh space is allocated and was never written; a line ends before --seconds when it is "
+            "Fresh space is allocated and was never written; a line ends before --seconds when it "
+            "is "
             "used up. A file that fits into a drive's cache flatters it: give a large --size.",
         .examples = "millrace bench disk /var/lib/millrace\n"
                     "millrace bench disk /mnt/data --size 8G --seconds 5\n"
@@ -255,3 +469,5 @@
         .listing = true,
         .run = cmd_bench_compare,
     },
+};
+const struct command_list bench_commands = {bench_rows, array_count(bench_rows)};
