@@ -93,6 +93,11 @@ class Broker:
         with open(f'/proc/{self.pid}/statm') as statm:
             return int(statm.read().split()[1]) * os.sysconf('SC_PAGESIZE') / 2**20
 
+    def cpu_s(self):
+        with open(f'/proc/{self.pid}/stat') as stat:
+            fields = stat.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
     def stop(self, wait_s=120):
         if self.process is None:
             return
