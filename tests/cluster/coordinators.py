@@ -42,13 +42,17 @@ def join(c, node, group, member, topic):
         'topic_partitions': []})
 
 
+def restart_with(c, *more):
+    check(brokers.stop(c.running[SLOW]) == 0, 'the node did not stop as it should')
+    c.more[SLOW] = list(more)
+    c.start(SLOW)
+    c.all_see([1, 2, 3], 30)
+
+
 def slow_follower(c):
     """What a heartbeat has changed is in the log, but a follower sleeps: who asked is told to ask again after five seconds, and nothing is
     forgotten or read back."""
-    check(brokers.stop(c.running[SLOW]) == 0, 'the node did not stop as it should')
-    c.more[SLOW] = ['--override', 'zookeeper.session.timeout.ms=20000']  # it is not missed while it sleeps
-    c.start(SLOW)
-    c.all_see([1, 2, 3], 30)
+    restart_with(c, '--override', 'zookeeper.session.timeout.ms=20000')  # it is not missed while it sleeps
     topic = c.create(2)
     coordinator(c, 'first')  # now there is the topic of groups
     await_full_sets(c, OFFSETS)
@@ -69,6 +73,7 @@ def slow_follower(c):
     members = {m['member_id'] for m in ask(c.address[node], 'consumer_group_describe', 1, {'group_ids': [group]})['groups'][0]['members']}
     check(members == {'one', 'two'}, f'the members are {members}')
     check(c.log(node).count('event=group.loaded') == loaded, 'groups were read back')
+    restart_with(c)
     return f'told after {took:.1f} s'
 
 

@@ -56,10 +56,10 @@ def reassign(address, topic, partition, replicas):
 
 
 class Producer:
-    """Runs from the start to end()."""
+    """Runs from the start to end(); acked() hears of each acknowledgement."""
 
-    def __init__(self, addresses, topic, partition):
-        self.addresses, self.topic, self.partition = dict(addresses), topic, partition
+    def __init__(self, addresses, topic, partition, acked=lambda: None):
+        self.addresses, self.topic, self.partition, self.acked = dict(addresses), topic, partition, acked
         self.sent, self.hints, self.acked_at, self.going = 0, 0, [], True
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
@@ -94,6 +94,7 @@ class Producer:
             if error == 0:
                 self.sent += 1
                 self.acked_at.append(time.monotonic())
+                self.acked()
                 time.sleep(0.001)
                 continue
             link.socket.close()

@@ -22,6 +22,16 @@ def check(good, what):
         raise AssertionError(what)
 
 
+class Chroot:
+    """Another path in somebody's ZooKeeper, for a cluster beside his."""
+
+    def __init__(self, zookeeper, path):
+        self.address = zookeeper.address + path
+
+    def kill(self):
+        """It is not ours."""
+
+
 class Cluster:
     """In a folder, of a ZooKeeper (one server or an ensemble) and the brokers that have these addresses."""
 
@@ -32,6 +42,7 @@ class Cluster:
         self.directories = {}  # of a node, beside folder/data
         self.more = {}  # arguments of a node
         self.before = {}  # of a node: the command that runs its program
+        self.programs = {}  # of a node, where it is another one
 
     def arguments(self, node):
         return ['--node-id', str(node), '--zookeeper', self.zookeeper.address, '--cores', '1', '--memory', '256M',
@@ -42,12 +53,33 @@ class Cluster:
         folder = os.path.join(self.folder, str(node))
         os.makedirs(folder, exist_ok=True)
         data_dir = ','.join([os.path.join(folder, 'data')] + ([self.directories[node]] if node in self.directories else []))
-        self.running[node] = brokers.start(PROGRAM, folder, self.address[node], 30, self.arguments(node), data_dir,
+        self.running[node] = brokers.start(self.programs.get(node, PROGRAM), folder, self.address[node], 30, self.arguments(node), data_dir,
                                             self.before.get(node, ()))
 
     def log(self, node):
         with open(os.path.join(self.folder, str(node), 'broker.log'), errors='replace') as log:
             return log.read()
+
+    def ends_saying(self, node, words, since=0, wait_s=15):
+        """A broker that runs ends by itself, with these words behind `since` characters of its log."""
+        try:
+            code = self.running[node].process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'broker {node} still runs after {wait_s} s') from None
+        del self.running[node]
+        said = self.log(node)[since:]
+        check(code != 0 and words in said, f'broker {node} ended with {code}, and said {said[-600:]!r}')
+
+    def refuses(self, node, words):
+        """It does not start, and says so."""
+        since = len(self.log(node))
+        try:
+            self.start(node)
+        except RuntimeError:
+            said = self.log(node)[since:]
+            check(words in said, f'broker {node} said {said[-600:]!r}')
+            return
+        raise AssertionError(f'broker {node} has started')
 
     def metadata(self, node, topics=()):
         with wire.Connection(self.address[node]) as link:

@@ -3,16 +3,16 @@
 them takes part in a rebalance while another one waits in its own call.
 
 `seed` is the story of two consumers and three partitions as it is usually told to beginners, in its own words. `away`
-takes two minutes and is not in a brief run."""
+takes two minutes and is not in a brief run. Each of these two has a broker of its own."""
 
 import concurrent.futures
+import contextlib
 import os
 import socket
 import struct
 import sys
 import threading
 import time
-import types
 
 import broker as brokers
 import clients
@@ -277,7 +277,41 @@ def reset_none(run, client):
     member.leave()
 
 
+class Own:
+    """A broker for one case, beside the one of the run; it may be killed."""
+
+    def __init__(self, run, name, *settings):
+        self.topic, self.binary, self.folder = run.topic, run.binary, os.path.join(clients.BUILD, f'broker-{name}')
+        self.arguments = ['--admin-listen', 'off', '--cores', '1', *settings]
+        self.broker = brokers.start(self.binary, self.folder, None, 30, self.arguments)
+        self.address = self.broker.address
+
+    def kill_and_restart(self):
+        brokers.kill(self.broker)
+        self.broker = brokers.start(self.binary, self.folder, self.address, 30, self.arguments)
+
+
+@contextlib.contextmanager
+def broker_of_its_own(run, name, *settings):
+    own = Own(run, name, *settings)
+    try:
+        yield own
+        check(brokers.stop(own.broker) == 0, 'the broker did not stop as it should')
+    finally:
+        brokers.kill(own.broker)
+
+
 def seed(run, client):
+    need(client, 'groups')
+    if run.broker.process:
+        with broker_of_its_own(run, f'seed-{client.name}') as own:
+            seed_story(own, client, own.kill_and_restart)
+    else:
+        seed_story(run, client, lambda: None)
+
+
+def seed_story(run, client, restart):
+    client = clients.another(client, run.address)
     group = run.topic('my-group')
     # Two consumers in my-group on a topic with 1 partition: one of them reads, the other has nothing to do.
     topic = make_topic(run, run.topic('test-topic'))
@@ -295,13 +329,14 @@ def seed(run, client):
     share(members, 3)
     for member in members:
         member.leave()
-    # A consumer that read the messages 0 to 5 commits 6, and another goes on at 6.
+    # A consumer that read the messages 0 to 5 commits 6, and another goes on at 6; the broker was killed in between.
     topic = make_topic(run, run.topic('test-topic'))
     write(client, topic, 0, 6)
     member = Member(run, client, group, topic)
     read_offsets(member, range(6))
     member.commit(6)
     member.leave()
+    restart()
     write(client, topic, 6, 4)
     # It crashes after it has read 6 to 9 and before it commits: they are delivered again.
     member = Member(run, client, group, topic)
@@ -311,6 +346,7 @@ def seed(run, client):
     read_offsets(member, range(6, 10))
     member.commit(10)
     member.leave()
+    client.close()
 
 
 def away(run, client):
@@ -319,13 +355,8 @@ def away(run, client):
     need(client, 'reset-none')
     if run.is_kafka or not run.broker.process:
         raise clients.Cannot('needs a broker of its own')
-    folder = os.path.join(clients.BUILD, 'broker-away')
-    there = brokers.start(run.binary, folder, None, 30, ['--override', 'log.retention.check.interval.ms=1000', '--admin-listen', 'off'])
-    try:
-        away_for_two_minutes(types.SimpleNamespace(address=there.address), client)
-        check(brokers.stop(there) == 0, 'the broker did not stop as it should')
-    finally:
-        brokers.kill(there)
+    with broker_of_its_own(run, f'away-{client.name}', '--override', 'log.retention.check.interval.ms=1000') as own:
+        away_for_two_minutes(own, client)
 
 
 def away_for_two_minutes(run, client):

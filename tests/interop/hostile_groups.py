@@ -18,13 +18,13 @@ import broker as brokers
 import clients
 import wire
 from broker import until
-from hostile import MIB
+from hostile import MIB, small_broker
 from matrix import Skip, check, make_topic
 
 sys.path.insert(0, os.path.join(clients.TOP, 'tests', 'oracle'))
 import frames  # noqa: E402
 
-TOO_LARGE, ILLEGAL_GENERATION, UNKNOWN, REBALANCING, ID_REQUIRED, FENCED = 12, 22, 25, 27, 79, 82
+TOO_LARGE, NOT_AVAILABLE, ILLEGAL_GENERATION, UNKNOWN, REBALANCING, ID_REQUIRED, FENCED = 12, 15, 22, 25, 27, 79, 82
 SESSION_MS = 6000  # the shortest that a broker allows
 WAIT_S_MAX = 2
 
@@ -247,6 +247,31 @@ def commit_flood(run):
             check(writer.fetched() == {(topic, partition): (times - 1, words) for partition in partitions}, 'what is committed')
 
 
+def greedy_groups(run):
+    """One client commits as many words in as many groups as there is memory for. Who has committed before goes on committing (it
+    once heard INVALID_COMMIT_OFFSET_SIZE, which ends a consumer), who comes new is to come back, and when they are gone it is let in."""
+    words, partitions = 'x' * 4096, range(100)
+    with small_broker(run, '128M') as broker:
+        there = types.SimpleNamespace(address=broker.address)
+        topic = make_topic(there, 'topic', len(partitions))
+        honest = Member(there, 'honest').settle()
+        with Link(broker.address, 60) as link:
+            def commit(group, parts, what, offset, **whose):
+                return errors_of(link.ask('offset_commit', 7, commit_of(group, topic, parts, offset, what, **whose)))
+            whose = {'generation_id_or_member_epoch': honest.generation, 'member_id': honest.id}
+            check(commit('honest', [0, 1], 'note', 1, **whose) == {0}, 'a commit')
+            greedy = [f'greedy-{number}' for number in range(60)]
+            got = {error for group in greedy for error in commit(group, partitions, words, 1)}
+            check(got == {0, NOT_AVAILABLE}, f'the greedy one: {[wire.name_of(error) for error in got]}')
+            for number in range(100):
+                check(commit('honest', [0, 1], 'note', number, **whose) == {0}, 'what was committed before')
+            check(commit('honest', [2], '', 5, **whose) == {NOT_AVAILABLE}, 'another partition')
+            check(commit('new', [0], '', 5) == {NOT_AVAILABLE}, 'another group')
+            check(honest.beat() == 0 and honest.fetched() == {(topic, 0): (99, 'note'), (topic, 1): (99, 'note')}, f'{honest.fetched()}')
+            link.ask('delete_groups', 1, {'groups_names': greedy})
+            check(commit('new', [0], '', 5) == commit('honest', [2], '', 5, **whose) == {0}, 'there is room again')
+
+
 NAMES = ('a\0b', 'line\nbreak', '\x1b[31mred', ' ', 'ü\U0001f98a', '../../etc/passwd', '"\\\'', '%s%n', 'x' * 32767)
 NO_UTF8 = (b'\xff\xfe', b'\xc3(')
 
@@ -337,4 +362,4 @@ def poisoned_offsets(run):
 
 
 CASES = [(case.__name__.replace('_', '-'), case) for case in (
-    zombies, half_joined, joins_and_leaves, large_assignment, commit_flood, odd_names, connection_burst, poisoned_offsets)]
+    zombies, half_joined, joins_and_leaves, large_assignment, commit_flood, greedy_groups, odd_names, connection_burst, poisoned_offsets)]

@@ -363,6 +363,14 @@ class Cross:
         compare(self.written[partition][start:], client.consume(self.topic, partition, start, 10), client,
                 'timestamps' in client.features, start)
 
+    @staticmethod
+    def is_beyond(reader, partition, writer):
+        """What a client cannot read of another's, whatever the broker (seen on Apache Kafka as well)."""
+        if reader.family == 'rskafka':
+            return 'null-header' in writer.features  # no way to show a header without a value: it refuses the batch
+        # Its LZ4 library knows no frames as aiokafka's writes them: the batch is skipped.
+        return reader.name == 'franz-go-1.16.1' and writer.family == 'aiokafka' and wire.CODECS[partition % 5] == 'lz4'
+
     def read(self, reader):
         if self.failure is None:
             self.failure = ''
@@ -373,8 +381,8 @@ class Cross:
         check(not self.failure, self.failure)
         for partition, writer in enumerate(self.clients):
             records = self.written[partition]
-            if reader.family == 'rskafka' and 'null-header' in writer.features:
-                continue  # it has no way to show a header without a value, and refuses the batch
+            if self.is_beyond(reader, partition, writer):
+                continue
             try:
                 compare(records, reader.consume(self.topic, partition, 0, len(records)), reader,
                         'timestamps' in writer.features)

@@ -32,10 +32,10 @@ COLUMNS = (
 )
 TOOL_COLUMNS = (
     ('topics', ('topics',)),
-    ('configs', ('configs', 'quotas')),
-    ('consumer-groups', ('consumer-groups',)),
+    ('configs', ('configs', 'broker-configs', 'quotas')),
+    ('consumer-groups', ('consumer-groups', 'members')),
     ('every way to reset', ('reset-offsets',)),
-    ('console-producer, console-consumer', ('console', 'consumer-groups', 'times', 'compaction')),
+    ('console-producer, console-consumer', ('console', 'consumer-groups', 'members', 'times', 'compaction')),
     ('verifiable-producer, verifiable-consumer', ('verifiable',)),
     ('get-offsets', ('times',)),
     ('delete-records', ('delete-records',)),

@@ -2,6 +2,7 @@
 """Kafka's own command-line tools out of the jars of each release, and its log dumper on our segment files."""
 
 import collections
+import contextlib
 import json
 import os
 import re
@@ -36,22 +37,37 @@ class Tools:
     def __init__(self, run, version):
         self.run, self.version, self.jars = run, version, java_jars(version)
 
-    def call(self, name, *arguments, data='', timeout_s=60):
+    def command(self, name, *arguments):
+        return [tool('java'), *JVM, '-cp', self.jars, MAIN[name].get(self.version, MAIN[name]['']), *arguments]
+
+    def log(self):
+        return open(os.path.join(BUILD, 'logs', f'tools-{self.version}.log'), 'a')
+
+    def ran(self, name, *arguments, data='', timeout_s=60):
+        done = subprocess.run(self.command(name, *arguments), input=data, capture_output=True, text=True, timeout=timeout_s)
+        with self.log() as log:
+            log.write(f'$ {name} {" ".join(arguments)[:2000]}\n{done.stdout[-20000:]}{done.stderr}\n')
+        return done
+
+    def call(self, name, *arguments, **settings):
         """(standard output, standard error) of one tool; a failure raises with its last words."""
-        main = MAIN[name].get(self.version, MAIN[name][''])
-        command = [tool('java'), *JVM, '-cp', self.jars, main, *arguments]
-        done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=timeout_s)
-        with open(os.path.join(BUILD, 'logs', f'tools-{self.version}.log'), 'a') as log:
-            log.write(f'$ {main} {" ".join(arguments)[:2000]}\n{done.stdout[-20000:]}{done.stderr}\n')
+        done = self.ran(name, *arguments, **settings)
         if done.returncode:
             words = (done.stdout + done.stderr).strip().splitlines()[-3:]
             raise AssertionError(f'{name} exits {done.returncode}: {" / ".join(words)}')
         return done.stdout, done.stderr
 
-    def on_broker(self, name, *arguments, **settings):
-        server = '%s:%d' % self.run.address
+    def server(self, name):
         option = '--broker-list' if (name, self.version) == ('get-offsets', '2.8.2') else '--bootstrap-server'
-        return self.call(name, option, server, *arguments, **settings)[0]
+        return option, '%s:%d' % self.run.address
+
+    def on_broker(self, name, *arguments, **settings):
+        return self.call(name, *self.server(name), *arguments, **settings)[0]
+
+    def refused(self, name, *arguments):
+        """All that a tool says when it cannot do what is asked; some end well all the same."""
+        done = self.ran(name, *self.server(name), *arguments)
+        return done.stdout + done.stderr
 
     def topics(self):
         topic = self.run.topic('tools')
@@ -62,6 +78,10 @@ class Tools:
         check(re.search(r'PartitionCount:\s*5', text) and 'max.message.bytes=200000' in text, text)
         check(len(re.findall(r'Leader:\s*\d+', text)) == 5, text)
         check(topic in self.on_broker('topics', '--list').split(), 'not listed')
+        check(topic not in self.on_broker('topics', '--describe', '--under-replicated-partitions'), 'a replica is missing')
+        for what, words in ((('--create', '--partitions', '3'), 'already exists'), (('--alter', '--partitions', '2'), 'InvalidPartitions')):
+            text = self.refused('topics', *what, '--topic', topic)
+            check(words in text, f'{what}: {text}')
         self.on_broker('topics', '--delete', '--topic', topic)
         with wire.Connection(self.run.address) as connection:
             until('the topic gone', lambda: topic not in wire.metadata(connection)[2])
@@ -79,6 +99,26 @@ class Tools:
             node = wire.metadata(connection, [])[0]
         text = self.on_broker('configs', '--describe', '--all', '--entity-type', 'brokers', '--entity-name', str(node))
         check('log.dirs=' in text or 'log.dir=' in text, text)
+
+    def broker_configs(self):
+        """What a broker has of its own goes before what all have; a key that is read at the start is not changed."""
+        with wire.Connection(self.run.address) as connection:
+            one = ('--entity-type', 'brokers', '--entity-name', str(wire.metadata(connection, [])[0]))
+        everyone, key = ('--entity-type', 'brokers', '--entity-default'), 'log.segment.delete.delay.ms'
+        self.on_broker('configs', '--alter', *everyone, '--add-config', f'{key}=50000')
+        self.on_broker('configs', '--alter', *one, '--add-config', f'{key}=40000')
+        text = self.on_broker('configs', '--describe', *one)
+        for words in (f'{key}=40000 ', f'DYNAMIC_BROKER_CONFIG:{key}=40000', f'DYNAMIC_DEFAULT_BROKER_CONFIG:{key}=50000'):
+            check(words in text, f'{words}: {text}')
+        self.on_broker('configs', '--alter', *one, '--delete-config', key)
+        check(key not in self.on_broker('configs', '--describe', *one), 'it still has a value of its own')
+        text = self.on_broker('configs', '--describe', '--all', *one)
+        check(f'{key}=50000 ' in text, text)
+        self.on_broker('configs', '--alter', *everyone, '--delete-config', key)
+        text = self.on_broker('configs', '--describe', *everyone)
+        check(key not in text, text)
+        text = self.refused('configs', '--alter', *one, '--add-config', 'node.id=7')
+        check('node.id' in text and 'Completed' not in text, text)
 
     def quotas(self):
         """kafka-configs sets, shows and removes the quotas of clients, users, both and addresses."""
@@ -100,6 +140,21 @@ class Tools:
         for entity, keys in ((named, 'request_percentage'), (both, 'consumer_byte_rate'), (address, 'connection_creation_rate')):
             self.on_broker('configs', '--alter', *entity, '--delete-config', keys)
         check('request_percentage' not in self.on_broker('configs', '--describe', *named), 'it is not gone')
+
+    def broker_loggers(self):
+        """kafka-configs shows the loggers of a broker, sets a level, and takes it back; a level that is none is refused."""
+        with wire.Connection(self.run.address) as connection:
+            one = ('--entity-type', 'broker-loggers', '--entity-name', str(wire.metadata(connection, [])[0]))
+
+        def level(logger):
+            return re.search(rf'^\s*{logger}=(\w+)', self.on_broker('configs', '--describe', *one), re.M)[1]
+        root = level('root')
+        self.on_broker('configs', '--alter', *one, '--add-config', 'quota=DEBUG')
+        check((level('quota'), level('root')) == ('DEBUG', root), 'quota is not DEBUG alone')
+        text = self.refused('configs', '--alter', *one, '--add-config', 'quota=LOUD')
+        check('LOUD' in text and level('quota') == 'DEBUG', text)
+        self.on_broker('configs', '--alter', *one, '--delete-config', 'quota')
+        check(level('quota') == root, 'quota does not go by the root')
 
     def console(self):
         topic = make_topic(self.run, self.run.topic('console'), 2)
@@ -147,6 +202,41 @@ class Tools:
         text = self.on_broker('consumer-groups', '--delete', '--group', group)
         check('successful' in text, text)
         check(group not in self.on_broker('consumer-groups', '--list').split(), 'listed after its deletion')
+
+    def described_members(self, group):
+        """(host, number of partitions) of the members, as they are described."""
+        text = self.on_broker('consumer-groups', '--describe', '--group', group, '--members')
+        return [(row[2], row[4]) for row in map(str.split, text.splitlines()) if row[:1] == [group]]
+
+    def members(self):
+        """Two console consumers share a group, of the newer protocol in the newest release: it is described with its members,
+        and is neither reset nor deleted under them."""
+        topic, group = make_topic(self.run, self.run.topic('members'), 2), self.run.topic('members')
+        newer = ('--consumer-property', 'group.protocol=consumer') if self.version == '4.3.1' else ()
+        command = self.command('console-consumer', *self.server('console-consumer'), '--topic', topic, '--group', group, *newer)
+        groups = ('consumer-groups', '--group', group)
+        with contextlib.ExitStack() as stack:
+            log, consumers = stack.enter_context(self.log()), []
+            for _ in range(2):
+                consumers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+                stack.callback(consumers[-1].kill)
+            until('two members with a partition each', lambda: self.described_members(group) == [('/127.0.0.1', '1')] * 2, 60)
+            text = self.on_broker(*groups, '--describe', '--members', '--verbose')
+            named = '' if self.version == '3.9.2' else topic  # that release leaves it out
+            check(all(re.search(rf'\s{named}[(:]{partition}', text) for partition in range(2)), text)
+            text = self.on_broker(*groups, '--describe', '--state')
+            check(re.search(r'Stable\s+2', text), text)
+            text = self.on_broker('consumer-groups', '--list', '--state', 'Stable')
+            check(re.search(rf'^{group}\s.*Stable', text, re.M), text)
+            for what, words in ((('--reset-offsets', '--topic', topic, '--to-earliest', '--execute'), 'inactive|Stable'),
+                                (('--delete',), 'GroupNotEmpty|not empty')):
+                text = self.refused(*groups, *what)
+                check(re.search(words, text), f'{what}: {text}')
+            for consumer in consumers:
+                consumer.terminate()
+                consumer.wait(30)
+        text = self.on_broker(*groups, '--describe', '--state')
+        check(re.search(r'Empty\s+0', text), text)
 
     def reset_offsets(self):
         """Every way of kafka-consumer-groups to move a group's offsets, and to say which; a plan is written and carried out."""
@@ -291,17 +381,15 @@ class Tools:
             text = self.on_broker('leader-election', '--election-type', kind, '--topic', topic, '--partition', '1')
             check('already elected' in text, text)
             self.on_broker('leader-election', '--election-type', kind, '--all-topic-partitions')
-        try:
-            text = self.on_broker('leader-election', '--election-type', 'preferred', '--topic', topic, '--partition', '7')
-        except AssertionError as error:
-            text = str(error)
+        text = self.refused('leader-election', '--election-type', 'preferred', '--topic', topic, '--partition', '7')
         check(re.search('7|UnknownTopicOrPartition', text) and 'already' not in text, text)
 
 
-CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('quotas', Tools.quotas), ('console', Tools.console),
-         ('consumer-groups', Tools.consumer_groups), ('reset-offsets', Tools.reset_offsets),
-         ('perf-test', Tools.perf_test), ('verifiable', Tools.verifiable),
-         ('delete-records', Tools.delete_records), ('compaction', Tools.compaction), ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]
+CASES = [('topics', Tools.topics), ('configs', Tools.configs), ('broker-configs', Tools.broker_configs),
+         ('broker-loggers', Tools.broker_loggers), ('quotas', Tools.quotas), ('console', Tools.console), ('consumer-groups', Tools.consumer_groups),
+         ('members', Tools.members), ('reset-offsets', Tools.reset_offsets), ('perf-test', Tools.perf_test),
+         ('verifiable', Tools.verifiable), ('delete-records', Tools.delete_records), ('compaction', Tools.compaction),
+         ('log-dirs', Tools.log_dirs), ('producers', Tools.producers), ('elections', Tools.elections), ('times', Tools.times)]
 
 # What the dumper says when it finds a segment wanting, in 3.9 and 4.3.
 COMPLAINTS = re.compile(r'isvalid: false|Mismatches in|Non-consecutive offsets|Found (?:timestamp|out of order)|Exception|'

@@ -535,6 +535,11 @@ def settings(s):
     s.ask('describe_configs', oddities=None)
     s.ask('describe_configs', resources=[{'resource_type': 4, 'resource_name': s.rng.choice(('1', '', '2')), 'configuration_keys': s.rng.choice(
         (['log.retention.ms', 'num.partitions'], [], ['message.max.bytes', 'no.such.key'], ['compression.type']))}])
+    logger = {'resource_type': 8, 'resource_name': s.rng.choice(('1', '1', '', '2'))}
+    s.ask('incremental_alter_configs', tree={'validate_only': True, 'resources': [{**logger, 'configs': [
+        {'name': s.rng.choice(('root', 'no.such.logger')), 'value': s.rng.choice(('DEBUG', 'FATAL', 'LOUD', None)),
+         'config_operation': s.rng.choice((0, 0, 1, 2, 3))}]}]})
+    s.ask('describe_configs', resources=[{**logger, 'configuration_keys': s.rng.choice((['root'], ['no.such.logger'], None))}])
 
 
 def anything(s):

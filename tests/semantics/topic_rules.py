@@ -3,7 +3,7 @@
 
 from side import MIB, alone, batch, check, records_of, same
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, LOGGER = 2, 4, 8
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
 
 
@@ -187,6 +187,84 @@ def c7_all_at_once(b):
     same(answer['responses'][0]['error_code'], 0)
     b.until('it holds', lambda: [b.configs(TOPIC, topic)[key]['value'] for key in ('segment.bytes', 'retention.ms')]
             == [str(2 * MIB), '604800000'])
+
+
+def loggers(b):
+    """(the broker's id, {logger: level}, one of them that is not the root)."""
+    node = str(b.ask('metadata', 8, {'topics': []})['brokers'][0]['node_id'])
+    found = {name: entry['value'] for name, entry in b.configs(LOGGER, node).items()}
+    return node, found, min(set(found) - {'root'})
+
+
+def level(b, node, name):
+    return b.configs(LOGGER, node, [name])[name]['value']
+
+
+def c7_loggers_are_told(b):
+    """All of them or those asked for, as settings of their own kind; only by the broker whose they are."""
+    node, found, name = loggers(b)
+    check('root' in found, f'no root among {sorted(found)}')
+    entry = b.configs(LOGGER, node, [name, 'no.such.logger'])
+    same(list(entry), [name])
+    entry = entry[name]
+    same((entry['config_source'], entry['read_only'], entry['is_sensitive'], entry['synonyms'], entry['config_type']), (6, False, False, [], 0))
+    for other in ('', '4711', 'x'):
+        asked = {'resource_type': LOGGER, 'resource_name': other, 'configuration_keys': None}
+        same(b.ask('describe_configs', 4, {'resources': [asked]})['results'][0]['error_code'], 42, other)
+
+
+@alone
+def c7_levels_of_loggers(b):
+    """Each level by its name, and taken back: then the logger goes by the root. A restart forgets them."""
+    node, found, name = loggers(b)
+    try:
+        for word in ('TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'):
+            same(b.alter(LOGGER, node, (name, SET, word))['error_code'], 0, word)
+            same(level(b, node, name), word)
+        same(level(b, node, 'root'), found['root'])
+        same(b.alter(LOGGER, node, (name, DELETE, None))['error_code'], 0)
+        same(b.alter(LOGGER, node, (name, DELETE, None))['error_code'], 0, 'once more')
+        same(b.alter(LOGGER, node, ('root', SET, 'ERROR'))['error_code'], 0)
+        same((level(b, node, name), level(b, node, 'root')), ('ERROR', 'ERROR'))
+    finally:
+        b.restart()
+    same(level(b, node, 'root'), found['root'], 'started again')
+
+
+@alone
+def c7_levels_that_are_refused(b):
+    """What is no level or no logger; the root's is not taken back; nothing is a list; nothing by half, nothing that is only validated."""
+    node, found, name = loggers(b)
+    for error, changes in ((40, [(name, SET, 'LOUD')]), (40, [(name, SET, 'debug')]), (40, [(name, SET, '')]), (42, [(name, SET, None)]),
+                           (40, [('no.such.logger', SET, 'INFO')]), (40, [('no.such.logger', DELETE, None)]), (42, [('root', DELETE, None)]),
+                           (42, [(name, APPEND, 'INFO')]), (42, [(name, SUBTRACT, 'INFO')]), (42, [(name, SET, 'INFO'), (name, SET, 'WARN')]),
+                           (40, [(name, SET, 'TRACE'), ('root', SET, 'LOUD')])):
+        same(b.alter(LOGGER, node, *changes)['error_code'], error, changes)
+    same(b.alter(LOGGER, node, (name, SET, 'TRACE'), validate_only=True)['error_code'], 0)
+    same(level(b, node, name), found[name])
+    for other in ('', '4711', 'x'):
+        same(b.alter(LOGGER, other, (name, SET, 'TRACE'))['error_code'], 42, other)
+    entries = [{'name': name, 'value': 'INFO'}]
+    answer = b.ask('alter_configs', 1, {'resources': [{'resource_type': LOGGER, 'resource_name': node, 'configs': entries}],
+                                        'validate_only': False})
+    same(answer['responses'][0]['error_code'], 42, 'AlterConfigs')
+
+
+@alone
+def c7_loggers_beside_others(b):
+    """Each resource of a request has its own answer, in the order in which they were named."""
+    node, _, name = loggers(b)
+    topic = b.topic()
+    wanted = ((LOGGER, node, name, 'TRACE', 0), (TOPIC, 'never-there', 'retention.ms', '1', 3), (LOGGER, '4711', name, 'TRACE', 42),
+              (TOPIC, topic, 'retention.ms', '5000', 0))
+    answer = b.ask('incremental_alter_configs', 1, {'validate_only': False, 'resources': [
+        {'resource_type': kind, 'resource_name': of, 'configs': [{'name': key, 'config_operation': SET, 'value': value}]}
+        for kind, of, key, value, _ in wanted]})
+    same([(each['resource_type'], each['resource_name'], each['error_code']) for each in answer['responses']],
+         [(kind, of, error) for kind, of, _, _, error in wanted])
+    same(level(b, node, name), 'TRACE')
+    b.until('it holds', lambda: b.configs(TOPIC, topic)['retention.ms']['value'] == '5000')
+    b.alter(LOGGER, node, (name, DELETE, None))
 
 
 def c8_where_a_value_comes_from(b):

@@ -28,7 +28,7 @@ class Client {
     this.plain = await this.open(rdkafka.Producer, {})
     this.admin = rdkafka.AdminClient.create(this.base)
     return [`version\t${version}/librdkafka ${rdkafka.librdkafkaVersion}`, 'codecs\tnone,gzip,snappy,lz4,zstd',
-      'features\tcreate,delete,idempotent,transactions,isolation,null-record,binary,timestamps,offsets,groups,reset-none,headers-text']
+      'features\tcreate,delete,idempotent,transactions,isolation,null-record,binary,timestamps,offsets,groups,reset-none,kip-848,headers-text,empty-written-as-null']
   }
 
   async open (kind, settings, topicSettings = {}) {
@@ -109,17 +109,24 @@ class Client {
   }
 
   async partitions (topic) {
-    const found = await call(this.plain, 'getMetadata', { topic, timeout: 15_000 })
+    const found = await call(this.plain, 'getMetadata', { topic, allTopics: false, timeout: 15_000 })
     return [String(found.topics[0].partitions.length)]
   }
 
-  async join (group, topic, reset, sessionMs) {
+  async join (group, topic, reset, sessionMs, protocol = 'classic') {
     this.inbox = new Inbox()
-    this.member = await this.consumer(reset, { 'group.id': group, 'session.timeout.ms': Number(sessionMs), 'heartbeat.interval.ms': 500 })
+    const own = protocol === 'classic' ? { 'session.timeout.ms': Number(sessionMs), 'heartbeat.interval.ms': 500 } : {}
+    this.member = await this.consumer(reset, { 'group.id': group, 'group.protocol': protocol, ...own })
     this.member.on('event.error', error => this.inbox.fail(error))
     this.member.on('data', message => this.inbox.put(this.recordOf(message)))
+    this.member.setDefaultConsumeTimeout(100)
     this.member.subscribe([topic])
-    this.member.consume()
+    this.read(this.member, this.inbox)
+  }
+
+  // In portions: consume() without a number ends by itself, and tells nobody, at an error that comes instead of a message.
+  async read (member, inbox) {
+    while (member.isConnected()) await call(member, 'consume', 100).catch(error => inbox.fail(error))
   }
 
   poll (ms) {

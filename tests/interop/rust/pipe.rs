@@ -66,7 +66,7 @@ pub trait Driver {
     fn transaction(&mut self, _name: &str) -> Answer<()> {
         cannot("begin a transaction")
     }
-    fn join(&mut self, _group: &str, _topic: &str, _reset: &str, _session_ms: &str) -> Answer<()> {
+    fn join(&mut self, _group: &str, _topic: &str, _reset: &str, _session_ms: &str, _protocol: &str) -> Answer<()> {
         cannot("join a group")
     }
     fn poll(&mut self, _ms: u64) -> Answer<(Vec<i32>, Vec<Record>)> {
@@ -188,7 +188,7 @@ fn answer(driver: &mut dyn Driver, f: &[&str], lines: &mut dyn Iterator<Item = S
         "configs" => Ok(driver.configs(f[1])?.iter().map(|(name, value)| format!("{name}\t{value}")).collect()),
         "alter" => driver.alter(f[1], f[2], f[3]).map(none),
         "transaction" => driver.transaction(f[1]).map(none),
-        "join" => driver.join(f[1], f[2], f[3], f[4]).map(none),
+        "join" => driver.join(f[1], f[2], f[3], f[4], f.get(5).unwrap_or(&"classic")).map(none),
         "poll" => poll(driver, number(f[1])?),
         "commit" => driver.commit(f[1], number(f[2])?, number(f[3])?).map(none),
         "leave" => driver.leave().map(none),

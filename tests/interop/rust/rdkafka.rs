@@ -118,7 +118,7 @@ impl Driver for Rdkafka {
     fn hello(&self) -> [(&'static str, String); 3] {
         let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
         let features = "create,delete,configs,alter,idempotent,transactions,isolation,null-header,null-record,binary,timestamps,\
-                        offsets,groups,reset-none";
+                        offsets,groups,reset-none,kip-848";
         [
             ("version", format!("{}/librdkafka {librdkafka}", env!("CARGO_PKG_VERSION"))),
             ("codecs", "none,gzip,snappy,lz4,zstd".into()),
@@ -225,10 +225,12 @@ impl Driver for Rdkafka {
         producer.init_transactions(Duration::from_secs(10)).map_err(told)
     }
 
-    fn join(&mut self, group: &str, topic: &str, reset: &str, session_ms: &str) -> Answer<()> {
+    fn join(&mut self, group: &str, topic: &str, reset: &str, session_ms: &str, protocol: &str) -> Answer<()> {
         let reset = if reset == "none" { "error" } else { reset };
-        let settings = [("group.id", group), ("auto.offset.reset", reset), ("session.timeout.ms", session_ms)];
-        let member = self.consumer(&[&settings[..], &[("heartbeat.interval.ms", "500")]].concat())?;
+        let settings = [("group.id", group), ("auto.offset.reset", reset), ("group.protocol", protocol)];
+        let own = [("session.timeout.ms", session_ms), ("heartbeat.interval.ms", "500")];
+        let own = if protocol == "classic" { &own[..] } else { &[] }; // the newer one has the broker's
+        let member = self.consumer(&[&settings[..], own].concat())?;
         member.subscribe(&[topic]).map_err(told)?;
         self.member = Some(member);
         Ok(())
