@@ -10,7 +10,7 @@
 #include "core/helper_line.h"
 #include "core/metadata/image.h"
 #include "core/metadata/store.h"
-#include "core/partition.h"
+#include "core/partition/partition.h"
 #include "core/plan.h"
 #include "core/record/deflate.h"
 #include "net/conn.h"

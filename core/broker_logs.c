@@ -3,9 +3,9 @@
 
 #include "core/broker.h"
 #include "core/group/groups.h"
-#include "core/partition_offline.h"
-#include "core/partition_private.h"
-#include "core/replica_fetcher.h"
+#include "core/partition/partition_offline.h"
+#include "core/partition/partition_private.h"
+#include "core/replica/replica_fetcher.h"
 #include "io/diag.h"
 
 /* ---- a directory fails ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/producer_ids.h"
 
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "io/mem.h"
 #include "net/err.h"
 

@@ -20,7 +20,7 @@
 #pragma once
 
 #include "core/broker.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "core/metadata/quota_table.h"
 #include "core/quota_window.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/retention.h"
 
-#include "core/partition_trim.h"
+#include "core/partition/partition_trim.h"
 #include "io/diag.h"
 #include "io/mem.h"
 

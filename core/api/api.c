@@ -4,7 +4,7 @@
  * here: the schema (net/kafka.wire) says which are served, this file says by whom.
  */
 #include "core/api/api.h"
-#include "core/partition_offline.h"
+#include "core/partition/partition_offline.h"
 
 #include "core/api/fetch.h"
 #include "core/broker_address.h"

@@ -4,7 +4,7 @@
  * ControlledShutdown. Taken on the listener of the brokers only, from a registered id and epoch.
  */
 #include "core/api/api.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 
 /* One partition of an AlterPartition: each is an operation of its own. */
 struct alter_part {

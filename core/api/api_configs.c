@@ -7,8 +7,8 @@
 #include "core/api/api.h"
 #include "core/api/loggers.h"
 #include "core/conf/overrides.h"
-#include "core/controller.h"
-#include "core/controller_link.h"
+#include "core/controller/controller.h"
+#include "core/controller/controller_link.h"
 #include "core/topic_name.h"
 
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * DeleteRecords (C6): each partition's log start goes up on its home shard
- * (core/partition_trim.c). On one node the low watermark is the log start.
+ * (core/partition/partition_trim.c). On one node the low watermark is the log start.
  */
 #include "core/api/api.h"
 #include "core/api/api_ask.h"
-#include "core/partition_trim.h"
+#include "core/partition/partition_trim.h"
 
 struct delete_records {
     struct api_ask ask;

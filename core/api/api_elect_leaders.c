@@ -4,7 +4,7 @@
  * controller's to decide.
  */
 #include "core/api/api.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 
 #include <string.h>
 

@@ -4,8 +4,8 @@
  * Which there are by now is in every ApiVersions (core/api/api_cluster.c).
  */
 #include "core/api/api.h"
-#include "core/controller.h"
-#include "core/controller_features.h"
+#include "core/controller/controller.h"
+#include "core/controller/controller_features.h"
 
 #include <stdio.h>
 

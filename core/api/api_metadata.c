@@ -4,7 +4,7 @@
  * does not exist may be made on the way (M3).
  */
 #include "core/api/api.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "core/topic_name.h"
 #include "io/mem.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * DescribeProducers: each partition's producers, from its home shard
- * (core/partition_producers.c).
+ * (core/partition/partition_producers.c).
  */
 #include "core/api/api.h"
 #include "core/api/api_ask.h"
-#include "core/partition_producers.h"
+#include "core/partition/partition_producers.h"
 #include "core/topic_name.h"
 #include "io/mem.h"
 

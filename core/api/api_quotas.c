@@ -4,8 +4,8 @@
  * core/metadata/quota_table.h; changes are the controller's.
  */
 #include "core/api/api.h"
-#include "core/controller.h"
-#include "core/controller_link.h"
+#include "core/controller/controller.h"
+#include "core/controller/controller_link.h"
 #include "core/metadata/quota_table.h"
 
 #include <stdlib.h>

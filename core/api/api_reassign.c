@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * AlterPartitionReassignments and ListPartitionReassignments (KIP-455). Moves are decided by the
- * controller (core/controller_reassign.h); which are under way every broker knows from its image.
+ * controller (core/controller/controller_reassign.h); which are under way every broker knows from
+ * its image.
  */
 #include "core/api/api.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 
 #define ITEMS 64U /* per step */
 

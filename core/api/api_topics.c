@@ -6,7 +6,7 @@
 #include "core/api/api.h"
 #include "core/api/named_twice.h"
 #include "core/conf/overrides.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "core/quota.h"
 
 #include <string.h>

@@ -17,8 +17,8 @@
 #include "core/api/fetch_private.h"
 
 #include "core/log/aborted.h"
-#include "core/partition_replicas.h"
-#include "core/read_replica.h"
+#include "core/partition/partition_replicas.h"
+#include "core/partition/read_replica.h"
 #include "io/mem.h"
 
 /* ---- on the home shard ---- */

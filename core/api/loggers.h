@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "net/conn.h"
 #include "net/kafka.h"
 

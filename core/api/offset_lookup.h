@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "core/partition.h"
+#include "core/partition/partition.h"
 
 enum offset_question {
     OFFSET_LATEST,        /* high watermark or last stable offset */

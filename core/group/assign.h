@@ -12,7 +12,7 @@
  * Racks do not count. A member's is kept and told to who describes the group, but neither of the
  * two assignors of Kafka 4.3.1 looks at it (none of their classes refers to one), so here nobody
  * moves a partition for it, either; what `client.rack` brings is a near replica
- * (core/read_replica.h).
+ * (core/partition/read_replica.h).
  */
 #pragma once
 

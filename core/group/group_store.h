@@ -5,7 +5,7 @@
  * before the coordinator serves, everything is read back. home: the partition's shard.
  *
  * The partition is an ordinary one. Appends take the way of every produced batch
- * (core/partition_append.c), so groups share the journal's flushes with everybody else.
+ * (core/partition/partition_append.c), so groups share the journal's flushes with everybody else.
  */
 #pragma once
 

@@ -23,7 +23,7 @@ struct groups;
 struct groups *groups_new(struct broker_shard *bs);
 void groups_free(struct groups *groups);
 
-/* ---- following the images (core/partition.c), on the partition's home shard ---- */
+/* ---- following the images (core/partition/partition.c), on the partition's home shard ---- */
 
 /* The partition is led here: its groups are read back. */
 void groups_partition_led(struct groups *groups, struct partition *pt);

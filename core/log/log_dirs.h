@@ -44,8 +44,8 @@ struct log_dirs {
     uint64_t generation;
 };
 
-/* The UUID without it names the loss of them all (core/controller_office.c): that of the identity
- * is known for as long as one of them is left, and who gives up one gives up no other. */
+/* The UUID without it names the loss of them all (core/controller/controller_office.c): that of the
+ * identity is known for as long as one of them is left, and who gives up one gives up no other. */
 #define LOG_DIRS_LOST          "one:"
 #define LOG_DIRS_LOST_TEXT_LEN (sizeof(LOG_DIRS_LOST) - 1 + UUID_TEXT_LEN)
 

@@ -30,7 +30,7 @@
 /* Which kinds there are is told by one number, the level of this feature. It begins with 1; a kind
  * that is new gets the next one, raises METADATA_LEVEL_NEWEST and the default of
  * millrace.metadata.level with it, and is written only where the cluster has agreed to that level
- * (core/controller_features.h). */
+ * (core/controller/controller_features.h). */
 #define METADATA_LEVEL        "millrace.metadata"
 #define METADATA_LEVEL_OLDEST 1
 #define METADATA_LEVEL_NEWEST 2

@@ -38,8 +38,8 @@ enum codec {
 #define CODEC_SLICE_SIZE_MAX 65536U
 
 /* No batch may come out of its compression larger than this (bombs): a produce is refused then, at
- * less where messages are small (core/partition_append.c), and so whoever reads what was accepted
- * asks for no more. */
+ * less where messages are small (core/partition/partition_append.c), and so whoever reads what was
+ * accepted asks for no more. */
 #define INFLATED_BYTES_MAX (1ULL << 30)
 
 /* As Kafka spells them in compression.type; NULL for an unknown value. */

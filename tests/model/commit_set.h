@@ -9,10 +9,10 @@
  * After each event: what was committed is held, durably and unchanged, by every member of the
  * commit set, and no two leaders commit different records at one offset.
  *
- * The rules have the names that the code has for them (core/partition_replicas.h,
- * core/controller_replicas.h). A mutation breaks one; each must be found, which proves the model.
- * That the code has these rules, and no others, is what a witness is for: it is told each event and
- * does the same to the code (tests/model/in_step.h).
+ * The rules have the names that the code has for them (core/partition/partition_replicas.h,
+ * core/controller/controller_replicas.h). A mutation breaks one; each must be found, which proves
+ * the model. That the code has these rules, and no others, is what a witness is for: it is told
+ * each event and does the same to the code (tests/model/in_step.h).
  */
 #pragma once
 

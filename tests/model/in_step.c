@@ -2,12 +2,12 @@
 #include "tests/model/in_step.h"
 
 #include "core/broker.h"
-#include "core/partition_private.h"
-#include "core/partition_replicas.h"
+#include "core/partition/partition_private.h"
+#include "core/partition/partition_replicas.h"
 #include "core/record/batch.h"
-#include "core/replica_private.h"
+#include "core/replica/replica_private.h"
 #include "tests/model/short_log.h"
-#include "tests/unit/core/replicas_world.h"
+#include "tests/unit/core/controller/replicas_world.h"
 
 #define LAG_NS     1000000U
 #define IMAGES_MAX 2048U

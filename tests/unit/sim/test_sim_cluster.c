@@ -9,7 +9,7 @@
  *   home         a partition stays at home on its shard while its broker runs
  *   at peace     without faults all are registered and known to all, and one of them is in office
  */
-#include "core/controller_private.h"
+#include "core/controller/controller_private.h"
 #include "io/mem.h"
 #include "net/err.h"
 #include "tests/sim/world_store.h"

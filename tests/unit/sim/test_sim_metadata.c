@@ -8,7 +8,7 @@
  * may come only when every shard can see the change. Deliberate mistakes show that the test bites.
  */
 #include "core/broker.h"
-#include "core/controller.h"
+#include "core/controller/controller.h"
 #include "io/mem.h"
 #include "net/err.h"
 #include "tests/sim/world_store.h"
