@@ -262,6 +262,7 @@ static void on_appended(void *user, enum metadata_append_result result)
         controller_set_tip(c, image_edit_end(c->step.edit, c->log.number));
         c->step.edit = NULL;
         c->taking_over = false;
+        controller_mark(c);
         decided(c, c->log.number);
         controller_publish(c);
         if (c->state == CONTROL_SERVING && !c->leaving && wants_snapshot(c))
@@ -462,7 +463,7 @@ void controller_try_to_end(struct controller *c)
 {
     bool writing = c->appending || c->snapshotting;
     if (c->state != CONTROL_STOPPING || c->closing || (writing && !c->suspended) ||
-        c->identity_busy || c->applying > 0 || c->reopening)
+        c->identity_busy || c->applying > 0 || c->reopening || !controller_mark_ended(c))
         return;
     c->closing = true;
     task_cancel(c->sh, &c->work);

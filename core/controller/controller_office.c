@@ -112,6 +112,7 @@ static void on_log_end(void *user)
     struct image *image = image_edit_end(c->loading, c->log.number);
     c->loading = NULL;
     controller_set_tip(c, image);
+    controller_mark(c);
     if (check_features(c))
         controller_publish(c);
 }
@@ -276,21 +277,27 @@ static void on_log_read(void *user)
         membership_register(&c->membership, on_registered);
 }
 
-static void read_log(struct controller *c)
+static void begin_log(struct controller *c)
 {
     const struct metadata_log_options options = {
         .sh = c->sh,
         .store = c->store,
+        .known = log_dirs_mark(c->bs->broker->dirs),
         .on_batch = on_batch,
         .on_end = on_log_end,
         .on_failed = on_part_failed,
         .user = c,
     };
+    metadata_log_init(&c->log, &options);
+    c->log_begun = true;
+}
+
+static void read_log(struct controller *c)
+{
     if (c->log_begun)
         metadata_log_reopen(&c->log, c->store);
     else
-        metadata_log_init(&c->log, &options);
-    c->log_begun = true;
+        begin_log(c);
     c->following = true;
     metadata_log_read(&c->log, true, on_log_read, c);
 }
@@ -311,6 +318,7 @@ static void on_identity(struct io_op *op)
         controller_fail(c, "%s", c->error.text);
     else if (runs(c) && c->connected)
         read_log(c);
+    controller_mark(c);
     controller_try_to_end(c);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the three files of the controller know of each other and nobody else:
+ * What the files of the controller know of each other and nobody else:
  * core/controller/controller.c decides and makes decisions true,
  * core/controller/controller_office.c is how this broker comes to be in the cluster, and in or out
  * of office, core/controller/controller_members.c who else is there.
@@ -38,6 +38,18 @@ struct member_change {
     struct controller_pass pass;
 };
 
+/* core/controller/controller_mark.c */
+struct controller_mark {
+    struct io_op op;
+    struct timer rest;
+    bool busy;
+    bool good;
+    uint64_t written; /* to this batch */
+    struct metadata_mark writing;
+    struct log_dirs *dirs;
+    struct log_error error;
+};
+
 struct controller {
     struct broker_shard *bs;
     struct shard *sh;
@@ -70,6 +82,8 @@ struct controller {
     bool balancing; /* leadership goes back to preferred replicas: some in the next batch */
     bool balanced;  /* the pass is over */
     struct controller_pass balance;
+
+    struct controller_mark mark;
 
     /* core/controller/controller_members.c */
     struct member_change change;
@@ -110,6 +124,8 @@ void controller_let_go(struct controller *c);
 void controller_set_tip(struct controller *c, struct image *image);
 void controller_publish(struct controller *c);
 void controller_try_to_end(struct controller *c);
+void controller_mark(struct controller *c);       /* the log has gone on, maybe */
+bool controller_mark_ended(struct controller *c); /* nothing is left to tell, and no one tells it */
 /* A look at what has no leader, beside the next batch. */
 void controller_lead_all_later(struct controller *c);
 void controller_record(struct controller *c, const struct metadata_record *record);

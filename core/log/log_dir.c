@@ -262,6 +262,8 @@ static bool meta_write(struct log_dir *dir, struct log_error *error)
     put_bytes(&own, dir->cluster_id, sizeof(dir->cluster_id));
     put_i32(&own, dir->node_id);
     put_u8(&own, dir->joined);
+    put_u64(&own, dir->mark.number);
+    put_u64(&own, dir->mark.hash);
     format_end(block);
     bool good = log_dir_write_block(dir, META_NAME, block, error);
     mem_pages_free(block, FS_BLOCK);
@@ -300,6 +302,8 @@ static bool meta_decode(struct log_dir *dir, const uint8_t *block, struct log_er
     dir->cluster_id[sizeof(dir->cluster_id) - 1] = '\0';
     dir->node_id = take_i32(&own);
     dir->joined = take_u8(&own) != 0;
+    dir->mark.number = take_u64(&own); /* zeros where an older version has written it */
+    dir->mark.hash = take_u64(&own);
     return true;
 }
 
@@ -332,6 +336,12 @@ bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t n
         return true;
     (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
     dir->node_id = node_id;
+    return meta_write(dir, error);
+}
+
+bool log_dir_set_mark(struct log_dir *dir, struct metadata_mark mark, struct log_error *error)
+{
+    dir->mark = mark;
     return meta_write(dir, error);
 }
 

@@ -26,6 +26,14 @@
 
 struct recycle_pool;
 
+/* How far the metadata log was followed with what lies in a directory: to which batch, and its
+ * hash. Logs of topics that a later metadata knows nothing of are removed, for they were deleted; a
+ * metadata that ends before the mark has only forgotten them. */
+struct metadata_mark {
+    uint64_t number; /* 0: it was never told */
+    uint64_t hash;
+};
+
 struct log_dir_options {
     const char *path; /* made when missing, if may_format */
     struct fs *fs;
@@ -56,6 +64,7 @@ struct log_dir {
     int32_t node_id;
     bool formatted_now; /* it was empty and is ours now */
     bool joined;        /* it is one of several (core/log/log_dirs.h) */
+    struct metadata_mark mark;
     struct fs_probe probe;
     struct log_dir_options options;
 
@@ -92,6 +101,8 @@ struct log_dir *log_dir_open(const struct log_dir_options *options, struct log_e
 /* Records the cluster id in a directory that has none yet. False and `error` when it cannot. */
 bool log_dir_set_identity(struct log_dir *dir, const char *cluster_id, int32_t node_id,
                           struct log_error *error);
+/* Records the mark, durably. */
+bool log_dir_set_mark(struct log_dir *dir, struct metadata_mark mark, struct log_error *error);
 /* Reads all checkpoints and journals, replays, makes the result durable and starts new journal
  * generations for all shards of this run. False and `error` when something is damaged. */
 bool log_dir_recover(struct log_dir *dir, struct log_error *error);

@@ -466,3 +466,14 @@ bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_
     }
     return true;
 }
+
+bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        struct log_dir *dir = dirs->entries[i].dir;
+        if (dir != NULL && !log_dir_set_mark(dir, mark, error))
+            good = false;
+    }
+    return good;
+}

@@ -69,6 +69,9 @@ void log_dirs_close(struct log_dirs *dirs);
 bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
                            struct log_error *error);
 
+/* Blocking: log_dir_set_mark() of all; those that fail stay behind, and `error` is of the last. */
+bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error);
+
 /* What options.replaced is to say of this one. */
 void log_dirs_lost_text(const uint8_t uuid[16], char text[LOG_DIRS_LOST_TEXT_LEN + 1]);
 
@@ -91,6 +94,18 @@ static inline const char *log_dirs_cluster_id(const struct log_dirs *dirs)
             return dir->cluster_id;
     }
     return "";
+}
+
+/* The furthest of those that work. */
+static inline struct metadata_mark log_dirs_mark(const struct log_dirs *dirs)
+{
+    struct metadata_mark mark = {0};
+    for (uint32_t i = 0; i < dirs->count; i++) {
+        const struct log_dir *dir = dirs->entries[i].dir;
+        if (dir != NULL && dir->mark.number > mark.number)
+            mark = dir->mark;
+    }
+    return mark;
 }
 
 /* Does every one that works know it? */

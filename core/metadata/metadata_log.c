@@ -157,6 +157,45 @@ uint32_t metadata_log_nodes(struct store_op ops[METADATA_LOG_NODES], uint8_t hea
 static void read_end(struct metadata_log *log);
 static void read_behind_barrier(struct metadata_log *log);
 
+static void fail_forked(struct metadata_log *log, uint64_t number)
+{
+    metadata_log_fail(log,
+                      "entry %" PRIu64 " of the metadata log is not the one that was applied "
+                      "here: the store has lost entries and was written to again; restore it "
+                      "from a copy",
+                      number);
+}
+
+bool metadata_log_holds(struct metadata_log *log)
+{
+    if (log->number != log->options.known.number || log->hash == log->options.known.hash)
+        return true;
+    fail_forked(log, log->number);
+    return false;
+}
+
+/* Does it still hold what was applied here, in this life or an earlier one? */
+static bool head_holds(struct metadata_log *log)
+{
+    const struct metadata_log_head *head = &log->head;
+    const struct metadata_mark *known = &log->options.known;
+    const uint64_t number = max_u64(log->number, known->number);
+    const uint64_t hash = number == log->number ? log->hash : known->hash;
+    if (head->number > number || number == 0)
+        return true;
+    if (head->number == number && head->hash == hash)
+        return true;
+    if (head->number == number)
+        fail_forked(log, number);
+    else
+        metadata_log_fail(log,
+                          "the metadata log ends at entry %" PRIu64 ", and entry %" PRIu64
+                          " was applied here: the store has lost entries; restore it from a copy "
+                          "that is not older",
+                          head->number, number);
+    return false;
+}
+
 /* False, and the log has failed: this entry is not what follows. */
 static bool entry_take(struct metadata_log *log, const uint8_t *data, uint32_t len)
 {
@@ -206,7 +245,8 @@ static bool entry_take(struct metadata_log *log, const uint8_t *data, uint32_t l
     log->epoch = epoch;
     log->bytes_since_snapshot += len;
     log->head_is_fresh = false;
-    return true;
+    log->missed = false;
+    return metadata_log_holds(log);
 }
 
 static void read_failed(struct metadata_log *log, const char *what, enum store_result result)
@@ -228,6 +268,9 @@ static void on_entry(void *user, enum store_result result, const void *data, uin
         metadata_log_read_next(log);
     } else if (result == STORE_NO_NODE && !log->head_is_fresh) {
         metadata_log_read_head(log); /* the end, or a snapshot took the entries' place */
+    } else if (result == STORE_NO_NODE && log->head.number > log->number && !log->missed) {
+        log->missed = true; /* a snapshot may have taken its place since the head was read */
+        metadata_log_read_head(log);
     } else if (result == STORE_NO_NODE) {
         read_end(log);
     } else if (result != STORE_OK) {
@@ -311,19 +354,9 @@ static void on_head(void *user, enum store_result result, const void *data, uint
     }
     log->head_version = stat->version;
     log->head_is_fresh = true;
-    if (log->head.number == log->number && log->head.hash != log->hash && log->number > 0)
-        metadata_log_fail(log,
-                          "entry %" PRIu64 " of the metadata log is not the one that was applied "
-                          "here: the store has lost entries and was written to again; restore it "
-                          "from a copy",
-                          log->number);
-    else if (log->head.number < log->number)
-        metadata_log_fail(log,
-                          "the metadata log ends at entry %" PRIu64 ", and entry %" PRIu64
-                          " was applied here: the store has lost entries; restore it from a "
-                          "copy",
-                          log->head.number, log->number);
-    else if (log->head.snapshot > log->number)
+    if (!head_holds(log))
+        return;
+    if (log->head.snapshot > log->number)
         metadata_snapshot_read(log);
     else
         metadata_log_read_next(log);
@@ -404,6 +437,7 @@ void metadata_log_reopen(struct metadata_log *log, struct store *store)
     log->options.store = store;
     log->reading = false;
     log->again = false;
+    log->missed = false;
     log->read_done = NULL;
 }
 

@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include "core/log/log_dir.h"
 #include "core/metadata/metadata_record.h"
 #include "core/metadata/store_tree.h"
 
@@ -46,6 +47,7 @@ enum metadata_append_result {
 struct metadata_log_options {
     struct shard *sh;
     struct store *store;
+    struct metadata_mark known; /* batch that was followed in an earlier life; number 0: none */
     /* In order, none left out. False after filling in the sentence: the log stops. */
     bool (*on_batch)(void *user, const struct metadata_batch *batch, char *sentence, size_t size);
     void (*on_end)(void *user); /* no further batch is there by now; before done() of a read */
@@ -76,6 +78,7 @@ struct metadata_log {
     int32_t head_version;
     bool reading;
     bool head_is_fresh; /* read after the last entry that was found */
+    bool missed;        /* the next entry was not there, and the head knew of it */
     bool tailing;       /* go on after the end, with a watch */
     bool again;         /* behind a barrier, when this reading ends */
     void (*read_done)(void *user);
@@ -102,6 +105,11 @@ struct metadata_log {
 };
 
 void metadata_log_init(struct metadata_log *log, const struct metadata_log_options *options);
+/* How far it was followed. */
+static inline struct metadata_mark metadata_log_mark(const struct metadata_log *log)
+{
+    return (struct metadata_mark){.number = log->number, .hash = log->hash};
+}
 void metadata_log_fini(struct metadata_log *log); /* nothing in flight, or the store is closed */
 
 /* The nodes above, in a store that has none yet; part of the multi that makes them. Fills at most
@@ -143,6 +151,7 @@ void metadata_log_snapshot(struct metadata_log *log, struct metadata_records *ta
 
 /* ---- between metadata_log.c and metadata_snapshot.c ---- */
 
+bool metadata_log_holds(struct metadata_log *log); /* false: it has failed */
 void metadata_log_fail(struct metadata_log *log, const char *format, ...) printf_like(2, 3);
 size_t metadata_log_put_head(const struct metadata_log_head *head, uint8_t to[64]);
 bool metadata_log_take_head(const void *data, uint32_t len, struct metadata_log_head *head);

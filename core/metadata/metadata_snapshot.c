@@ -76,7 +76,9 @@ static void snapshot_apply(struct metadata_log *log)
     log->number = log->head.snapshot;
     log->hash = log->head.snapshot_hash;
     log->bytes_since_snapshot = 0;
-    metadata_log_read_next(log);
+    log->missed = false;
+    if (metadata_log_holds(log))
+        metadata_log_read_next(log);
 }
 
 static void on_chunk(void *user, enum store_result result, const void *data, uint32_t len,

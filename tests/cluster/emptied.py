@@ -4,6 +4,7 @@ nothing had been, each says what to do, and with the data back everything is the
 import os
 import shutil
 
+import broker as brokers
 from nodes import check
 from replicated import await_full_sets, read, replicated
 
@@ -33,6 +34,13 @@ def filled(c, name):
     c.produce(1, topic, values)
     await_full_sets(c, topic)
     return topic, values
+
+
+def kill_all(c):
+    """Brokers, then ZooKeeper."""
+    for node in list(c.running):
+        brokers.kill(c.running.pop(node))
+    c.zookeeper.kill()
 
 
 def all_stop(c, words):
@@ -71,4 +79,28 @@ def store_emptied(c):
     all_back(c, topic, values)
 
 
-CASES = (store_emptied,)
+def store_set_back(c):
+    """To a copy that knows nothing of a topic: its logs are not taken for those of a deleted one."""
+    filled(c, 'store-set-back-older')
+    data = Data(c)
+    try:
+        kill_all(c)
+        data.copy('older')
+        c.zookeeper.start()
+        for node in c.address:
+            c.start(node)
+        topic, values = filled(c, 'store-set-back-newer')
+        kill_all(c)
+        data.copy('newer')
+        data.replace('older')
+        all_stop(c, 'was applied here: the store has lost entries; restore it from a copy that is not older')
+        c.zookeeper.kill()
+        data.replace('newer')
+        c.zookeeper.start()
+    finally:
+        data.forget('older')
+        data.forget('newer')
+    all_back(c, topic, values)
+
+
+CASES = (store_emptied, store_set_back)

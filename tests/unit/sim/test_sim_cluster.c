@@ -53,6 +53,7 @@ struct model {
     struct machine *machines[MACHINES];
     struct node *nodes[MACHINES]; /* of the lives that run */
     char cluster_ids[MACHINES][64];
+    struct metadata_mark marks[MACHINES];
     struct known_topic topics[MACHINES][NAMES];
     uint64_t digests[BATCHES_MAX]; /* 0: nobody has shown it */
     uint64_t answers, refusals, elections;
@@ -107,6 +108,14 @@ bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_
     (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
     (void)snprintf(node->model->cluster_ids[node->index], sizeof(node->model->cluster_ids[0]), "%s",
                    cluster_id);
+    return true;
+}
+
+bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error)
+{
+    (void)error;
+    struct node *node = container_of(dirs, struct node, dirs);
+    node->model->marks[node->index] = mark;
     return true;
 }
 
@@ -311,6 +320,7 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
     memset(node->dir.uuid, (int)(life->index + 1), sizeof(node->dir.uuid));
     (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s",
                    model->cluster_ids[life->index]);
+    node->dir.mark = model->marks[life->index];
     node->broker.conf = &model->conf;
     node->broker.node_id = (int32_t)life->index + 1;
     node->dirs =

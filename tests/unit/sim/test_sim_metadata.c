@@ -50,6 +50,7 @@ struct model {
     bool ready;
     bool may_fail;
     uint32_t recovered_count;
+    struct metadata_mark mark; /* of the directory */
     char failed[512];
     struct node *node; /* of the life that runs */
     struct conf conf;
@@ -109,6 +110,13 @@ bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_
     dir->node_id = node_id;
     (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
     (void)snprintf(model->cluster_id, sizeof(model->cluster_id), "%s", cluster_id);
+    return true;
+}
+
+bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error)
+{
+    (void)error;
+    container_of(dirs, struct node, dirs)->model->mark = mark;
     return true;
 }
 
@@ -395,6 +403,7 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
     node->dir.fs = fs;
     memcpy(node->dir.uuid, model->directory.bytes, sizeof(node->dir.uuid));
     (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s", model->cluster_id);
+    node->dir.mark = model->mark;
     node->broker.conf = &model->conf;
     node->broker.node_id = model->conf.broker.node_id;
     node->dirs =
@@ -555,6 +564,7 @@ static bool starts(struct world *world, struct model *model)
                                              .stop = finish,
                                              .argument = model});
     (void)world_run_until(world, is_ready, model, world_now_ns(world) + 60000 * MS);
+    world_run(world, world_now_ns(world) + 3000 * MS); /* the directory has its mark */
     machine_crash(machine, CRASH_POWER);
     store_sim_expire(model->sim);
     return model->ready;
@@ -633,6 +643,40 @@ static void wrong_directories_are_refused(void **state)
     free(model);
 }
 
+/* A store that ends before what was followed here, or goes on otherwise, was set back. */
+static void a_store_set_back_is_noticed(void **state)
+{
+    (void)state;
+    struct world_options options;
+    world_options_calm(&options, 1);
+    struct model *model = malloc(sizeof(*model));
+    model_init(model);
+    model->may_fail = true;
+    struct world *world = world_new(&options);
+    model->sim = store_of_world(world, 4);
+    assert_true(starts(world, model));
+    const struct metadata_mark first = model->mark;
+    assert_true(first.number > 0);
+    assert_true(starts(world, model));
+    const struct metadata_mark second = model->mark;
+    assert_true(second.number > first.number);
+
+    model->mark = (struct metadata_mark){.number = second.number + 50, .hash = 1};
+    assert_false(starts(world, model));
+    assert_non_null(strstr(model->failed, "the store has lost entries"));
+    model->mark = (struct metadata_mark){.number = first.number, .hash = first.hash + 1};
+    assert_false(starts(world, model));
+    assert_non_null(strstr(model->failed, "is not the one that was applied here"));
+    model->mark = first; /* behind the store is where a crash leaves it */
+    assert_true(starts(world, model));
+    assert_true(model->mark.number > second.number);
+
+    store_sim_free(model->sim);
+    world_free(world);
+    conf_fini(&model->conf);
+    free(model);
+}
+
 static void answered_changes_survive(void **state)
 {
     (void)state;
@@ -689,6 +733,7 @@ int main(void)
         cmocka_unit_test(answered_changes_survive),
         cmocka_unit_test(lost_answers_are_found_out),
         cmocka_unit_test(wrong_directories_are_refused),
+        cmocka_unit_test(a_store_set_back_is_noticed),
         cmocka_unit_test(answered_before_durable_is_found),
         cmocka_unit_test(answered_before_applied_is_found),
         cmocka_unit_test(shared_topics_changed_in_place_are_found),
