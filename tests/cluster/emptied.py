@@ -3,6 +3,7 @@
 nothing had been, each says what to do, and with the data back everything is there."""
 import os
 import shutil
+import time
 
 import broker as brokers
 from nodes import check
@@ -90,6 +91,7 @@ def store_set_back(c):
         for node in c.address:
             c.start(node)
         topic, values = filled(c, 'store-set-back-newer')
+        time.sleep(0.5)  # brokers note how far they have followed five times a second
         kill_all(c)
         data.copy('newer')
         data.replace('older')
