@@ -236,11 +236,29 @@ static void part_find(struct fetch_part *part, struct log *lg)
     mem_free(ff);
 }
 
+/* All that a follower has is older than anything that is left here. It may never have been
+ * committed: what is known of that time was deleted with its records (found by a seed: such a
+ * record was read at the follower, above whose start the leader's log begins). */
+static bool is_unproven(const struct partition *pt, const struct fetch_part *part)
+{
+    return part->group->fetch->replica >= 0 && part->last_fetched_epoch >= 0 &&
+           part->last_fetched_epoch != pt->leader_epoch &&
+           (log_oldest_epoch(pt->log) < 0 ||
+            part->last_fetched_epoch < log_oldest_epoch(pt->log)) &&
+           !io_mutation(pt->bs->sh->io, "fetch.unproven_history_kept");
+}
+
 /* A reader that knows which epoch its last record had: does our history agree (F9)? */
 static bool diverges(const struct partition *pt, struct fetch_part *part)
 {
     int32_t epoch;
     int64_t end_offset;
+    if (is_unproven(pt, part)) {
+        part->diverging_epoch = part->last_fetched_epoch;
+        part->diverging_end_offset = pt->log->start_offset;
+        part->group->urgent = true;
+        return true;
+    }
     if (partition_agrees(pt, part->last_fetched_epoch, part->offset, &epoch, &end_offset))
         return false;
     if (epoch < 0) {

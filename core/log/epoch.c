@@ -35,6 +35,11 @@ int32_t epoch_latest(const struct epoch_history *history)
     return history->count == 0 ? -1 : history->entries[history->count - 1].epoch;
 }
 
+int32_t epoch_oldest(const struct epoch_history *history)
+{
+    return history->count > 0 ? history->entries[0].epoch : -1;
+}
+
 /* Entries that begin at or below it. */
 static uint32_t entries_upto(const struct epoch_history *history, int64_t offset)
 {

@@ -28,6 +28,7 @@ void epoch_fini(struct epoch_history *history);
 void epoch_assign(struct epoch_history *history, int32_t epoch, int64_t start_offset);
 /* -1: none. */
 int32_t epoch_latest(const struct epoch_history *history);
+int32_t epoch_oldest(const struct epoch_history *history);
 
 /* May a batch that begins there be of this epoch? Below the first entry nothing is known but that
  * none is newer than it. */

@@ -359,6 +359,8 @@ void log_expire_producers(struct log *lg, int64_t now_ms);
 
 /* OffsetForLeaderEpoch's answer (L5): false: undefined, *epoch and *end_offset are -1. */
 bool log_epoch_end(const struct log *lg, int32_t asked, int32_t *epoch, int64_t *end_offset);
+/* Of the first record there is; -1: of none. */
+int32_t log_oldest_epoch(const struct log *lg);
 
 /* ---- changes other than appends: durable at done(), one at a time per log ---- */
 

@@ -55,6 +55,11 @@ bool log_epoch_end(const struct log *log, int32_t asked, int32_t *epoch, int64_t
     return epoch_end(&log_body_of_const(log)->epochs, asked, log->end_offset, epoch, end_offset);
 }
 
+int32_t log_oldest_epoch(const struct log *log)
+{
+    return epoch_oldest(&log_body_of_const(log)->epochs);
+}
+
 struct aborted_transaction *log_aborted(const struct log *log, const struct log_range *range,
                                         int64_t from, uint32_t *count)
 {
