@@ -32,7 +32,7 @@ static void on_marked(struct io_op *op)
     mark->busy = false;
     mark->written = mark->writing.number;
     if (!mark->good)
-        diag_warn(c->sh, "metadata.mark_not_written", "why=\"%s\"", mark->error.text);
+        diag_warn(c->sh, "metadata.mark_not_written", "why=%s", mark->error.text);
     mark->rest = (struct timer){.fn = on_rested, .name = "controller.mark"};
     timer_set(c->sh, &mark->rest, io_now_ns(c->sh->io) + MARK_REST_NS);
     controller_try_to_end(c);
