@@ -225,15 +225,27 @@ static void sync_follow(struct client *c)
     sync_with(c, NULL, 0);
 }
 
-/* One member, stable, in generation 1. */
-static void settle_one(struct client *c)
+/* The leader decides, and thinks of itself only. What it decided is not stored yet. */
+static void assign_itself(struct client *leader, const char *assignment)
+{
+    struct group_assignment own = {str_of(leader->id), bytes_of(assignment)};
+    sync_with(leader, &own, 1);
+}
+
+/* A member alone, in generation 1, to whom nothing is assigned yet. */
+static void join_alone(struct client *c)
 {
     join(c, "range:a");
     pass(c->w, DELAY_MS);
     assert_int_equal(c->error, ERR_NONE);
     assert_true(c->leads);
-    struct group_assignment all = {str_of(c->id), bytes_of("all")};
-    sync_with(c, &all, 1);
+}
+
+/* One member, stable, in generation 1. */
+static void settle_one(struct client *c)
+{
+    join_alone(c);
+    assign_itself(c, "all");
     stored(c->w, ERR_NONE);
     assert_string_equal(c->assignment, "all");
     assert_int_equal(c->w->g->state, GROUP_STABLE);
@@ -250,11 +262,49 @@ static void assign_two(struct client *leader, struct client *other)
     assert_int_equal(leader->w->g->state, GROUP_STABLE);
 }
 
-static void settle_two(struct client *leader, struct client *other)
+/* Both are in generation 1, and nothing is assigned yet. */
+static void join_two(struct client *leader, struct client *other)
 {
     join(leader, "range:a");
     join(other, "range:b");
     pass(leader->w, 2 * DELAY_MS);
     assert_true(leader->leads && !other->leads);
+}
+
+static void settle_two(struct client *leader, struct client *other)
+{
+    join_two(leader, other);
     assign_two(leader, other);
+}
+
+/* ---- what each test is given ---- */
+
+/* A group in which nobody is, and two clients that have said nothing yet. */
+static struct world w;
+static struct client a;
+static struct client b;
+
+static int group_begin(void **state)
+{
+    (void)state;
+    begin(&w);
+    a = client_of(&w);
+    b = client_of(&w);
+    return 0;
+}
+
+static int group_end(void **state)
+{
+    (void)state;
+    end(&w);
+    return 0;
+}
+
+/* Gives each of the tests a group of its own. */
+static void with_a_group(struct CMUnitTest *tests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        tests[i].setup_func = group_begin;
+        tests[i].teardown_func = group_end;
+    }
 }

@@ -10,32 +10,59 @@ static enum err heartbeat(struct client *c)
     return group_heartbeat(c->w->g, str_of(c->id), str_of(c->instance), c->generation);
 }
 
+static enum err leave(const char *id)
+{
+    return group_leave(w.g, str_of(id), str_null());
+}
+
+static enum err commit(const char *id, int32_t generation)
+{
+    return group_commit(w.g, str_of(id), str_null(), generation);
+}
+
+/* A client that speaks for a static member, and knows no member id yet. */
+static struct client instance(const char *id)
+{
+    struct client c = client_of(&w);
+    c.instance = id;
+    return c;
+}
+
+/* Generation 7 of a stable group of one member, "m", as it was read from the log. */
+static void restore_one(struct bytes metadata, struct bytes assignment)
+{
+    const struct group_protocol protocol = {str_of("range"), metadata};
+    group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 30000,
+                         &protocol, 1, assignment);
+    group_restore(w.g, 7, str_of("consumer"), str_of("range"), str_of("m"), 5);
+}
+
+/* For a test of two: the one before is gone, and its clients with it. */
+static void another_group(void **state)
+{
+    group_end(state);
+    group_begin(state);
+}
+
 /* ---- states and generations ---- */
 
 static void g1_generation_grows_with_every_completed_join_phase(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     settle_one(&a);
     assert_int_equal(a.generation, 1);
     join(&a, "range:changed");
     assert_int_equal(a.generation, 2);
     assert_int_equal(w.g->state, GROUP_COMPLETING_REBALANCE);
-    assert_int_equal(group_leave(w.g, str_of(a.id), str_null()), ERR_NONE);
+    assert_int_equal(leave(a.id), ERR_NONE);
     assert_int_equal(w.g->state, GROUP_EMPTY);
     assert_int_equal(w.g->generation, 3); /* also to Empty */
     assert_int_equal(w.stores, 2);        /* the assignment of 1, and that nobody is left */
-    end(&w);
 }
 
 static void g2_session_timeouts_outside_the_range_are_refused(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     const int32_t bad[] = {5999, 1800001, -1};
     for (size_t i = 0; i < array_count(bad); i++) {
         a.session_ms = bad[i];
@@ -43,15 +70,11 @@ static void g2_session_timeouts_outside_the_range_are_refused(void **state)
         assert_int_equal(a.error, ERR_INVALID_SESSION_TIMEOUT);
     }
     assert_true(group_is_void(w.g));
-    end(&w);
 }
 
 static void g4_a_new_dynamic_member_is_given_its_id_first(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     a.version = 4;
     join(&a, "range:a");
     assert_int_equal(a.error, ERR_MEMBER_ID_REQUIRED);
@@ -63,15 +86,11 @@ static void g4_a_new_dynamic_member_is_given_its_id_first(void **state)
     pass(&w, DELAY_MS);
     assert_int_equal(a.error, ERR_NONE);
     assert_int_equal(a.generation, 1);
-    end(&w);
 }
 
 static void g4_an_id_that_does_not_come_back_is_forgotten(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     a.version = 4;
     join(&a, "range:a");
     pass(&w, 9999);
@@ -81,16 +100,11 @@ static void g4_an_id_that_does_not_come_back_is_forgotten(void **state)
     assert_true(group_is_void(w.g));
     join(&a, "range:a");
     assert_int_equal(a.error, ERR_UNKNOWN_MEMBER_ID);
-    end(&w);
 }
 
 static void g4_static_and_old_members_join_at_once(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.version = 9;
     a.instance = "one";
     join(&a, "range:a");
@@ -99,7 +113,6 @@ static void g4_static_and_old_members_join_at_once(void **state)
     assert_int_equal(w.g->pending_count, 0);
     pass(&w, 2 * DELAY_MS);
     assert_int_equal(strncmp(a.id, "one-", 4), 0);
-    end(&w);
 }
 
 /* ---- G5 ---- */
@@ -107,10 +120,6 @@ static void g4_static_and_old_members_join_at_once(void **state)
 static void g5_type_and_protocols_must_be_compatible(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     join(&b, "");
     assert_int_equal(b.error, ERR_INCONSISTENT_GROUP_PROTOCOL);
     join_type(&b, "", "range:a");
@@ -121,16 +130,11 @@ static void g5_type_and_protocols_must_be_compatible(void **state)
     join(&b, "other:b");
     assert_int_equal(b.error, ERR_INCONSISTENT_GROUP_PROTOCOL);
     assert_int_equal(w.g->member_count, 1);
-    end(&w);
 }
 
 static void g5_most_votes_among_the_common_protocols_win(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     struct client c = client_of(&w);
     join(&a, "range:a,sticky:a,lonely:a");
     join(&b, "sticky:b,range:b");
@@ -138,7 +142,6 @@ static void g5_most_votes_among_the_common_protocols_win(void **state)
     pass(&w, 3 * DELAY_MS);
     assert_string_equal(a.protocol, "sticky");
     assert_string_equal(c.protocol, "sticky");
-    end(&w);
 }
 
 /* ---- G6 ---- */
@@ -146,10 +149,6 @@ static void g5_most_votes_among_the_common_protocols_win(void **state)
 static void g6_the_initial_delay_grows_while_members_come(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.rebalance_ms = b.rebalance_ms = 7000;
     join(&a, "range:a");
     pass(&w, DELAY_MS - 1);
@@ -161,15 +160,12 @@ static void g6_the_initial_delay_grows_while_members_come(void **state)
     pass(&w, 1);
     assert_int_equal(a.joins, 1);
     assert_int_equal(b.joins, 1);
-    end(&w);
 }
 
 static void g6_the_initial_delay_ends_with_the_rebalance_timeout(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client clients[5];
+    static struct client clients[5];
     for (unsigned i = 0; i < 5; i++) {
         clients[i] = client_of(&w);
         clients[i].rebalance_ms = 7000;
@@ -177,16 +173,11 @@ static void g6_the_initial_delay_ends_with_the_rebalance_timeout(void **state)
         pass(&w, 1500);
     }
     assert_int_equal(clients[0].joins, 1); /* after 7.0 s, at 7.5 s the fifth was in */
-    end(&w);
 }
 
 static void g6_a_rebalance_waits_for_all_known_members(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_one(&a);
     join(&b, "range:b");
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
@@ -196,16 +187,11 @@ static void g6_a_rebalance_waits_for_all_known_members(void **state)
     assert_int_equal(a.joins, 2);
     assert_int_equal(b.joins, 1);
     assert_int_equal(a.generation, 2);
-    end(&w);
 }
 
 static void g6_who_does_not_come_back_in_time_is_out(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.session_ms = 1000000;
     settle_one(&a);
     join(&b, "range:b");
@@ -216,16 +202,11 @@ static void g6_who_does_not_come_back_in_time_is_out(void **state)
     assert_true(b.leads); /* G7: the old leader was late */
     assert_int_equal(b.members, 1);
     assert_int_equal(heartbeat(&a), ERR_UNKNOWN_MEMBER_ID);
-    end(&w);
 }
 
 static void g6_static_members_stay_until_their_session_ends(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.instance = "one";
     a.session_ms = 50000;
     settle_one(&a);
@@ -234,23 +215,17 @@ static void g6_static_members_stay_until_their_session_ends(void **state)
     assert_int_equal(b.joins, 1);
     assert_int_equal(b.members, 2);
     assert_true(b.leads);
-    end(&w);
 }
 
 static void g6_a_group_of_static_members_that_are_all_late_waits_on(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.instance = "one";
     a.session_ms = 100000;
     settle_one(&a);
     b.session_ms = 10000;
     join(&b, "range:b");
-    assert_int_equal(group_leave(w.g, str_of(b.id[0] ? b.id : "none"), str_null()),
-                     ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(leave(b.id[0] ? b.id : "none"), ERR_UNKNOWN_MEMBER_ID);
     group_join_cancel(&b.join, ERR_REBALANCE_IN_PROGRESS);
     pass(&w, 10000); /* b, which was never told its id, is gone */
     assert_int_equal(w.g->member_count, 1);
@@ -258,7 +233,6 @@ static void g6_a_group_of_static_members_that_are_all_late_waits_on(void **state
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     pass(&w, 50000);
     assert_int_equal(w.g->state, GROUP_EMPTY);
-    end(&w);
 }
 
 /* ---- G7, G8 ---- */
@@ -266,24 +240,15 @@ static void g6_a_group_of_static_members_that_are_all_late_waits_on(void **state
 static void g7_only_the_leader_is_told_the_members(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_two(&a, &b);
     assert_int_equal(a.members, 2);
     assert_int_equal(b.members, 0);
     assert_string_equal(a.leader, b.leader);
-    end(&w);
 }
 
 static void g8_an_unchanged_follower_rejoins_without_a_rebalance(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_two(&a, &b);
     join(&b, "range:b");
     assert_int_equal(b.joins, 2);
@@ -292,33 +257,21 @@ static void g8_an_unchanged_follower_rejoins_without_a_rebalance(void **state)
     join(&b, "range:changed");
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     assert_int_equal(b.joins, 2);
-    end(&w);
 }
 
 static void g8_the_leader_rejoins_for_a_rebalance(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_two(&a, &b);
     join(&a, "range:a");
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     assert_int_equal(heartbeat(&b), ERR_REBALANCE_IN_PROGRESS);
-    end(&w);
 }
 
 static void g8_unchanged_joins_are_answered_again_before_the_sync(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
-    join(&a, "range:a");
-    join(&b, "range:b");
-    pass(&w, 2 * DELAY_MS);
+    join_two(&a, &b);
     join(&a, "range:a");
     assert_int_equal(a.joins, 2);
     assert_int_equal(a.members, 2);
@@ -328,7 +281,6 @@ static void g8_unchanged_joins_are_answered_again_before_the_sync(void **state)
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     assert_int_equal(b.syncs, 1);
     assert_int_equal(b.error, ERR_REBALANCE_IN_PROGRESS);
-    end(&w);
 }
 
 /* ---- G9 ---- */
@@ -336,17 +288,10 @@ static void g8_unchanged_joins_are_answered_again_before_the_sync(void **state)
 static void g9_sync_waits_for_the_leader_and_for_the_log(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
-    join(&a, "range:a");
-    join(&b, "range:b");
-    pass(&w, 2 * DELAY_MS);
+    join_two(&a, &b);
     sync_follow(&b);
     assert_int_equal(b.syncs, 0);
-    struct group_assignment mine = {str_of(a.id), bytes_of("mine")};
-    sync_with(&a, &mine, 1);
+    assign_itself(&a, "mine");
     assert_int_equal(a.syncs + b.syncs, 0);
     stored(&w, ERR_NONE);
     assert_string_equal(a.assignment, "mine");
@@ -356,37 +301,26 @@ static void g9_sync_waits_for_the_leader_and_for_the_log(void **state)
     sync_follow(&a);
     assert_int_equal(a.syncs, 2);
     assert_string_equal(a.assignment, "mine");
-    end(&w);
 }
 
 static void g9_what_cannot_be_stored_is_not_assigned(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    join(&a, "range:a");
-    pass(&w, DELAY_MS);
-    struct group_assignment mine = {str_of(a.id), bytes_of("mine")};
-    sync_with(&a, &mine, 1);
+    join_alone(&a);
+    assign_itself(&a, "mine");
     stored(&w, ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(a.error, ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     join(&a, "range:a");
     assert_int_equal(a.error, ERR_NONE);
     assert_int_equal(a.generation, 2);
-    end(&w);
 }
 
 static void g9_what_no_record_can_hold_is_not_even_kept(void **state)
 {
     (void)state;
     static uint8_t huge[RECORD_MAX + 1];
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    join(&a, "range:a");
-    pass(&w, DELAY_MS);
+    join_alone(&a);
     struct group_assignment all = {str_of(a.id), {huge, sizeof(huge)}};
     size_t bytes = w.g->bytes;
     sync_with(&a, &all, 1);
@@ -394,33 +328,22 @@ static void g9_what_no_record_can_hold_is_not_even_kept(void **state)
     assert_int_equal(w.stores, 0);
     assert_int_equal(w.g->bytes, bytes);
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
-    end(&w);
 }
 
 static void g9_a_decision_of_an_older_generation_changes_nothing(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    join(&a, "range:a");
-    pass(&w, DELAY_MS);
-    struct group_assignment mine = {str_of(a.id), bytes_of("mine")};
-    sync_with(&a, &mine, 1);
+    join_alone(&a);
+    assign_itself(&a, "mine");
     join(&a, "range:new");
     assert_int_equal(a.generation, 2);
     stored(&w, ERR_NONE);
     assert_int_equal(w.g->state, GROUP_COMPLETING_REBALANCE);
-    end(&w);
 }
 
 static void g9_generation_and_protocol_are_checked(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_two(&a, &b);
     b.generation = 0;
     sync_follow(&b);
@@ -440,22 +363,14 @@ static void g9_generation_and_protocol_are_checked(void **state)
     join(&a, "range:a");
     sync_follow(&b);
     assert_int_equal(b.error, ERR_REBALANCE_IN_PROGRESS);
-    end(&w);
 }
 
 static void g9_who_never_syncs_is_removed(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.session_ms = b.session_ms = 100000;
-    join(&a, "range:a");
-    join(&b, "range:b");
-    pass(&w, 2 * DELAY_MS);
-    struct group_assignment mine = {str_of(a.id), bytes_of("mine")};
-    sync_with(&a, &mine, 1);
+    join_two(&a, &b);
+    assign_itself(&a, "mine");
     stored(&w, ERR_NONE);
     pass(&w, 29000 - DELAY_MS);
     assert_int_equal(w.g->member_count, 2);
@@ -463,7 +378,6 @@ static void g9_who_never_syncs_is_removed(void **state)
     assert_int_equal(w.g->member_count, 1);
     assert_int_equal(w.g->state, GROUP_PREPARING_REBALANCE);
     assert_int_equal(heartbeat(&a), ERR_REBALANCE_IN_PROGRESS);
-    end(&w);
 }
 
 /* ---- G10, G11 ---- */
@@ -471,9 +385,6 @@ static void g9_who_never_syncs_is_removed(void **state)
 static void g10_heartbeats(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     assert_int_equal(group_heartbeat(w.g, str_of("x"), str_null(), 0), ERR_UNKNOWN_MEMBER_ID);
     settle_one(&a);
     assert_int_equal(heartbeat(&a), ERR_NONE);
@@ -482,15 +393,11 @@ static void g10_heartbeats(void **state)
     a.generation = 1;
     join(&a, "range:new");
     assert_int_equal(heartbeat(&a), ERR_NONE); /* CompletingRebalance */
-    end(&w);
 }
 
 static void g10_silence_ends_a_member_and_heartbeats_keep_it(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     settle_one(&a);
     for (unsigned i = 0; i < 5; i++) {
         pass(&w, 9000);
@@ -499,16 +406,11 @@ static void g10_silence_ends_a_member_and_heartbeats_keep_it(void **state)
     pass(&w, 10000);
     assert_int_equal(w.g->state, GROUP_EMPTY);
     assert_int_equal(heartbeat(&a), ERR_UNKNOWN_MEMBER_ID);
-    end(&w);
 }
 
 static void g10_who_waits_in_join_or_sync_does_not_expire(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.session_ms = b.session_ms = 6000;
     a.rebalance_ms = b.rebalance_ms = 60000;
     settle_two(&a, &b);
@@ -527,16 +429,11 @@ static void g10_who_waits_in_join_or_sync_does_not_expire(void **state)
     }
     assert_int_equal(b.syncs, 1);
     assert_int_equal(w.g->member_count, 2);
-    end(&w);
 }
 
 static void g10_a_first_join_is_not_held_for_ever(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.rebalance_ms = 1000000;
     a.session_ms = 1000000;
     settle_one(&a);
@@ -546,45 +443,34 @@ static void g10_a_first_join_is_not_held_for_ever(void **state)
     pass(&w, 1);
     assert_int_equal(b.error, ERR_UNKNOWN_MEMBER_ID);
     assert_int_equal(w.g->member_count, 1);
-    end(&w);
 }
 
 static void g11_leaving_begins_a_rebalance_for_the_rest(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_two(&a, &b);
-    assert_int_equal(group_leave(w.g, str_of("stranger"), str_null()), ERR_UNKNOWN_MEMBER_ID);
-    assert_int_equal(group_leave(w.g, str_of(a.id), str_null()), ERR_NONE);
+    assert_int_equal(leave("stranger"), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(leave(a.id), ERR_NONE);
     assert_int_equal(heartbeat(&b), ERR_REBALANCE_IN_PROGRESS);
     join(&b, "range:b");
     assert_true(b.leads);
     assert_int_equal(b.generation, 2);
-    end(&w);
 }
 
 static void g11_a_pending_member_and_a_static_one_may_leave(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.instance = "one";
     settle_one(&a);
     b.version = 4;
     join(&b, "range:b");
-    assert_int_equal(group_leave(w.g, str_of(b.id), str_null()), ERR_NONE);
+    assert_int_equal(leave(b.id), ERR_NONE);
     assert_int_equal(w.g->pending_count, 0);
     assert_int_equal(w.g->state, GROUP_STABLE);
     assert_int_equal(group_leave(w.g, str_of(""), str_of("two")), ERR_UNKNOWN_MEMBER_ID);
     assert_int_equal(group_leave(w.g, str_of("old"), str_of("one")), ERR_FENCED_INSTANCE_ID);
     assert_int_equal(group_leave(w.g, str_of(""), str_of("one")), ERR_NONE);
     assert_int_equal(w.g->state, GROUP_EMPTY);
-    end(&w);
 }
 
 /* ---- G12: static members ---- */
@@ -592,14 +478,9 @@ static void g11_a_pending_member_and_a_static_one_may_leave(void **state)
 static void g12_a_static_member_is_back_without_a_rebalance(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     b.instance = "two";
     settle_two(&a, &b);
-    struct client again = client_of(&w);
-    again.instance = "two";
+    struct client again = instance("two");
     join(&again, "range:b");
     assert_int_equal(again.joins, 0); /* not before the new id is stored */
     assert_int_equal(w.g->state, GROUP_STABLE);
@@ -616,19 +497,13 @@ static void g12_a_static_member_is_back_without_a_rebalance(void **state)
     join(&b, "range:b");
     assert_int_equal(b.error, ERR_FENCED_INSTANCE_ID);
     assert_int_equal(group_commit(w.g, str_of(b.id), str_of("two"), 1), ERR_FENCED_INSTANCE_ID);
-    end(&w);
 }
 
 static void static_leader_back(int16_t version, bool skips)
 {
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     a.instance = "one";
     settle_two(&a, &b);
-    struct client again = client_of(&w);
-    again.instance = "one";
+    struct client again = instance("one");
     again.version = version;
     join(&again, "range:a");
     stored(&w, ERR_NONE);
@@ -638,83 +513,61 @@ static void static_leader_back(int16_t version, bool skips)
     assert_int_equal(again.members, skips ? 2 : 0);
     if (!skips)
         assert_string_equal(again.leader, a.id);
-    end(&w);
 }
 
 static void g12_a_static_leader_is_told_to_skip_or_its_old_id(void **state)
 {
-    (void)state;
     static_leader_back(9, true);
+    another_group(state);
     static_leader_back(8, false);
 }
 
 static void g12_a_new_protocol_of_a_static_member_begins_a_rebalance(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     a.instance = "one";
     join(&a, "range:a,sticky:a");
     pass(&w, DELAY_MS);
     sync_follow(&a);
     stored(&w, ERR_NONE);
-    struct client again = client_of(&w);
-    again.instance = "one";
+    struct client again = instance("one");
     join(&again, "sticky:a");
     assert_int_equal(again.generation, 2);
     assert_string_equal(again.protocol, "sticky");
-    end(&w);
 }
 
 static void g12_in_completing_rebalance_a_static_member_begins_another(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     b.instance = "two";
-    join(&a, "range:a");
-    join(&b, "range:b");
-    pass(&w, 2 * DELAY_MS);
-    struct client again = client_of(&w);
-    again.instance = "two";
+    join_two(&a, &b);
+    struct client again = instance("two");
     sync_follow(&a);
     join(&again, "range:b");
     assert_int_equal(a.error, ERR_REBALANCE_IN_PROGRESS);
     join(&a, "range:a");
     assert_int_equal(again.generation, 2);
-    end(&w);
 }
 
 static void g12_two_with_one_instance_id_the_newer_wins(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client twin = client_of(&w);
-    a.instance = twin.instance = "one";
+    struct client twin = instance("one");
+    a.instance = "one";
     join(&a, "range:a");
     join(&twin, "range:a");
     assert_int_equal(a.error, ERR_FENCED_INSTANCE_ID);
     pass(&w, DELAY_MS);
     assert_int_equal(twin.error, ERR_NONE);
     assert_int_equal(w.g->member_count, 1);
-    end(&w);
 }
 
 static void g12_an_id_that_cannot_be_stored_is_not_told(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
     a.instance = "one";
     settle_one(&a);
-    struct client again = client_of(&w);
-    again.instance = "one";
+    struct client again = instance("one");
     join(&again, "range:a");
     stored(&w, ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(again.error, ERR_COORDINATOR_NOT_AVAILABLE);
@@ -722,17 +575,13 @@ static void g12_an_id_that_cannot_be_stored_is_not_told(void **state)
     join(&again, "range:a");
     stored(&w, ERR_NONE);
     assert_int_equal(again.error, ERR_NONE);
-    end(&w);
 }
+
 /* ---- clients that go ---- */
 
 static void a_connection_that_goes_leaves_its_member_joined(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     settle_one(&a);
     b.version = 4;
     join(&b, "range:b");
@@ -748,7 +597,6 @@ static void a_connection_that_goes_leaves_its_member_joined(void **state)
     assert_int_equal(heartbeat(&a), ERR_NONE);
     pass(&w, 1000); /* nothing was heard of b since */
     assert_int_equal(w.g->member_count, 1);
-    end(&w);
 }
 
 /* ---- offsets ---- */
@@ -756,73 +604,51 @@ static void a_connection_that_goes_leaves_its_member_joined(void **state)
 static void o1_who_may_commit(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    assert_int_equal(group_commit(w.g, str_of(""), str_null(), -1), ERR_NONE);
-    assert_int_equal(group_commit(w.g, str_of("x"), str_null(), 3), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(commit("", -1), ERR_NONE);
+    assert_int_equal(commit("x", 3), ERR_UNKNOWN_MEMBER_ID);
     settle_one(&a);
-    assert_int_equal(group_commit(w.g, str_of(a.id), str_null(), 1), ERR_NONE);
-    assert_int_equal(group_commit(w.g, str_of(a.id), str_null(), 0), ERR_ILLEGAL_GENERATION);
-    assert_int_equal(group_commit(w.g, str_of("x"), str_null(), 1), ERR_UNKNOWN_MEMBER_ID);
-    assert_int_equal(group_commit(w.g, str_of(""), str_null(), -1), ERR_UNKNOWN_MEMBER_ID);
-    struct client b = client_of(&w);
+    assert_int_equal(commit(a.id, 1), ERR_NONE);
+    assert_int_equal(commit(a.id, 0), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(commit("x", 1), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(commit("", -1), ERR_UNKNOWN_MEMBER_ID);
     join(&b, "range:b");
     for (unsigned i = 0; i < 2; i++) { /* PreparingRebalance: allowed, and a sign of life */
         pass(&w, 9000);
-        assert_int_equal(group_commit(w.g, str_of(a.id), str_null(), 1), ERR_NONE);
+        assert_int_equal(commit(a.id, 1), ERR_NONE);
     }
     join(&a, "range:a");
     assert_int_equal(a.generation, 2);
-    assert_int_equal(group_commit(w.g, str_of(a.id), str_null(), 2), ERR_REBALANCE_IN_PROGRESS);
-    end(&w);
+    assert_int_equal(commit(a.id, 2), ERR_REBALANCE_IN_PROGRESS);
 }
 
 static void g14_subscriptions_of_consumers_are_known(void **state)
 {
-    (void)state;
-    struct world w;
-    begin(&w);
     static const uint8_t wants_t[] = {0, 1, 0, 0, 0, 1, 0, 1, 't', 0, 0, 0, 0};
     static const uint8_t broken[] = {0, 1, 0, 0, 0, 9, 0, 1, 't'};
-    const struct group_protocol good = {str_of("range"), {wants_t, sizeof(wants_t)}};
-    const struct group_protocol bad = {str_of("range"), {broken, sizeof(broken)}};
-    group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 10000,
-                         &good, 1, (struct bytes){0});
-    group_restore(w.g, 3, str_of("consumer"), str_of("range"), str_of("m"), 5);
+    restore_one((struct bytes){wants_t, sizeof(wants_t)}, (struct bytes){0});
     assert_true(group_is_consumer(w.g));
     assert_true(group_subscribes(w.g, str_of("t")));
     assert_false(group_subscribes(w.g, str_of("u")));
-    end(&w);
-    begin(&w);
-    group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 10000,
-                         &bad, 1, (struct bytes){0});
-    group_restore(w.g, 3, str_of("consumer"), str_of("range"), str_of("m"), 5);
+    another_group(state);
+    restore_one((struct bytes){broken, sizeof(broken)}, (struct bytes){0});
     assert_true(group_subscribes(w.g, str_of("u")));
-    end(&w);
 }
 
 static void a_restored_group_goes_on_where_it_was(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    const struct group_protocol protocol = {str_of("range"), bytes_of("a")};
-    group_restore_member(w.g, str_of("m"), str_null(), str_of("c"), str_of("/h"), 10000, 30000,
-                         &protocol, 1, bytes_of("all"));
-    group_restore(w.g, 7, str_of("consumer"), str_of("range"), str_of("m"), 5);
+    restore_one(bytes_of("a"), bytes_of("all"));
     assert_int_equal(w.g->state, GROUP_STABLE);
     assert_int_equal(group_heartbeat(w.g, str_of("m"), str_null(), 7), ERR_NONE);
-    assert_int_equal(group_commit(w.g, str_of("m"), str_null(), 7), ERR_NONE);
+    assert_int_equal(commit("m", 7), ERR_NONE);
     pass(&w, 10000);
     assert_int_equal(w.g->state, GROUP_EMPTY);
     assert_int_equal(w.g->generation, 8);
-    end(&w);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
         cmocka_unit_test(g1_generation_grows_with_every_completed_join_phase),
         cmocka_unit_test(g2_session_timeouts_outside_the_range_are_refused),
         cmocka_unit_test(g4_a_new_dynamic_member_is_given_its_id_first),
@@ -863,5 +689,6 @@ int main(void)
         cmocka_unit_test(g14_subscriptions_of_consumers_are_known),
         cmocka_unit_test(a_restored_group_goes_on_where_it_was),
     };
+    with_a_group(tests, array_count(tests));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

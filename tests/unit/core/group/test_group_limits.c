@@ -7,11 +7,7 @@
 static void g13_a_full_group_refuses(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
     w.host.members_max = 2;
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     struct client c = client_of(&w);
     settle_two(&a, &b);
     join(&c, "range:c");
@@ -19,16 +15,13 @@ static void g13_a_full_group_refuses(void **state)
     assert_int_equal(w.g->state, GROUP_STABLE);
     join(&b, "range:b");
     assert_int_equal(b.error, ERR_NONE);
-    end(&w);
 }
 
 static void a_group_has_a_bound_of_memory(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
     w.host.group_bytes_max = 700;
-    struct client clients[3];
+    static struct client clients[3];
     unsigned refused = 0;
     for (unsigned i = 0; i < 3; i++) {
         clients[i] = client_of(&w);
@@ -36,32 +29,22 @@ static void a_group_has_a_bound_of_memory(void **state)
         refused += clients[i].error == ERR_GROUP_MAX_SIZE_REACHED;
     }
     assert_int_equal(refused, 1);
-    end(&w);
 }
 
 /* That of all groups together: it passes, so it ends nobody. */
 static void all_groups_have_a_bound_of_memory(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     join(&a, "range:0123456789");
     w.host.member_bytes_max = w.host.member_bytes;
     join(&b, "range:0123456789");
     assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
-    end(&w);
 }
 
 /* Others have used it up: who is in a group goes on, with as much to say as before. */
 static void a_member_needs_no_more_room_to_stay(void **state)
 {
     (void)state;
-    struct world w;
-    begin(&w);
-    struct client a = client_of(&w);
-    struct client b = client_of(&w);
     b.instance = "one";
     settle_one(&a);
     join(&b, "range:0123456789");
@@ -82,16 +65,16 @@ static void a_member_needs_no_more_room_to_stay(void **state)
     assert_int_equal(a.error, ERR_NONE);
     join(&a, "range:c+");
     assert_int_equal(a.error, ERR_GROUP_MAX_SIZE_REACHED);
-    end(&w);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
         cmocka_unit_test(g13_a_full_group_refuses),
         cmocka_unit_test(a_group_has_a_bound_of_memory),
         cmocka_unit_test(all_groups_have_a_bound_of_memory),
         cmocka_unit_test(a_member_needs_no_more_room_to_stay),
     };
+    with_a_group(tests, array_count(tests));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
