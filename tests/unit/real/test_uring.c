@@ -240,9 +240,16 @@ static void on_sent(struct io_op *op)
     peer->end_result = op->res;
 }
 
+/* 127.0.0.1, as v4 is told in an address of v6; port 0: any. */
+static struct io_address local_address(uint16_t port)
+{
+    return (struct io_address){.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1},
+                               .port = port};
+}
+
 static int listen_local(struct io *io, uint16_t *port)
 {
-    struct io_address any = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}};
+    struct io_address any = local_address(0);
     struct io_socket_options options = {0};
     int listener = io_listen(io, &any, &options);
     assert_true(listener >= 0);
@@ -253,7 +260,7 @@ static int listen_local(struct io *io, uint16_t *port)
 
 static void connect_pair(struct io *io, int listener, uint16_t port, int *client, int *server)
 {
-    struct io_address to = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port};
+    struct io_address to = local_address(port);
     struct io_socket_options options = {0};
     struct probe accepted = {.op.done = on_done};
     struct probe connected = {.op.done = on_done};
@@ -273,6 +280,58 @@ static void peer_close(struct peer *peer)
     while (peer->held_count > 0)
         io_block_put(peer->io, peer->held[--peer->held_count]);
     io_close(peer->io, peer->socket);
+}
+
+static void peer_send(struct peer *peer, const struct iovec *pieces, unsigned count)
+{
+    peer->send.done = on_sent;
+    io_send(peer->io, &peer->send, peer->socket, pieces, count);
+}
+
+/* Turns until it has received so much in all. */
+static void peer_hears(struct peer *peer, size_t bytes)
+{
+    while (peer->received < bytes)
+        turn(peer->io, 1000);
+}
+
+/* Its receive ends for the first time, with this result. */
+static void peer_ends(struct peer *peer, int64_t result)
+{
+    run_until(peer->io, &peer->ended, 1);
+    assert_int_equal(peer->end_result, result);
+}
+
+/* Bytes from a socket that the door does not know of: they are there at once. */
+static void send_beside(int socket, const char *text)
+{
+    const size_t len = strlen(text);
+    assert_int_equal(send(socket, text, len, 0), len);
+}
+
+/* A door, the port it listens on, and the two ends of one connection to it, both its own. */
+struct line {
+    struct io *io;
+    uint16_t port;
+    int listener;
+    struct peer server;
+    struct peer client;
+};
+
+static void line_open(struct line *line)
+{
+    memset(line, 0, sizeof(*line));
+    line->io = open_door(MIB);
+    line->listener = listen_local(line->io, &line->port);
+    line->server.io = line->client.io = line->io;
+    connect_pair(line->io, line->listener, line->port, &line->client.socket, &line->server.socket);
+}
+
+/* Both ends have been closed. */
+static void line_end(struct line *line)
+{
+    io_close(line->io, line->listener);
+    io_close_all(line->io);
 }
 
 /* 1 MiB out in two pieces and back, on two connections at once; then one side closes. */
@@ -297,8 +356,7 @@ static void test_echo(void **state)
         peer_receive(&clients[i]);
         pieces[i][0] = (struct iovec){clients[i].out, 17};
         pieces[i][1] = (struct iovec){clients[i].out + 17, MIB - 17};
-        clients[i].send.done = on_sent;
-        io_send(io, &clients[i].send, clients[i].socket, pieces[i], 2);
+        peer_send(&clients[i], pieces[i], 2);
     }
     while (clients[0].received + clients[1].received < 2 * MIB)
         turn(io, 1000);
@@ -308,8 +366,7 @@ static void test_echo(void **state)
         assert_memory_equal(clients[i].in, clients[i].out, MIB);
         io_shutdown(io, clients[i].socket);
         run_until(io, &clients[i].ended, 1);
-        run_until(io, &servers[i].ended, 1);
-        assert_int_equal(servers[i].end_result, 0);
+        peer_ends(&servers[i], 0);
         peer_close(&clients[i]);
         peer_close(&servers[i]);
         mem_free(clients[i].in);
@@ -324,83 +381,62 @@ static void test_echo(void **state)
 static void test_half_close(void **state)
 {
     (void)state;
-    struct io *io = open_door(MIB);
-    uint16_t port;
-    int listener = listen_local(io, &port);
-    struct peer server = {.io = io};
-    struct peer client = {.io = io};
-    connect_pair(io, listener, port, &client.socket, &server.socket);
-    peer_receive(&server);
-    assert_int_equal(shutdown(client.socket, SHUT_WR), 0);
-    run_until(io, &server.ended, 1);
-    assert_int_equal(server.end_result, 0);
+    struct line line;
+    line_open(&line);
+    peer_receive(&line.server);
+    assert_int_equal(shutdown(line.client.socket, SHUT_WR), 0);
+    peer_ends(&line.server, 0);
     char answer[] = "answer";
     struct iovec iov = {answer, 6};
-    server.send.done = on_sent;
-    io_send(io, &server.send, server.socket, &iov, 1);
-    peer_receive(&client);
-    run_until(io, &server.sent, 1);
-    while (client.received < 6)
-        turn(io, 1000);
-    peer_close(&server);
-    run_until(io, &client.ended, 1);
-    peer_close(&client);
-    io_close(io, listener);
-    io_close_all(io);
+    peer_send(&line.server, &iov, 1);
+    peer_receive(&line.client);
+    run_until(line.io, &line.server.sent, 1);
+    peer_hears(&line.client, 6);
+    peer_close(&line.server);
+    run_until(line.io, &line.client.ended, 1);
+    peer_close(&line.client);
+    line_end(&line);
 }
 
 static void test_reset(void **state)
 {
     (void)state;
-    struct io *io = open_door(MIB);
-    uint16_t port;
-    int listener = listen_local(io, &port);
-    struct peer server = {.io = io};
-    struct peer client = {.io = io};
-    connect_pair(io, listener, port, &client.socket, &server.socket);
-    peer_receive(&server);
+    struct line line;
+    line_open(&line);
+    peer_receive(&line.server);
     struct linger hard = {.l_onoff = 1};
-    assert_int_equal(setsockopt(client.socket, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
-    peer_close(&client);
-    run_until(io, &server.ended, 1);
-    assert_int_equal(server.end_result, -ECONNRESET);
+    assert_int_equal(setsockopt(line.client.socket, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
+    peer_close(&line.client);
+    peer_ends(&line.server, -ECONNRESET);
     /* A send after that fails, too, and raises no signal. */
-    struct iovec iov = {&port, 2};
-    server.send.done = on_sent;
-    io_send(io, &server.send, server.socket, &iov, 1);
-    run_until(io, &server.sent, 1);
-    assert_int_equal(server.end_result, -EPIPE);
-    peer_close(&server);
-    io_close(io, listener);
-    io_close_all(io);
+    struct iovec iov = {&line.port, 2};
+    peer_send(&line.server, &iov, 1);
+    run_until(line.io, &line.server.sent, 1);
+    assert_int_equal(line.server.end_result, -EPIPE);
+    peer_close(&line.server);
+    line_end(&line);
 }
 
 /* A send that cannot get rid of its bytes and a receive that hears nothing both end. */
 static void test_shutdown_pending(void **state)
 {
     (void)state;
-    struct io *io = open_door(MIB);
-    uint16_t port;
-    int listener = listen_local(io, &port);
-    struct peer server = {.io = io};
-    struct peer client = {.io = io};
-    connect_pair(io, listener, port, &client.socket, &server.socket);
+    struct line line;
+    line_open(&line);
     uint8_t *much = mem_pages(64 * MIB);
     struct iovec iov = {much, 64 * MIB};
-    server.send.done = on_sent;
-    io_send(io, &server.send, server.socket, &iov, 1);
-    peer_receive(&server);
-    turn(io, 50);
-    turn(io, 50);
-    assert_int_equal(server.sent + server.ended, 0);
-    io_shutdown(io, server.socket);
-    run_until(io, &server.sent, 1);
-    run_until(io, &server.ended, 1);
-    peer_close(&server);
-    peer_close(&client);
+    peer_send(&line.server, &iov, 1);
+    peer_receive(&line.server);
+    turn(line.io, 50);
+    turn(line.io, 50);
+    assert_int_equal(line.server.sent + line.server.ended, 0);
+    io_shutdown(line.io, line.server.socket);
+    run_until(line.io, &line.server.sent, 1);
+    run_until(line.io, &line.server.ended, 1);
+    peer_close(&line.server);
+    peer_close(&line.client);
     mem_pages_free(much, 64 * MIB);
-    io_close(io, listener);
-    io_close_all(io);
+    line_end(&line);
 }
 
 static void test_cancel(void **state)
@@ -418,7 +454,7 @@ static void test_cancel(void **state)
 
     /* A connection that is refused gives no socket. */
     io_close(io, listener);
-    struct io_address to = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port};
+    struct io_address to = local_address(port);
     struct io_socket_options options = {0};
     struct probe connect = {.op.done = on_done};
     io_connect(io, &connect.op, &to, &options);
@@ -430,25 +466,19 @@ static void test_cancel(void **state)
 static void test_receive_unsubmitted(void **state)
 {
     (void)state;
-    struct io *io = open_door(MIB);
-    uint16_t port;
-    int listener = listen_local(io, &port);
-    struct peer server = {.io = io};
-    struct peer client = {.io = io};
-    connect_pair(io, listener, port, &client.socket, &server.socket);
-    peer_receive(&server);
-    io_cancel(io, &server.recv.op);
-    assert_int_equal(server.ended, 0);
-    run_until(io, &server.ended, 1);
-    assert_int_equal(server.end_result, -ECANCELED);
-    peer_receive(&server);
-    io_shutdown(io, server.socket);
-    run_until(io, &server.ended, 2);
-    assert_int_equal(server.end_result, 0);
-    peer_close(&server);
-    peer_close(&client);
-    io_close(io, listener);
-    io_close_all(io);
+    struct line line;
+    line_open(&line);
+    peer_receive(&line.server);
+    io_cancel(line.io, &line.server.recv.op);
+    assert_int_equal(line.server.ended, 0);
+    peer_ends(&line.server, -ECANCELED);
+    peer_receive(&line.server);
+    io_shutdown(line.io, line.server.socket);
+    run_until(line.io, &line.server.ended, 2);
+    assert_int_equal(line.server.end_result, 0);
+    peer_close(&line.server);
+    peer_close(&line.client);
+    line_end(&line);
 }
 
 /* Where there was nothing more to receive the next receive only waits, and hears all the same what
@@ -456,24 +486,17 @@ static void test_receive_unsubmitted(void **state)
 static void test_receive_dry(void **state)
 {
     (void)state;
-    struct io *io = open_door(MIB);
-    uint16_t port;
-    int listener = listen_local(io, &port);
-    struct peer server = {.io = io};
-    struct peer client = {.io = io};
-    connect_pair(io, listener, port, &client.socket, &server.socket);
-    peer_receive(&server);
+    struct line line;
+    line_open(&line);
+    peer_receive(&line.server);
     for (size_t i = 1; i <= 100; i++) {
-        assert_int_equal(send(client.socket, "answer", 6, 0), 6); /* beside the door: at once */
-        while (server.received < 6 * i)
-            turn(io, 1000);
+        send_beside(line.client.socket, "answer");
+        peer_hears(&line.server, 6 * i);
     }
-    peer_close(&client);
-    run_until(io, &server.ended, 1);
-    assert_int_equal(server.end_result, 0);
-    peer_close(&server);
-    io_close(io, listener);
-    io_close_all(io);
+    peer_close(&line.client);
+    peer_ends(&line.server, 0);
+    peer_close(&line.server);
+    line_end(&line);
 }
 
 /* Nobody takes half of our connections by listening on our port; our own shards may. */
@@ -483,7 +506,7 @@ static void test_listen_twice(void **state)
     struct io *io = open_door(MIB);
     uint16_t port;
     int listener = listen_local(io, &port);
-    struct io_address same = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port};
+    struct io_address same = local_address(port);
     struct io_socket_options options = {0};
     assert_int_equal(io_listen(io, &same, &options), -EADDRINUSE);
     options.shared = true;
@@ -523,7 +546,7 @@ static void test_port_of_a_killed_process(void **state)
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
     struct io *io = open_door(MIB);
-    struct io_address same = {.ip = {[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1}, .port = port};
+    struct io_address same = local_address(port);
     int listener = io_listen(io, &same, &(struct io_socket_options){0});
     assert_true(listener >= 0);
     io_close(io, listener);
@@ -551,10 +574,9 @@ static void test_idle_connections_hold_no_block(void **state)
     assert_int_equal(io_blocks_free(io), 8);
     /* All speak at once, with far fewer blocks than that. */
     for (unsigned i = 0; i < COUNT; i++)
-        assert_int_equal(send(clients[i], "hello", 5, 0), 5);
+        send_beside(clients[i], "hello");
     for (unsigned i = 0; i < COUNT; i++)
-        while (peers[i].received < 5)
-            turn(io, 1000);
+        peer_hears(&peers[i], 5);
     assert_int_equal(io_blocks_free(io), 8);
     for (unsigned i = 0; i < COUNT; i++) {
         io_shutdown(io, peers[i].socket);
@@ -585,35 +607,32 @@ static void test_pool_exhausted(void **state)
     peer_receive(&greedy);
     peer_receive(&patient);
     while (io_blocks_free(io) > 0) {
-        assert_int_equal(send(greedy_client, "x", 1, 0), 1);
+        send_beside(greedy_client, "x");
         turn(io, 1000);
     }
-    assert_int_equal(send(patient_client, "y", 1, 0), 1);
+    send_beside(patient_client, "y");
     uint64_t enters = io_counts(io)->enters;
     for (unsigned i = 0; i < 10; i++)
         turn(io, 20);
     assert_int_equal(patient.received, 0);
     assert_true(io_counts(io)->enters - enters < 30); /* it sleeps, it does not spin */
     io_block_put(io, greedy.held[--greedy.held_count]);
-    while (patient.received < 1)
-        turn(io, 1000);
+    peer_hears(&patient, 1);
 
     /* A starved receive hears of a shutdown, and can be cancelled. */
-    assert_int_equal(send(greedy_client, "x", 1, 0), 1);
+    send_beside(greedy_client, "x");
     while (io_blocks_free(io) > 0)
         turn(io, 1000);
-    assert_int_equal(send(patient_client, "y", 1, 0), 1);
+    send_beside(patient_client, "y");
     turn(io, 20);
     turn(io, 20);
     io_shutdown(io, patient.socket);
-    run_until(io, &patient.ended, 1);
-    assert_int_equal(patient.end_result, 0);
-    assert_int_equal(send(greedy_client, "x", 1, 0), 1);
+    peer_ends(&patient, 0);
+    send_beside(greedy_client, "x");
     turn(io, 20);
     turn(io, 20);
     io_cancel(io, &greedy.recv.op);
-    run_until(io, &greedy.ended, 1);
-    assert_int_equal(greedy.end_result, -ECANCELED);
+    peer_ends(&greedy, -ECANCELED);
     peer_close(&greedy);
     peer_close(&patient);
     io_close(io, greedy_client);
