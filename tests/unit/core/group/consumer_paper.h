@@ -360,3 +360,62 @@ static inline void pass(struct world *w, uint64_t ms)
         consumer_group_tick(w->g);
     flush(w);
 }
+
+/* ---- what each test is given ---- */
+
+/* A group in which nobody is, and three clients that have said nothing yet: a, b and c, who want
+ * t0. */
+static struct world w;
+static struct client clients[3];
+static struct client *const a = &clients[0];
+static struct client *const b = &clients[1];
+static struct client *const c = &clients[2];
+
+static inline int group_begin(void **state)
+{
+    static const char *const ids[] = {"a", "b", "c"};
+    (void)state;
+    world_begin(&w);
+    for (unsigned i = 0; i < array_count(clients); i++)
+        clients[i] = client_of(&w, ids[i], "0");
+    return 0;
+}
+
+static inline int group_end(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < array_count(clients); i++)
+        client_forget(&clients[i]);
+    world_end(&w);
+    return 0;
+}
+
+/* Gives each of the tests a group of its own. */
+static inline void with_a_group(struct CMUnitTest *tests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        tests[i].setup_func = group_begin;
+        tests[i].teardown_func = group_end;
+    }
+}
+
+/* It joins, and says that it has what it was told. */
+static inline void join_and_obey(struct client *client)
+{
+    join(client);
+    obey(client);
+}
+
+/* It joins, and has all that it will have. */
+static inline void join_and_settle(struct client *client)
+{
+    join(client);
+    settle_down(client, 1);
+}
+
+/* The topic has this many partitions from now on; 0: there is no such topic. */
+static inline void topic_becomes(uint32_t number, uint32_t partitions)
+{
+    w.partitions[number] = partitions;
+    w.host.topics_version++;
+}

@@ -8,76 +8,56 @@
 /* Topic 3 has more partitions than a record of one member's may name. */
 static void what_is_too_much_for_a_record(void **state)
 {
-    struct world w;
     (void)state;
-    world_begin(&w);
     w.partitions[3] = 1000;
-    struct client a = client_of(&w, "a", "0");
-    struct client b = client_of(&w, "b", "3");
-    join(&a);
-    settle_down(&a, 1);
-    join(&b);
-    assert_int_equal(b.error, ERR_UNKNOWN_SERVER_ERROR);
+    b->topics = "3";
+    join_and_settle(a);
+    join(b);
+    assert_int_equal(b->error, ERR_UNKNOWN_SERVER_ERROR);
     assert_int_equal(w.g->member_count, 1); /* as if it had never come */
-    settle_down(&a, 1);
-    assert_int_equal(a.owned.count, 4);
+    settle_down(a, 1);
+    assert_int_equal(a->owned.count, 4);
     assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
     w.later = true; /* it is known when the plan is made */
-    join(&b);
-    assert_int_equal(b.error, ERR_NONE);
+    join(b);
+    assert_int_equal(b->error, ERR_NONE);
     plan_now(&w);
-    beat(&a);
-    assert_int_equal(a.error, ERR_NONE);
-    beat(&b);
-    assert_int_equal(b.error, ERR_UNKNOWN_SERVER_ERROR);
-    beat(&b);
-    assert_int_equal(b.error, ERR_UNKNOWN_MEMBER_ID);
+    beat(a);
+    assert_int_equal(a->error, ERR_NONE);
+    beat(b);
+    assert_int_equal(b->error, ERR_UNKNOWN_SERVER_ERROR);
+    beat(b);
+    assert_int_equal(b->error, ERR_UNKNOWN_MEMBER_ID);
     w.later = false;
-    settle_down(&a, 1);
-    a.topics = "03"; /* who wants more is out as well */
-    send_beat(&a, &(struct beat){.epoch = a.epoch, .full = true, .owned = &a.owned});
-    assert_int_equal(a.error, ERR_UNKNOWN_SERVER_ERROR);
+    settle_down(a, 1);
+    a->topics = "03"; /* who wants more is out as well */
+    send_beat(a, &(struct beat){.epoch = a->epoch, .full = true, .owned = &a->owned});
+    assert_int_equal(a->error, ERR_UNKNOWN_SERVER_ERROR);
     assert_int_equal(w.g->member_count, 0);
-    client_forget(&a);
-    client_forget(&b);
-    world_end(&w);
 }
 
 static void topics_that_grow_too_much_change_nothing(void **state)
 {
-    struct world w;
     (void)state;
-    world_begin(&w);
-    struct client a = client_of(&w, "a", "0");
-    join(&a);
-    settle_down(&a, 1);
-    w.partitions[0] = 1000;
-    w.host.topics_version++;
+    join_and_settle(a);
+    topic_becomes(0, 1000);
     const unsigned plans = w.plans;
-    settle_down(&a, 1); /* and no heartbeat makes a plan again */
+    settle_down(a, 1); /* and no heartbeat makes a plan again */
     assert_int_equal(w.plans, plans + 1);
-    assert_int_equal(a.owned.count, 4);
-    w.partitions[0] = 8;
-    w.host.topics_version++;
-    settle_down(&a, 1);
-    assert_int_equal(a.owned.count, 8);
-    client_forget(&a);
-    world_end(&w);
+    assert_int_equal(a->owned.count, 4);
+    topic_becomes(0, 8);
+    settle_down(a, 1);
+    assert_int_equal(a->owned.count, 8);
 }
 
 static void members_whose_records_are_too_large_are_shed(void **state)
 {
-    struct world w;
     (void)state;
-    world_begin(&w);
-    struct client a = client_of(&w, "a", "0");
-    struct client b = client_of(&w, "b", "0");
-    join(&a);
-    settle_down(&a, 1);
-    join(&b);
+    join_and_settle(a);
+    join(b);
     assert_int_equal(consumer_group_shed(w.g), 0);
     struct consumer_heartbeat hb = {.member_id = str_of("a"),
-                                    .epoch = a.epoch,
+                                    .epoch = a->epoch,
                                     .instance_id = str_null(),
                                     .rack_id = str_of("moved"),
                                     .client_id = str_null(),
@@ -92,55 +72,44 @@ static void members_whose_records_are_too_large_are_shed(void **state)
     assert_int_equal(w.g->member_count, 1);
     flush(&w);
     assert_null(consumer_group_member(w.g, str_of("a")));
-    client_forget(&a);
-    client_forget(&b);
-    world_end(&w);
 }
 
 static void what_is_too_much_for_memory(void **state)
 {
-    struct world w;
     (void)state;
-    world_begin(&w);
     w.record_max = 1U << 20;
     w.partitions[3] = 3000;
-    struct client a = client_of(&w, "a", "0");
-    struct client b = client_of(&w, "b", "3");
-    struct client c = client_of(&w, "c", "");
-    c.regex = "t.*";
-    join(&a);
-    settle_down(&a, 1);
+    b->topics = "3";
+    c->topics = "";
+    c->regex = "t.*";
+    join_and_settle(a);
     w.host.member_bytes_max = 100000;
-    join(&b);
-    assert_int_equal(b.error, ERR_COORDINATOR_NOT_AVAILABLE);
+    join(b);
+    assert_int_equal(b->error, ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(w.g->member_count, 1);
-    settle_down(&a, 1);
+    settle_down(a, 1);
     w.host.member_bytes_max = 1U << 30; /* that passes */
-    join(&b);
-    settle_down(&b, 1);
-    assert_int_equal(b.owned.count, 3000);
+    join_and_settle(b);
+    assert_int_equal(b->owned.count, 3000);
     assert_true(w.host.member_bytes > 3000 * 2 * sizeof(struct tp));
-    join(&c);
+    join(c);
     w.host.member_bytes_max = w.host.member_bytes + 8;
     resolve_now(&w);
-    beat(&c);
-    assert_int_equal(c.error, ERR_COORDINATOR_NOT_AVAILABLE);
-    beat(&a);
-    assert_int_equal(a.error, ERR_NONE);
+    beat(c);
+    assert_int_equal(c->error, ERR_COORDINATOR_NOT_AVAILABLE);
+    beat(a);
+    assert_int_equal(a->error, ERR_NONE);
     assert_int_equal(w.g->member_count, 2);
-    client_forget(&a);
-    client_forget(&b);
-    client_forget(&c);
-    world_end(&w);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_too_much_for_a_record),
         cmocka_unit_test(topics_that_grow_too_much_change_nothing),
         cmocka_unit_test(members_whose_records_are_too_large_are_shed),
         cmocka_unit_test(what_is_too_much_for_memory),
     };
+    with_a_group(tests, array_count(tests));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
