@@ -226,15 +226,11 @@ static void add(struct world *w, const char *id, const char *instance, const cha
     add_bytes(w, id, instance, wants(w, "t", ""), has(w, parts, NULL));
 }
 
-/* Stable, in generation 7. */
-static void members_are(struct world *w)
-{
-    group_restore(w->classic, 7, str_of("consumer"), str_of("range"), str_of("one"), 5);
-}
-
+/* The members that were added are stable, in generation 7; does their group change its protocol? */
 static bool up(struct world *w)
 {
     const char *message = NULL;
+    group_restore(w->classic, 7, str_of("consumer"), str_of("range"), str_of("one"), 5);
     w->g = consumer_group_new(&w->host, str_of("group"));
     if (consumer_migrate_up(w->g, w->classic, &message)) {
         flush(w);
@@ -415,19 +411,52 @@ static void pass(struct world *w, uint64_t ms)
     flush(w);
 }
 
+/* ---- what each test is given ---- */
+
+/* A classic group that nobody has been added to, and a member of the new protocol that has said
+ * nothing yet. */
+static struct world w;
+static struct newcomer new;
+
+static int group_begin(void **state)
+{
+    (void)state;
+    begin(&w);
+    new = (struct newcomer){.id = "new"};
+    return 0;
+}
+
+static int group_end(void **state)
+{
+    (void)state;
+    newcomer_end(&new);
+    end(&w);
+    return 0;
+}
+
+/* For a test of several: the one before is gone. */
+static void another_group(void **state)
+{
+    group_end(state);
+    group_begin(state);
+}
+
+/* A consumer group, of one member that speaks the classic protocol and has these partitions. */
+static void goes_up_with_one(const char *parts)
+{
+    add(&w, "one", NULL, parts);
+    goes_up(&w);
+}
+
 /* ---- K8: up ---- */
 
 static void nobody_gets_what_is_not_given_back(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     int32_t generation;
     enum err error;
     (void)state;
-    begin(&w);
     add(&w, "one", NULL, "012");
     add(&w, "two", NULL, "3");
-    members_are(&w);
     goes_up(&w);
     assert_int_equal(w.g->classic_count, 2);
     assert_int_equal(classic_beat(&w, "one", 7), ERR_NONE);
@@ -464,33 +493,23 @@ static void nobody_gets_what_is_not_given_back(void **state)
     assert_int_equal(consumer_group_state(w.g), CONSUMER_STABLE);
     assert_int_equal(w.g->classic_count, 2);
     assert_int_equal(classic_beat(&w, "two", 8), ERR_NONE);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void what_a_rebalance_had_dropped_is_still_held(void **state)
 {
-    struct world w;
     (void)state;
-    begin(&w);
     add_bytes(&w, "one", NULL, wants(&w, "t", "01"), (struct bytes){0});
     add_bytes(&w, "two", NULL, wants(&w, "t", "12"), (struct bytes){0}); /* 1 is one's */
-    members_are(&w);
     goes_up(&w);
     assert_int_equal(HASH_COUNT(w.g->holdings), 3);
     assert_int_equal(consumer_group_member(w.g, str_of("two"))->assigned.count, 1);
-    end(&w);
 }
 
 static void what_was_not_assigned_again_is_given_back_first(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     int32_t generation;
     (void)state;
-    begin(&w);
     add_bytes(&w, "one", NULL, wants(&w, "t", "0123"), has(&w, "01", NULL));
-    members_are(&w);
     goes_up(&w);
     assert_int_equal(HASH_COUNT(w.g->holdings), 4);
     restart(&w);
@@ -501,42 +520,27 @@ static void what_was_not_assigned_again_is_given_back_first(void **state)
     assert_int_equal(generation, 8);
     assert_int_equal(beat(&w, &new, new.epoch), ERR_NONE);
     assert_int_equal(new.told.count, 2);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void what_cannot_be_taken_over(void **state)
 {
     static const struct bytes rubbish = {(const uint8_t *)"\0", 1};
-    struct world w;
-    (void)state;
-    begin(&w);
     add_bytes(&w, "one", NULL, wants(&w, "t", ""), has(&w, "0", "mine"));
-    members_are(&w);
     assert_false(up(&w));
-    end(&w);
-    begin(&w);
+    another_group(state);
     add_bytes(&w, "one", NULL, rubbish, has(&w, "0", NULL));
-    members_are(&w);
     assert_false(up(&w));
-    end(&w);
-    begin(&w);
+    another_group(state);
     add_bytes(&w, "one", NULL, wants(&w, "t", ""), rubbish);
-    members_are(&w);
     assert_false(up(&w));
-    end(&w);
 }
 
 static void who_may_join(void **state)
 {
     static char text[8192];
-    struct world w;
     int32_t generation;
     (void)state;
-    begin(&w);
-    add(&w, "one", NULL, "0123");
-    members_are(&w);
-    goes_up(&w);
+    goes_up_with_one("0123");
     struct group_join answer = join(&w, "", NULL, "range", wants(&w, "t", ""));
     assert_int_equal(answer.error, ERR_MEMBER_ID_REQUIRED);
     assert_true(str_equal(answer.member_id_out, str_of("made")));
@@ -563,19 +567,14 @@ static void who_may_join(void **state)
     w.host.members_max = 2;
     assert_int_equal(rejoin(&w, "x", "", &generation), ERR_GROUP_MAX_SIZE_REACHED);
     assert_int_equal(rejoin(&w, "made", "", &generation), ERR_NONE);
-    end(&w);
 }
 
 static void who_does_not_come_back_is_out(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     int32_t generation;
     (void)state;
-    begin(&w);
     add(&w, "one", NULL, "01");
     add(&w, "two", NULL, "23");
-    members_are(&w);
     goes_up(&w);
     w.host.session_timeout_ms = 600000;
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
@@ -591,38 +590,24 @@ static void who_does_not_come_back_is_out(void **state)
     assert_int_equal(classic_beat(&w, "one", 7), ERR_UNKNOWN_MEMBER_ID);
     assert_int_equal(beat(&w, &new, new.epoch), ERR_NONE);
     assert_int_equal(new.told.count, 4);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void silence(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     (void)state;
-    begin(&w);
-    add(&w, "one", NULL, "01");
-    members_are(&w);
-    goes_up(&w);
+    goes_up_with_one("01");
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     pass(&w, SESSION_MS - 1);
     assert_int_equal(w.g->member_count, 2);
     pass(&w, 2);
     assert_int_equal(w.g->member_count, 1); /* its own session timeout, not the group's */
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void commits_of_the_classic_protocol(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     bool each;
     (void)state;
-    begin(&w);
-    add(&w, "one", NULL, "01");
-    members_are(&w);
-    goes_up(&w);
+    goes_up_with_one("01");
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(consumer_group_commit(w.g, str_of("one"), 7, &each), ERR_NONE);
     assert_false(each);
@@ -630,21 +615,16 @@ static void commits_of_the_classic_protocol(void **state)
     assert_int_equal(consumer_group_commit(w.g, str_of("one"), 6, &each), ERR_NONE);
     assert_true(each);
     assert_int_equal(consumer_group_fetch(w.g, str_of("one"), 6), ERR_ILLEGAL_GENERATION);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void a_member_changes_its_protocol(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "one"};
     struct newcomer with_name = {.id = "later", .instance = "i"};
     int32_t generation;
     (void)state;
-    begin(&w);
+    new.id = "one";
     add(&w, "one", NULL, "01");
     add(&w, "two", "i", "23");
-    members_are(&w);
     goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(w.g->classic_count, 1);
@@ -657,35 +637,28 @@ static void a_member_changes_its_protocol(void **state)
     assert_int_equal(w.g->classic_count, 0);
     assert_int_equal(rejoin(&w, "one", "", &generation), ERR_NONE);
     assert_int_equal(w.g->classic_count, 1);
-    newcomer_end(&new);
     newcomer_end(&with_name);
-    end(&w);
 }
 
 /* ---- K8: down ---- */
 
-static void down(struct world *w)
+static void down(void)
 {
-    struct group *to = group_new(&w->classic_host, str_of("group"));
-    assert_true(consumer_group_wants_downgrade(w->g));
-    assert_true(consumer_migrate_down(w->g, false, to));
-    group_free(w->classic);
-    w->classic = to;
-    consumer_group_free(w->g);
-    w->g = NULL;
+    struct group *to = group_new(&w.classic_host, str_of("group"));
+    assert_true(consumer_group_wants_downgrade(w.g));
+    assert_true(consumer_migrate_down(w.g, false, to));
+    group_free(w.classic);
+    w.classic = to;
+    consumer_group_free(w.g);
+    w.g = NULL;
 }
 
 static void the_last_newcomer_leaves(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     int32_t generation;
     enum err error;
     (void)state;
-    begin(&w);
-    add(&w, "one", NULL, "0123");
-    members_are(&w);
-    goes_up(&w);
+    goes_up_with_one("0123");
     w.host.downgrades = false;
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_false(consumer_group_wants_downgrade(w.g));
@@ -697,7 +670,7 @@ static void the_last_newcomer_leaves(void **state)
     assert_int_equal(beat(&w, &new, CONSUMER_EPOCH_LEAVE), ERR_NONE);
     assert_int_equal(w.g->epoch, 8); /* what follows is a new generation anyway */
     restart(&w);
-    down(&w);
+    down();
     assert_int_equal(w.classic->state, GROUP_STABLE);
     assert_int_equal(w.classic->generation, 8);
     assert_true(str_equal(w.classic->protocol, str_of("range")));
@@ -717,18 +690,13 @@ static void the_last_newcomer_leaves(void **state)
     assert_int_equal(w.classic->state, GROUP_PREPARING_REBALANCE);
     assert_int_equal(group_heartbeat(w.classic, str_of("one"), str_null(), 8),
                      ERR_REBALANCE_IN_PROGRESS);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void a_static_member_comes_back_with_the_classic_protocol(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new", .instance = "i"};
     (void)state;
-    begin(&w);
+    new.instance = "i";
     add(&w, "one", "i", "0123");
-    members_are(&w);
     goes_up(&w);
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(w.g->classic_count, 0);
@@ -736,25 +704,18 @@ static void a_static_member_comes_back_with_the_classic_protocol(void **state)
     const struct group_join answer = join(&w, "", "i", "range", wants(&w, "t", ""));
     assert_int_equal(answer.error, ERR_NONE);
     assert_int_equal(answer.generation, epoch);
-    down(&w);
+    down();
     /* nothing has changed for anybody */
     group_resume(w.classic);
     assert_int_equal(w.classic->state, GROUP_STABLE);
     assert_int_equal(w.classic->generation, epoch);
     assert_int_equal(group_heartbeat(w.classic, str_of("made"), str_of("i"), epoch), ERR_NONE);
-    newcomer_end(&new);
-    end(&w);
 }
 
 static void it_may_have_to_stay(void **state)
 {
-    struct world w;
-    struct newcomer new = {.id = "new"};
     (void)state;
-    begin(&w);
-    add(&w, "one", NULL, "0123");
-    members_are(&w);
-    goes_up(&w);
+    goes_up_with_one("0123");
     assert_int_equal(beat(&w, &new, 0), ERR_NONE);
     assert_int_equal(beat(&w, &new, CONSUMER_EPOCH_LEAVE), ERR_NONE);
     assert_true(consumer_group_wants_downgrade(w.g));
@@ -767,13 +728,11 @@ static void it_may_have_to_stay(void **state)
     assert_int_equal(consumer_classic_leave(w.g, str_of("one"), str_null()), ERR_UNKNOWN_MEMBER_ID);
     assert_int_equal(consumer_group_state(w.g), CONSUMER_EMPTY);
     flush(&w);
-    newcomer_end(&new);
-    end(&w);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_gets_what_is_not_given_back),
         cmocka_unit_test(what_a_rebalance_had_dropped_is_still_held),
         cmocka_unit_test(what_was_not_assigned_again_is_given_back_first),
@@ -787,5 +746,9 @@ int main(void)
         cmocka_unit_test(a_static_member_comes_back_with_the_classic_protocol),
         cmocka_unit_test(it_may_have_to_stay),
     };
+    for (size_t i = 0; i < array_count(tests); i++) {
+        tests[i].setup_func = group_begin;
+        tests[i].teardown_func = group_end;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
