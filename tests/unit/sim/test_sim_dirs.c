@@ -110,13 +110,58 @@ static void fail_for_ever(struct desk *desk, const char *prefix)
     machine_disk_fault(desk->node.machine, &fault);
 }
 
+static void make_in(struct desk *desk, int32_t index, const char *topic)
+{
+    make(desk, topic);
+    assert_true(lies_in(desk, index, topic));
+}
+
+/* One more record. */
+static void write_to(struct desk *desk, const char *topic)
+{
+    assert_int_equal(record_produce(desk, topic), ERR_NONE);
+}
+
+static void has_records(struct desk *desk, const char *topic, int64_t count)
+{
+    assert_int_equal(offset_at(desk, topic, LATEST), count);
+}
+
+static void stop_and_set(struct desk *desk, const char *dirs)
+{
+    desk_broker_stop(desk);
+    desk->node.log_dirs = dirs;
+}
+
+/* The broker has stopped; it starts with other directories, or with them in another order. */
+static void start_with(struct desk *desk, const char *dirs)
+{
+    desk->node.log_dirs = dirs;
+    desk_broker_start(desk, 1);
+}
+
+/* The disk of /more is away when the broker starts again. */
+static void restart_without_more(struct desk *desk)
+{
+    desk_broker_stop(desk);
+    move(desk, "/more", "/elsewhere");
+    desk_broker_start(desk, 1);
+}
+
 /* Two directories, and a topic in each: a in /data, b in /more. */
 static void begin_with_two(struct desk *desk)
 {
     begin(desk, "/data,/more");
     make(desk, "a");
-    make(desk, "b");
-    assert_true(lies_in(desk, 1, "b"));
+    make_in(desk, 1, "b");
+}
+
+/* One directory, and a topic with one record in it. */
+static void begin_with_a_record(struct desk *desk)
+{
+    begin(desk, "/data");
+    make(desk, "a");
+    write_to(desk, "a");
 }
 
 /* ---- */
@@ -128,16 +173,15 @@ static void a_new_log_goes_where_the_fewest_are(void **state)
     begin(&desk, "/data,/more,/third");
     static const char *const topics[] = {"a", "b", "c", "d", "e", "f", "g"};
     for (size_t i = 0; i < array_count(topics); i++) {
-        make(&desk, topics[i]);
-        assert_true(lies_in(&desk, (int32_t)(i % 3), topics[i]));
-        assert_int_equal(record_produce(&desk, topics[i]), ERR_NONE);
+        make_in(&desk, (int32_t)(i % 3), topics[i]);
+        write_to(&desk, topics[i]);
     }
     assert_true(str_equal(describe(&desk, 1).log_dir, str_of("/more")));
     desk_broker_stop(&desk);
     desk_broker_start(&desk, 3);
     for (size_t i = 0; i < array_count(topics); i++) {
         assert_true(lies_in(&desk, (int32_t)(i % 3), topics[i]));
-        assert_int_equal(offset_at(&desk, topics[i], LATEST), 1);
+        has_records(&desk, topics[i], 1);
     }
     desk_end(&desk);
 }
@@ -148,8 +192,8 @@ static void one_fails_and_the_others_go_on(void **state)
     struct desk desk;
     struct question parked;
     begin_with_two(&desk);
-    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    write_to(&desk, "a");
+    write_to(&desk, "b");
     fetch_ask(&desk, &parked, "b", 11, 1, 600000);
     desk_pass(&desk, 10);
     assert_false(parked.done);
@@ -161,14 +205,13 @@ static void one_fails_and_the_others_go_on(void **state)
     assert_int_equal(describe(&desk, 0).error_code, ERR_NONE);
     assert_int_equal(describe(&desk, 1).error_code, ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(describe(&desk, 1).topics_count, 0);
-    make(&desk, "c");
-    assert_true(lies_in(&desk, 0, "c"));
+    make_in(&desk, 0, "c");
     all_answer(&desk, "c", ERR_NONE);
     machine_disk_heal(desk.node.machine); /* it stays offline */
     all_answer(&desk, "b", ERR_KAFKA_STORAGE_ERROR);
     desk_broker_stop(&desk);
     desk_broker_start(&desk, 2);
-    assert_int_equal(offset_at(&desk, "b", LATEST), 1);
+    has_records(&desk, "b", 1);
     all_answer(&desk, "b", ERR_NONE);
     desk_end(&desk);
 }
@@ -178,7 +221,7 @@ static void one_is_missing_at_the_start(void **state)
     (void)state;
     struct desk desk;
     begin_with_two(&desk);
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    write_to(&desk, "b");
     desk_broker_stop(&desk);
     move(&desk, "/more", "/elsewhere");
     for (uint16_t life = 1; life < 4; life++) {
@@ -204,8 +247,8 @@ static void one_is_missing_at_the_start(void **state)
     assert_int_equal(fs_rmdir(machine_fs(desk.node.machine), "/more"), 0);
     move(&desk, "/elsewhere", "/more");
     desk_broker_start(&desk, 1);
-    assert_int_equal(offset_at(&desk, "b", LATEST), 1);
-    assert_int_equal(offset_at(&desk, "c", LATEST), 3);
+    has_records(&desk, "b", 1);
+    has_records(&desk, "c", 3);
     all_answer(&desk, "b", ERR_NONE);
     desk_end(&desk);
 }
@@ -230,8 +273,8 @@ static void lives_without_b(struct desk *desk, int64_t records_of_a)
     for (uint16_t life = 1; life < 4; life++) {
         desk_broker_start(desk, life);
         desk_pass(desk, 1000);
-        assert_int_equal(offset_at(desk, "a", LATEST), records_of_a++);
-        assert_int_equal(record_produce(desk, "a"), ERR_NONE);
+        has_records(desk, "a", records_of_a++);
+        write_to(desk, "a");
         assert_int_equal(leader_of(desk, "b"), -1);
         assert_int_equal(record_produce(desk, "b"), ERR_NOT_LEADER_OR_FOLLOWER);
         desk_broker_stop(desk);
@@ -247,20 +290,17 @@ static void a_lost_one_is_replaced(void **state)
     struct desk desk;
     char text[LOG_DIRS_LOST_TEXT_LEN + 1];
     begin_with_two(&desk);
-    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
-    desk_broker_stop(&desk);
-    move(&desk, "/more", "/elsewhere");
-    desk_broker_start(&desk, 1);
+    write_to(&desk, "a");
+    write_to(&desk, "b");
+    restart_without_more(&desk);
     all_answer(&desk, "b", ERR_KAFKA_STORAGE_ERROR);
     give_up_more(&desk, text);
     desk_broker_stop(&desk);
     lives_without_b(&desk, 1);
     desk_broker_start(&desk, 1);
     topic_delete(&desk, "b");
-    make(&desk, "b");
-    assert_true(lies_in(&desk, 1, "b"));
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    make_in(&desk, 1, "b");
+    write_to(&desk, "b");
     desk_end(&desk);
 }
 
@@ -272,9 +312,7 @@ static void one_was_lost_long_ago(void **state)
     char text[LOG_DIRS_LOST_TEXT_LEN + 1];
     begin(&desk, "/data,/more");
     give_up_more(&desk, text);
-    desk_broker_stop(&desk);
-    move(&desk, "/more", "/elsewhere");
-    desk_broker_start(&desk, 1);
+    restart_without_more(&desk);
     make(&desk, "a");
     desk_broker_stop(&desk);
     desk_broker_start(&desk, 1);
@@ -314,18 +352,15 @@ static void deleted_while_it_was_away(void **state)
     (void)state;
     struct desk desk;
     begin_with_two(&desk);
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
-    desk_broker_stop(&desk);
-    move(&desk, "/more", "/elsewhere");
-    desk_broker_start(&desk, 1);
+    write_to(&desk, "b");
+    restart_without_more(&desk);
     topic_delete(&desk, "b");
-    make(&desk, "b");
-    assert_true(lies_in(&desk, 0, "b"));
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+    make_in(&desk, 0, "b");
+    write_to(&desk, "b");
     desk_broker_stop(&desk);
     move(&desk, "/elsewhere", "/more");
     desk_broker_start(&desk, 1);
-    assert_int_equal(offset_at(&desk, "b", LATEST), 1);
+    has_records(&desk, "b", 1);
     assert_true(lies_in(&desk, 0, "b"));
     assert_false(lies_in(&desk, 1, "b"));
     desk_pass(&desk, 1000);
@@ -346,8 +381,7 @@ static void the_one_with_the_metadata_is_needed(void **state)
     desk.node.log_dirs = "/more";
     start_is_refused(&desk, "does not name /data any more");
     move(&desk, "/elsewhere", "/data");
-    desk.node.log_dirs = "/more,/data";
-    desk_broker_start(&desk, 1);
+    start_with(&desk, "/more,/data");
     fail_for_ever(&desk, "/data/");
     assert_int_equal(record_produce(&desk, "a"), ERR_KAFKA_STORAGE_ERROR);
     desk_until(&desk, desk_node_is_gone, &desk);
@@ -362,26 +396,20 @@ static void one_more_and_never_one_less(void **state)
 {
     (void)state;
     struct desk desk;
-    begin(&desk, "/data");
-    make(&desk, "a");
-    assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
-    desk_broker_stop(&desk);
-    desk.node.log_dirs = "/more,/data";
+    begin_with_a_record(&desk);
+    stop_and_set(&desk, "/more,/data");
     desk_broker_start(&desk, 1);
-    make(&desk, "b");
-    assert_true(lies_in(&desk, 0, "b"));
-    assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
-    assert_int_equal(offset_at(&desk, "a", LATEST), 1);
-    desk_broker_stop(&desk);
-    desk.node.log_dirs = "/data";
+    make_in(&desk, 0, "b");
+    write_to(&desk, "b");
+    has_records(&desk, "a", 1);
+    stop_and_set(&desk, "/data");
     start_is_refused(&desk, "does not name /more any more");
     move(&desk, "/data", "/x"); /* each where the other was */
     move(&desk, "/more", "/data");
     move(&desk, "/x", "/more");
-    desk.node.log_dirs = "/data,/more";
-    desk_broker_start(&desk, 1);
-    assert_int_equal(offset_at(&desk, "a", LATEST), 1);
-    assert_int_equal(offset_at(&desk, "b", LATEST), 1);
+    start_with(&desk, "/data,/more");
+    has_records(&desk, "a", 1);
+    has_records(&desk, "b", 1);
     assert_true(lies_in(&desk, 0, "b"));
     desk_end(&desk);
 }
@@ -398,11 +426,8 @@ static void one_more_in_spite_of_crashes(void **state)
     (void)state;
     for (uint32_t call = 1; call < 60; call++) {
         struct desk desk;
-        begin(&desk, "/data");
-        make(&desk, "a");
-        assert_int_equal(record_produce(&desk, "a"), ERR_NONE);
-        desk_broker_stop(&desk);
-        desk.node.log_dirs = "/data,/more";
+        begin_with_a_record(&desk);
+        stop_and_set(&desk, "/data,/more");
         machine_crash_in_call(desk.node.machine, CRASH_POWER, call);
         if (node_start(&desk.node, 1))
             desk_until(&desk, is_ready_or_gone, &desk);
@@ -411,10 +436,9 @@ static void one_more_in_spite_of_crashes(void **state)
         if (node_runs(&desk.node))
             machine_crash(desk.node.machine, CRASH_POWER);
         desk_broker_start(&desk, 1);
-        assert_int_equal(offset_at(&desk, "a", LATEST), 1);
-        make(&desk, "b");
-        assert_true(lies_in(&desk, 1, "b"));
-        assert_int_equal(record_produce(&desk, "b"), ERR_NONE);
+        has_records(&desk, "a", 1);
+        make_in(&desk, 1, "b");
+        write_to(&desk, "b");
         desk_end(&desk);
     }
 }
@@ -424,16 +448,12 @@ static void another_brokers_is_refused(void **state)
     (void)state;
     struct desk desk;
     begin(&desk, "/data");
-    desk_broker_stop(&desk);
-    desk.node.log_dirs = "/other";
+    stop_and_set(&desk, "/other");
     desk_broker_start(&desk, 1);
-    desk_broker_stop(&desk);
-    desk.node.log_dirs = "/data,/other";
+    stop_and_set(&desk, "/data,/other");
     start_is_refused(&desk, "each the only directory");
-    desk.node.log_dirs = "/data,/more";
-    desk_broker_start(&desk, 1);
-    desk_broker_stop(&desk);
-    desk.node.log_dirs = "/data,/more,/other";
+    start_with(&desk, "/data,/more");
+    stop_and_set(&desk, "/data,/more,/other");
     start_is_refused(&desk, "of another broker");
     desk.node.log_dirs = "/data,/more"; /* a foreign disk where a known one should be */
     move(&desk, "/more", "/elsewhere");
@@ -469,8 +489,7 @@ static void a_copy_is_refused(void **state)
     copy_file(&desk, "/more/directories", "/copy/directories");
     desk.node.log_dirs = "/data,/copy,/more";
     start_is_refused(&desk, "are the same log directory");
-    desk.node.log_dirs = "/data,/more";
-    desk_broker_start(&desk, 1);
+    start_with(&desk, "/data,/more");
     desk_end(&desk);
 }
 
