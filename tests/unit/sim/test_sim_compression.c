@@ -4,32 +4,9 @@
  * codec, in their order, by their producer, and in bounded memory.
  */
 #include "io/mem.h"
-#include "tests/unit/sim/desk_topics.h"
+#include "tests/unit/sim/desk_batches.h"
 
 #include <stdio.h>
-
-static void begin(struct desk *desk, uint64_t seed)
-{
-    desk_begin(desk, seed);
-    desk->node.retention_bytes = -1;
-    desk->node.tail_bytes = 4U << 20;
-    desk->node.journal_bytes = 1U << 20;
-}
-
-/* ---- batches ---- */
-
-struct made {
-    struct batch_builder builder;
-    struct deflater deflater;
-    const uint8_t *bytes;
-    size_t len;
-};
-
-static void made_fini(struct made *made)
-{
-    batch_builder_fini(&made->builder);
-    deflater_fini(&made->deflater);
-}
 
 /* Records that compress well and tell each other apart. */
 static void make(struct made *made, enum codec codec, int32_t count, uint32_t value_len,
@@ -38,22 +15,15 @@ static void make(struct made *made, enum codec codec, int32_t count, uint32_t va
     uint8_t *value = calloc(1, value_len + 16);
     static const struct record_header header = {
         .key = "h", .key_len = 1, .value = (const uint8_t *)"v", .value_len = 1};
-    memset(made, 0, sizeof(*made));
-    batch_builder_init(&made->builder);
-    deflater_init(&made->deflater);
-    batch_builder_start(&made->builder);
+    made_begin(made);
     for (int32_t i = 0; i < count; i++) {
         (void)snprintf((char *)value, 16, "%d-%d", sequence, i);
         batch_builder_add(&made->builder, 1000 + i, BYTES_NULL,
                           (struct bytes_or_null){value, (int32_t)value_len}, &header, i % 2);
     }
-    if (sequence >= 0) {
-        made->builder.header.producer_id = 7;
-        made->builder.header.producer_epoch = 0;
-        made->builder.header.base_sequence = sequence;
-    }
-    made->len = batch_builder_finish(&made->builder, &made->deflater, codec, CODEC_LEVEL_DEFAULT,
-                                     &made->bytes);
+    if (sequence >= 0)
+        made_is_of_producer(made, sequence);
+    made_finish(made, codec);
     free(value);
 }
 
@@ -62,7 +32,7 @@ static struct produce_response_partition send(struct desk *desk, const char *nam
 {
     struct made made;
     make(&made, codec, count, value_len, -1);
-    struct produce_response_partition answer = batch_produce(desk, name, 9, made.bytes, made.len);
+    struct produce_response_partition answer = made_produce(desk, name, &made);
     made_fini(&made);
     return answer;
 }
@@ -72,23 +42,17 @@ static struct produce_response_partition send(struct desk *desk, const char *nam
 static uint32_t check_stored(struct desk *desk, const char *name, int64_t offset, enum codec codec,
                              const struct made *made)
 {
-    struct question question;
     struct piece piece;
+    struct span batch;
     struct record_iter stored;
     struct record_iter sent;
     struct record a;
     struct record b;
-    fetch_ask(desk, &question, name, 12, offset, 0);
-    struct fetch_response_partition part = fetch_answer(&question);
-    assert_int_equal(part.error_code, ERR_NONE);
-    struct batch_header header;
+    const struct batch_header header = batch_stored(desk, name, 12, offset, &batch);
     struct batch_header before;
-    assert_true(batch_header_read(&header, &part.records.span));
     batch_header_of(&before, made->bytes);
-    struct span batch = span_first(part.records.span, (uint32_t)batch_size(&header));
     assert_int_equal(header.base_offset, offset);
     assert_int_equal(batch_codec(&header), codec);
-    assert_int_equal(batch_crc(batch), header.crc);
     assert_int_equal(header.record_count, before.record_count);
     assert_int_equal(header.producer_id, before.producer_id);
     assert_int_equal(header.base_sequence, before.base_sequence);
@@ -123,7 +87,7 @@ static void b10_every_codec_becomes_the_topic_s(void **state)
     static const char *const types[] = {"uncompressed", "gzip", "snappy", "lz4", "zstd"};
     struct desk desk;
     (void)state;
-    begin(&desk, 1);
+    desk_begin_small(&desk, 1);
     desk_broker_start(&desk, 2);
     for (enum codec to = CODEC_NONE; to <= CODEC_ZSTD; to++) {
         TOPIC(&desk, types[to], SET("compression.type", types[to]));
@@ -131,8 +95,7 @@ static void b10_every_codec_becomes_the_topic_s(void **state)
             for (uint32_t value_len = 10; value_len < 20000; value_len *= 40) {
                 struct made made;
                 make(&made, from, 20, value_len, -1);
-                struct produce_response_partition answer =
-                    batch_produce(&desk, types[to], 9, made.bytes, made.len);
+                struct produce_response_partition answer = made_produce(&desk, types[to], &made);
                 assert_int_equal(answer.error_code, ERR_NONE);
                 assert_int_equal(answer.log_append_time_ms, -1);
                 (void)check_stored(&desk, types[to], answer.base_offset, to, &made);
@@ -148,19 +111,18 @@ static void b10_a_batch_in_the_right_codec_is_left_alone(void **state)
 {
     struct desk desk;
     (void)state;
-    begin(&desk, 2);
+    desk_begin_small(&desk, 2);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "producer", SET("compression.type", "producer"));
     TOPIC(&desk, "gzip", SET("compression.type", "gzip"), SET("compression.gzip.level", "9"));
     for (enum codec codec = CODEC_NONE; codec <= CODEC_ZSTD; codec++) {
         struct made made;
         make(&made, codec, 5, 100, -1);
-        struct produce_response_partition answer =
-            batch_produce(&desk, "producer", 9, made.bytes, made.len);
+        struct produce_response_partition answer = made_produce(&desk, "producer", &made);
         assert_int_equal(check_stored(&desk, "producer", answer.base_offset, codec, &made),
                          made.len);
         if (codec == CODEC_GZIP) {
-            answer = batch_produce(&desk, "gzip", 9, made.bytes, made.len);
+            answer = made_produce(&desk, "gzip", &made);
             assert_int_equal(check_stored(&desk, "gzip", answer.base_offset, codec, &made),
                              made.len);
         }
@@ -175,20 +137,20 @@ static void b10_the_type_changes_while_the_topic_lives(void **state)
     struct desk desk;
     struct made made;
     (void)state;
-    begin(&desk, 3);
+    desk_begin_small(&desk, 3);
     desk_set(&desk, "compression.type", "lz4");
     desk_broker_start(&desk, 2);
     TOPIC(&desk, "default", SET("retention.ms", "-1"));
     make(&made, CODEC_NONE, 10, 1000, -1);
-    assert_int_equal(batch_produce(&desk, "default", 9, made.bytes, made.len).error_code, ERR_NONE);
+    assert_int_equal(made_produce(&desk, "default", &made).error_code, ERR_NONE);
     (void)check_stored(&desk, "default", 0, CODEC_LZ4, &made);
     config_set(&desk, "default", "compression.type", "zstd");
     desk_pass(&desk, 100);
-    assert_int_equal(batch_produce(&desk, "default", 9, made.bytes, made.len).error_code, ERR_NONE);
+    assert_int_equal(made_produce(&desk, "default", &made).error_code, ERR_NONE);
     (void)check_stored(&desk, "default", 10, CODEC_ZSTD, &made);
     config_set(&desk, "default", "compression.type", "producer");
     desk_pass(&desk, 100);
-    assert_int_equal(batch_produce(&desk, "default", 9, made.bytes, made.len).error_code, ERR_NONE);
+    assert_int_equal(made_produce(&desk, "default", &made).error_code, ERR_NONE);
     (void)check_stored(&desk, "default", 20, CODEC_NONE, &made);
     made_fini(&made);
     desk_end(&desk);
@@ -197,22 +159,18 @@ static void b10_the_type_changes_while_the_topic_lives(void **state)
 static void b7_b10_a_codec_and_a_time(void **state)
 {
     struct desk desk;
-    struct question question;
+    struct span batch;
     (void)state;
-    begin(&desk, 4);
+    desk_begin_small(&desk, 4);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "both", SET("compression.type", "snappy"),
           SET("message.timestamp.type", "LogAppendTime"));
     struct produce_response_partition answer = send(&desk, "both", CODEC_GZIP, 10, 100);
     assert_int_equal(answer.error_code, ERR_NONE);
-    fetch_ask(&desk, &question, "both", 12, 0, 0);
-    struct fetch_response_partition part = fetch_answer(&question);
-    struct batch_header header;
-    assert_true(batch_header_read(&header, &part.records.span));
+    const struct batch_header header = batch_stored(&desk, "both", 12, 0, &batch);
     assert_int_equal(batch_codec(&header), CODEC_SNAPPY);
     assert_true(header.attributes & BATCH_LOG_APPEND_TIME);
     assert_int_equal(header.max_timestamp, answer.log_append_time_ms);
-    assert_int_equal(batch_crc(part.records.span), header.crc);
     desk_end(&desk);
 }
 
@@ -226,7 +184,7 @@ static void b10_order_is_kept_and_duplicates_are_known(void **state)
     struct made made[COUNT];
     static struct question questions[COUNT];
     (void)state;
-    begin(&desk, 5);
+    desk_begin_small(&desk, 5);
     desk_broker_start(&desk, 2);
     TOPIC(&desk, "order", SET("compression.type", "lz4"));
     int32_t sequence = 0;
@@ -253,8 +211,7 @@ static void b10_order_is_kept_and_duplicates_are_known(void **state)
     desk_broker_start(&desk, 1);
     (void)check_stored(&desk, "order", 0, CODEC_LZ4, &made[0]);
     (void)check_stored(&desk, "order", 1, CODEC_LZ4, &made[1]);
-    struct produce_response_partition again =
-        batch_produce(&desk, "order", 9, made[COUNT - 2].bytes, made[COUNT - 2].len);
+    struct produce_response_partition again = made_produce(&desk, "order", &made[COUNT - 2]);
     assert_int_equal(again.error_code, ERR_NONE);
     assert_int_equal(again.base_offset, offset - (1 + (COUNT - 1) % 3) - (1 + (COUNT - 2) % 3));
     assert_int_equal(offset_at(&desk, "order", LATEST), offset);
@@ -272,7 +229,7 @@ static void many_partitions_take_turns(void **state)
     struct made made;
     char name[32];
     (void)state;
-    begin(&desk, 6);
+    desk_begin_small(&desk, 6);
     desk_broker_start(&desk, 1);
     make(&made, CODEC_NONE, 10, 5000, -1);
     for (unsigned i = 0; i < TOPICS; i++) {
@@ -303,14 +260,10 @@ static void make_one(struct made *made, uint32_t value_len, bool plain)
     uint32_t dice = 1;
     for (uint32_t i = 0; !plain && i < value_len; i++)
         value[i] = (uint8_t)((dice = dice * 1664525 + 1013904223) >> 24);
-    memset(made, 0, sizeof(*made));
-    batch_builder_init(&made->builder);
-    deflater_init(&made->deflater);
-    batch_builder_start(&made->builder);
+    made_begin(made);
     batch_builder_add(&made->builder, 1000, BYTES_NULL,
                       (struct bytes_or_null){value, (int32_t)value_len}, NULL, 0);
-    made->len = batch_builder_finish(&made->builder, &made->deflater, CODEC_GZIP,
-                                     CODEC_LEVEL_DEFAULT, &made->bytes);
+    made_finish(made, CODEC_GZIP);
     free(value);
 }
 
@@ -331,7 +284,7 @@ static void a_quick_check_passes_long_ones(void **state)
     struct made bomb, honest;
     char name[32];
     (void)state;
-    begin(&desk, 10);
+    desk_begin_small(&desk, 10);
     desk_broker_start(&desk, 1);
     make_one(&bomb, 80000000, true);
     make_one(&honest, 100000, false);
@@ -363,14 +316,13 @@ static void what_inflates_beyond_reason_is_refused(void **state)
     struct desk desk;
     struct made bomb;
     (void)state;
-    begin(&desk, 11);
+    desk_begin_small(&desk, 11);
     desk_broker_start(&desk, 1);
     make_one(&bomb, 135000000, true);
     TOPIC(&desk, "usual", SET("segment.bytes", "16777216"));
     TOPIC(&desk, "large", SET("segment.bytes", "16777216"), SET("max.message.bytes", "4000000"));
-    assert_int_equal(batch_produce(&desk, "usual", 9, bomb.bytes, bomb.len).error_code,
-                     ERR_INVALID_RECORD);
-    assert_int_equal(batch_produce(&desk, "large", 9, bomb.bytes, bomb.len).error_code, ERR_NONE);
+    assert_int_equal(made_produce(&desk, "usual", &bomb).error_code, ERR_INVALID_RECORD);
+    assert_int_equal(made_produce(&desk, "large", &bomb).error_code, ERR_NONE);
     made_fini(&bomb);
     desk_end(&desk);
 }
@@ -380,14 +332,13 @@ static void b1_what_grows_too_large_is_refused(void **state)
     struct desk desk;
     struct made made;
     (void)state;
-    begin(&desk, 7);
+    desk_begin_small(&desk, 7);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "small", SET("compression.type", "uncompressed"),
           SET("max.message.bytes", "20000"));
     make(&made, CODEC_ZSTD, 10, 5000, -1);
     assert_true(made.len < 5000);
-    struct produce_response_partition answer =
-        batch_produce(&desk, "small", 9, made.bytes, made.len);
+    struct produce_response_partition answer = made_produce(&desk, "small", &made);
     assert_int_equal(answer.error_code, ERR_MESSAGE_TOO_LARGE);
     assert_true(answer.error_message.len > 0);
     assert_int_equal(send(&desk, "small", CODEC_ZSTD, 3, 5000).error_code, ERR_NONE);
@@ -416,7 +367,7 @@ static void f12_old_consumers_do_not_get_zstd(void **state)
     struct desk desk;
     struct question question;
     (void)state;
-    begin(&desk, 8);
+    desk_begin_small(&desk, 8);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "new", SET("compression.type", "zstd"));
     TOPIC(&desk, "old", SET("compression.type", "gzip"));
@@ -438,14 +389,14 @@ static void levels_are_obeyed(void **state)
     uint32_t sizes[2];
     struct made made;
     (void)state;
-    begin(&desk, 9);
+    desk_begin_small(&desk, 9);
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "fast", SET("compression.type", "zstd"), SET("compression.zstd.level", "-100"));
     TOPIC(&desk, "small", SET("compression.type", "zstd"), SET("compression.zstd.level", "19"));
     make(&made, CODEC_NONE, 300, 60, -1);
     for (unsigned i = 0; i < 2; i++) {
         const char *name = i == 0 ? "fast" : "small";
-        assert_int_equal(batch_produce(&desk, name, 9, made.bytes, made.len).error_code, ERR_NONE);
+        assert_int_equal(made_produce(&desk, name, &made).error_code, ERR_NONE);
         sizes[i] = check_stored(&desk, name, 0, CODEC_ZSTD, &made);
     }
     assert_true(sizes[1] < sizes[0]);

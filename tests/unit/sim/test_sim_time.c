@@ -3,7 +3,7 @@
  * Time in the log as clients see it: whose timestamps are taken (B5 to B8), and which offset a time
  * has (L1 to L3), found by an index that is made of files nobody has to trust (D3).
  */
-#include "tests/unit/sim/desk_topics.h"
+#include "tests/unit/sim/desk_batches.h"
 
 #include "io/crc.h"
 
@@ -15,43 +15,23 @@
 
 static void begin(struct desk *desk, uint64_t seed)
 {
-    desk_begin(desk, seed);
-    desk->node.retention_bytes = -1;
-    desk->node.tail_bytes = 4U << 20;
-    desk->node.journal_bytes = 1U << 20;
+    desk_begin_small(desk, seed);
     desk->node.open_files_max = 8;
     desk_set(desk, "connections.max.idle.ms", "-1");
 }
 
 /* ---- batches ---- */
 
-struct made {
-    struct batch_builder builder;
-    struct deflater deflater;
-    const uint8_t *bytes;
-    size_t len;
-};
-
-static void made_fini(struct made *made)
-{
-    batch_builder_fini(&made->builder);
-    deflater_fini(&made->deflater);
-}
-
 /* Records of `value_len` bytes with these timestamps. */
 static void make(struct made *made, enum codec codec, uint32_t value_len, const int64_t *times,
                  int32_t count)
 {
     uint8_t *value = calloc(1, value_len + 1);
-    memset(made, 0, sizeof(*made));
-    batch_builder_init(&made->builder);
-    deflater_init(&made->deflater);
-    batch_builder_start(&made->builder);
+    made_begin(made);
     for (int32_t i = 0; i < count; i++)
         batch_builder_add(&made->builder, times[i], BYTES_NULL,
                           (struct bytes_or_null){value, (int32_t)value_len}, NULL, 0);
-    made->len = batch_builder_finish(&made->builder, &made->deflater, codec, CODEC_LEVEL_DEFAULT,
-                                     &made->bytes);
+    made_finish(made, codec);
     free(value);
 }
 
@@ -59,10 +39,8 @@ static void make(struct made *made, enum codec codec, uint32_t value_len, const 
 static void make_idempotent(struct made *made, const int64_t *times, int32_t count)
 {
     make(made, CODEC_NONE, 10, times, count);
-    made->builder.header.producer_id = 7;
-    made->builder.header.producer_epoch = 0;
-    made->builder.header.base_sequence = 0;
-    made->len = batch_builder_finish(&made->builder, &made->deflater, CODEC_NONE, 0, &made->bytes);
+    made_is_of_producer(made, 0);
+    made_finish(made, CODEC_NONE);
 }
 
 static struct produce_response_partition send(struct desk *desk, const char *name, int16_t version,
@@ -87,19 +65,11 @@ static int64_t wall_ms(struct desk *desk)
     return SEND(desk, "clock", CODEC_NONE, 0).log_append_time_ms;
 }
 
-/* The header of the batch at an offset; its checksum holds. */
+/* As an older consumer is given it. */
 static struct batch_header stored(struct desk *desk, const char *name, int64_t offset)
 {
-    struct question question;
-    fetch_ask(desk, &question, name, 11, offset, 0);
-    struct fetch_response_partition part = fetch_answer(&question);
-    assert_int_equal(part.error_code, ERR_NONE);
-    assert_int_equal(part.records.kind, RECORDS_SPAN);
-    struct batch_header header;
-    assert_true(batch_header_read(&header, &part.records.span));
-    struct span batch = span_first(part.records.span, (uint32_t)batch_size(&header));
-    assert_int_equal(batch_crc(batch), header.crc);
-    return header;
+    struct span batch;
+    return batch_stored(desk, name, 11, offset, &batch);
 }
 
 /* ---- whose time: B5 to B8 ---- */
@@ -144,12 +114,10 @@ static void b7_a_duplicate_is_answered_with_its_own_time(void **state)
     desk_broker_start(&desk, 1);
     TOPIC(&desk, "append", SET("message.timestamp.type", "LogAppendTime"));
     make_idempotent(&made, (int64_t[]){1000, 2000}, 2);
-    struct produce_response_partition first =
-        batch_produce(&desk, "append", 9, made.bytes, made.len);
+    struct produce_response_partition first = made_produce(&desk, "append", &made);
     assert_int_equal(first.error_code, ERR_NONE);
     desk_pass(&desk, 5000);
-    struct produce_response_partition again =
-        batch_produce(&desk, "append", 9, made.bytes, made.len);
+    struct produce_response_partition again = made_produce(&desk, "append", &made);
     assert_int_equal(again.error_code, ERR_NONE);
     assert_int_equal(again.base_offset, first.base_offset);
     assert_int_equal(again.log_append_time_ms, first.log_append_time_ms);
@@ -413,23 +381,23 @@ static int greatest(void)
     return best;
 }
 
-static void fill(struct desk *desk, const char *name, int from, int upto)
+static void fill(struct desk *desk, int from, int upto)
 {
     for (int i = from; i < upto; i++) {
         struct made made;
         make(&made, CODEC_NONE, VALUE_BYTES, (int64_t[]){time_of(i)}, 1);
-        assert_int_equal(batch_produce(desk, name, 9, made.bytes, made.len).error_code, ERR_NONE);
+        assert_int_equal(made_produce(desk, "times", &made).error_code, ERR_NONE);
         made_fini(&made);
     }
 }
 
-static void check_times(struct desk *desk, const char *name, int from)
+static void check_times(struct desk *desk)
 {
     for (int64_t time = 99000; time < 100000 + BATCHES * 100 + 800; time += 37) {
-        int wanted = first_at(time, from);
-        check_offset(desk, name, 9, time, wanted, wanted < 0 ? -1 : time_of(wanted));
+        int wanted = first_at(time, 0);
+        check_offset(desk, "times", 9, time, wanted, wanted < 0 ? -1 : time_of(wanted));
     }
-    check_offset(desk, name, 9, MAX_TIMESTAMP, greatest(), time_of(greatest()));
+    check_offset(desk, "times", 9, MAX_TIMESTAMP, greatest(), time_of(greatest()));
 }
 
 /* Kafka's 12 bytes an entry, ascending, each a batch that is there. */
@@ -484,19 +452,19 @@ static void d3_times_are_found_by_an_index(void **state)
     struct desk desk;
     (void)state;
     times_begin(&desk, 10);
-    fill(&desk, "times", 0, BATCHES / 2);
+    fill(&desk, 0, BATCHES / 2);
     desk_broker_stop(&desk);
     (void)check_index(&desk, FIRST_INDEX, 0);
     desk_broker_start(&desk, 1); /* the active segment goes on behind its file */
-    fill(&desk, "times", BATCHES / 2, BATCHES);
-    check_times(&desk, "times", 0);
+    fill(&desk, BATCHES / 2, BATCHES);
+    check_times(&desk);
     desk_broker_stop(&desk);
     assert_true(check_index(&desk, FIRST_INDEX, 0) > 10);
     desk_broker_start(&desk, 2);
-    check_times(&desk, "times", 0);
+    check_times(&desk);
     desk_broker_crash(&desk, CRASH_POWER);
     desk_broker_start(&desk, 2);
-    check_times(&desk, "times", 0);
+    check_times(&desk);
     desk_end(&desk);
 }
 
@@ -506,11 +474,11 @@ static void d3_a_crash_leaves_the_end_without_an_index(void **state)
     struct desk desk;
     (void)state;
     times_begin(&desk, 11);
-    fill(&desk, "times", 0, BATCHES);
-    check_times(&desk, "times", 0);
+    fill(&desk, 0, BATCHES);
+    check_times(&desk);
     desk_broker_crash(&desk, CRASH_POWER);
     desk_broker_start(&desk, 2);
-    check_times(&desk, "times", 0);
+    check_times(&desk);
     desk_end(&desk);
 }
 
@@ -533,7 +501,7 @@ static void d3_a_damaged_index_is_not_believed(void **state)
     struct desk desk;
     (void)state;
     times_begin(&desk, 12);
-    fill(&desk, "times", 0, BATCHES);
+    fill(&desk, 0, BATCHES);
     desk_broker_stop(&desk);
     int64_t size = index_size(&desk, FIRST_INDEX);
     assert_true(size > 10 * 12);
@@ -546,7 +514,7 @@ static void d3_a_damaged_index_is_not_believed(void **state)
         int64_t time = 99000 + (int64_t)rng_below(&rng, BATCHES * 100);
         int wanted = first_at(time, 0);
         check_offset(&desk, "times", 9, time, wanted, wanted < 0 ? -1 : time_of(wanted));
-        check_times(&desk, "times", 0);
+        check_times(&desk);
         desk_broker_stop(&desk);
         (void)check_index(&desk, FIRST_INDEX, 0);
         size = index_size(&desk, FIRST_INDEX);
@@ -559,16 +527,16 @@ static void d3_a_missing_index_is_made_again(void **state)
     struct desk desk;
     (void)state;
     times_begin(&desk, 13);
-    fill(&desk, "times", 0, BATCHES);
+    fill(&desk, 0, BATCHES);
     desk_broker_stop(&desk);
     struct fs *fs = machine_fs(desk.node.machine);
     assert_int_equal(fs_unlink(fs, FIRST_INDEX), 0);
     desk_broker_start(&desk, 1);
-    check_times(&desk, "times", 0);
+    check_times(&desk);
     desk_broker_stop(&desk);
     assert_true(check_index(&desk, FIRST_INDEX, 0) > 10);
     desk_broker_start(&desk, 1);
-    check_times(&desk, "times", 0);
+    check_times(&desk);
     desk_end(&desk);
 }
 
