@@ -13,6 +13,7 @@
 #include "io/mem.h"
 #include "net/err.h"
 #include "tests/sim/world_store.h"
+#include "tests/unit/sim/controller_alone.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,22 +53,18 @@ struct model {
     struct conf conf;
     struct machine *machines[MACHINES];
     struct node *nodes[MACHINES]; /* of the lives that run */
-    char cluster_ids[MACHINES][64];
-    struct metadata_mark marks[MACHINES];
+    struct kept kept[MACHINES];
     struct known_topic topics[MACHINES][NAMES];
     uint64_t digests[BATCHES_MAX]; /* 0: nobody has shown it */
     uint64_t answers, refusals, elections;
     int32_t last_epoch;
     bool away; /* the store */
     bool quiet;
-    uint32_t violations;
-    char first[512];
+    struct findings violations;
 };
 
 struct node {
-    struct broker broker;
-    struct log_dir dir;
-    struct log_dirs dirs; /* that one */
+    struct alone alone;
     struct model *model;
     uint32_t index;
     struct broker_shard shards[SHARDS];
@@ -85,43 +82,11 @@ struct node {
     void *applied_user[SHARDS];
 };
 
-static void violate(struct model *model, const char *format, ...) printf_like(2, 3);
-
-static void violate(struct model *model, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (model->violations++ == 0)
-        (void)vsnprintf(model->first, sizeof(model->first), format, args);
-    va_end(args);
-}
-
 /* ---- fakes of what the controller calls ---- */
-
-bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
-                           struct log_error *error)
-{
-    struct log_dir *dir = dirs->entries[0].dir;
-    (void)error;
-    struct node *node = container_of(dirs, struct node, dirs);
-    dir->node_id = node_id;
-    (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
-    (void)snprintf(node->model->cluster_ids[node->index], sizeof(node->model->cluster_ids[0]), "%s",
-                   cluster_id);
-    return true;
-}
-
-bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error)
-{
-    (void)error;
-    struct node *node = container_of(dirs, struct node, dirs);
-    node->model->marks[node->index] = mark;
-    return true;
-}
 
 static struct node *node_of(struct broker_shard *bs)
 {
-    return container_of(bs->broker, struct node, broker);
+    return container_of(bs->broker, struct node, alone.broker);
 }
 
 static uint64_t add(uint64_t digest, uint64_t value)
@@ -157,8 +122,8 @@ static void check_home(struct node *node, const struct topic_image *topic, uint3
         if (!uuid_equal(&home->topic, &topic->id) || home->partition != (int32_t)p)
             continue;
         if (home->shard != shard)
-            violate(node->model, "partition %u of %s has moved from shard %u to %u", p, topic->name,
-                    home->shard, shard);
+            violate(&node->model->violations, "partition %u of %s has moved from shard %u to %u", p,
+                    topic->name, home->shard, shard);
         return;
     }
     if (node->home_count < HOMES_MAX)
@@ -173,10 +138,10 @@ static void check_image(struct node *node, const struct image *image)
     if (model->digests[image->batch] == 0)
         model->digests[image->batch] = digest;
     if (model->digests[image->batch] != digest)
-        violate(model, "broker %u shows another batch %llu", node->index + 1,
+        violate(&model->violations, "broker %u shows another batch %llu", node->index + 1,
                 (unsigned long long)image->batch);
     if (image->batch < node->batch)
-        violate(model, "broker %u goes back to batch %llu", node->index + 1,
+        violate(&model->violations, "broker %u goes back to batch %llu", node->index + 1,
                 (unsigned long long)image->batch);
     node->batch = image->batch;
     model->elections += image->controller_epoch > model->last_epoch;
@@ -184,7 +149,7 @@ static void check_image(struct node *node, const struct image *image)
         image->controller_epoch > model->last_epoch ? image->controller_epoch : model->last_epoch;
     for (uint32_t i = 0; i < image->topic_count; i++) {
         for (uint32_t p = 0; p < image->topics[i]->partition_count; p++) {
-            if (image->topics[i]->partitions[p].leader == node->broker.node_id)
+            if (image->topics[i]->partitions[p].leader == node->alone.broker.node_id)
                 check_home(node, image->topics[i], p);
         }
     }
@@ -232,7 +197,7 @@ static void on_answered(struct control_op *op)
         topic->is = creates ? EXISTS : ABSENT;
         topic->id = node->item.created_id;
     } else if (error != (creates ? ERR_TOPIC_ALREADY_EXISTS : ERR_UNKNOWN_TOPIC_OR_PARTITION)) {
-        violate(node->model, "%s: error %d", topic->name, error);
+        violate(&node->model->violations, "%s: error %d", topic->name, error);
     } else {
         topic->is = creates ? EXISTS : ABSENT;
     }
@@ -273,14 +238,14 @@ static void on_ready(void *user)
 static void on_failed(void *user, const char *sentence)
 {
     const struct node *node = user;
-    violate(node->model, "broker %u failed: %s", node->index + 1, sentence);
+    violate(&node->model->violations, "broker %u failed: %s", node->index + 1, sentence);
 }
 
 static void on_begun(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct node *node = node_of(broker_shard_of(here));
-    if (++node->broker.begun < node->broker.shard_count)
+    if (!alone_shard_begun(&node->alone))
         return;
     const struct controller_options options = {.store_url = "sim:",
                                                .session_timeout_ms = 2000,
@@ -288,18 +253,13 @@ static void on_begun(struct shard *here, struct mail *mail)
                                                .on_ready = on_ready,
                                                .on_failed = on_failed,
                                                .user = node};
-    node->broker.controller = controller_start(&node->shards[0], &options);
+    node->alone.broker.controller = controller_start(&node->shards[0], &options);
 }
 
 static void start_shard(struct shard *sh, void *prepared)
 {
     struct node *node = prepared;
-    struct broker_shard *bs = &node->shards[sh->id];
-    node->broker.shard_count = sh->count;
-    bs->broker = &node->broker;
-    bs->sh = sh;
-    sh->user = bs;
-    shard_post(sh, 0, &bs->mail, on_begun);
+    alone_start_shard(&node->alone, sh, on_begun);
 }
 
 struct life {
@@ -315,21 +275,9 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
     *failed = false;
     node->model = model;
     node->index = life->index;
-    node->dir.path = mem_strdup("data");
-    node->dir.fs = fs;
-    memset(node->dir.uuid, (int)(life->index + 1), sizeof(node->dir.uuid));
-    (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s",
-                   model->cluster_ids[life->index]);
-    node->dir.mark = model->marks[life->index];
-    node->broker.conf = &model->conf;
-    node->broker.node_id = (int32_t)life->index + 1;
-    node->dirs =
-        (struct log_dirs){.count = 1, .entries = {{.path = node->dir.path, .dir = &node->dir}}};
-    memcpy(node->dirs.entries[0].uuid, node->dir.uuid, sizeof(node->dir.uuid));
-    memcpy(node->dirs.identity, node->dir.uuid, sizeof(node->dir.uuid));
-    node->broker.dirs = &node->dirs;
-    node->broker.shards = node->shards;
-    node->broker.listeners = model->conf.listeners;
+    memset(node->alone.dir.uuid, (int)(life->index + 1), sizeof(node->alone.dir.uuid));
+    alone_init(&node->alone, fs, &model->kept[life->index], &model->conf, (int32_t)life->index + 1,
+               node->shards);
     arena_init(&node->arena, 1U << 20);
     node->pause = (struct timer){.fn = on_pause, .name = "test.pause"};
     model->nodes[life->index] = node;
@@ -339,7 +287,7 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
 static void finish(void *prepared)
 {
     struct node *node = prepared;
-    mem_free(node->dir.path);
+    alone_fini(&node->alone);
     mem_free(node);
 }
 
@@ -370,7 +318,7 @@ static bool at_peace(void *argument)
 {
     const struct model *model = argument;
     uint32_t in_office = 0;
-    if (model->violations > 0)
+    if (model->violations.count > 0)
         return true;
     for (uint32_t i = 0; i < MACHINES; i++) {
         const struct node *node = model->nodes[i];
@@ -379,11 +327,11 @@ static bool at_peace(void *argument)
             return false;
         for (uint32_t b = 0; b < MACHINES; b++) {
             const struct node *other = model->nodes[b];
-            if (!other || !other->broker.controller ||
-                !controller_is_member(other->broker.controller, image))
+            if (!other || !other->alone.broker.controller ||
+                !controller_is_member(other->alone.broker.controller, image))
                 return false;
         }
-        in_office += node->broker.controller->in_office;
+        in_office += node->alone.broker.controller->in_office;
     }
     return in_office == 1;
 }
@@ -396,7 +344,8 @@ static void check_topics(struct model *model, const struct image *image)
             const struct topic_image *found =
                 image_topic_by_name(image, topic->name, strlen(topic->name));
             if (topic->is != UNKNOWN && (found != NULL) != (topic->is == EXISTS))
-                violate(model, "%s is %s in the end", topic->name, found ? "there" : "absent");
+                violate(&model->violations, "%s is %s in the end", topic->name,
+                        found ? "there" : "absent");
         }
     }
 }
@@ -409,8 +358,8 @@ static void end_in_peace(struct model *model)
             start(model, i);
     }
     if (!world_run_until(model->world, at_peace, model, world_now_ns(model->world) + 15000 * MS) ||
-        model->violations > 0) {
-        violate(model, "three brokers do not find peace");
+        model->violations.count > 0) {
+        violate(&model->violations, "three brokers do not find peace");
         return;
     }
     model->quiet = true; /* no further questions */
@@ -469,7 +418,7 @@ static void run(uint64_t seed, const char *mutation, struct model *model)
     model_init(model, seed, mutation);
     for (uint32_t i = 0; i < MACHINES; i++)
         start(model, i);
-    for (uint32_t step = 0; step < 30 && model->violations == 0; step++) {
+    for (uint32_t step = 0; step < 30 && model->violations.count == 0; step++) {
         uint64_t draw = (seed * 31 + step) * 0x9e3779b97f4a7c15ULL;
         draw ^= draw >> 31;
         world_run(model->world, world_now_ns(model->world) + draw / 512 % 1500 * MS);
@@ -477,7 +426,7 @@ static void run(uint64_t seed, const char *mutation, struct model *model)
     }
     end_in_peace(model);
     world_run(model->world, world_now_ns(model->world) + 3000 * MS);
-    if (model->violations == 0)
+    if (model->violations.count == 0)
         check_topics(model, model->nodes[0]->shards[0].image);
     for (uint32_t i = 0; i < MACHINES; i++)
         crash(model, i, true);
@@ -495,8 +444,8 @@ static void three_controllers_agree(void **state)
     struct model *model = malloc(sizeof(*model));
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         run(seed, NULL, model);
-        if (model->violations > 0)
-            fail_msg("seed %llu: %s", (unsigned long long)seed, model->first);
+        if (model->violations.count > 0)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, model->violations.first);
         answers += model->answers;
         elections += model->elections;
     }
@@ -512,10 +461,11 @@ static void found(const char *mutation)
     uint64_t seed = 0;
     do {
         run(++seed, mutation, model);
-    } while (model->violations == 0 && seed < 50);
-    if (model->violations == 0)
+    } while (model->violations.count == 0 && seed < 50);
+    if (model->violations.count == 0)
         fail_msg("not found: %s", mutation);
-    print_message("%s: seed %llu: %s\n", mutation, (unsigned long long)seed, model->first);
+    print_message("%s: seed %llu: %s\n", mutation, (unsigned long long)seed,
+                  model->violations.first);
     free(model);
 }
 

@@ -12,6 +12,7 @@
 #include "io/mem.h"
 #include "net/err.h"
 #include "tests/sim/world_store.h"
+#include "tests/unit/sim/controller_alone.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,15 +43,13 @@ struct model {
     struct known_topic topics[SHARDS_MOST][NAMES];
     int64_t producer_id_end; /* of the blocks that were answered */
     struct uuid directory;
-    char cluster_id[64];
+    struct kept kept; /* of the directory */
     uint64_t answers;
     uint64_t starts;
-    uint32_t violations;
-    char first[512];
+    struct findings violations;
     bool ready;
     bool may_fail;
     uint32_t recovered_count;
-    struct metadata_mark mark; /* of the directory */
     char failed[512];
     struct node *node; /* of the life that runs */
     struct conf conf;
@@ -59,9 +58,7 @@ struct model {
 
 /* A machine's memory. */
 struct node {
-    struct broker broker;
-    struct log_dir dir;
-    struct log_dirs dirs; /* that one */
+    struct alone alone;
     struct model *model;
     bool stopping;
     bool stopped;
@@ -88,41 +85,11 @@ struct asker {
     uint64_t digest;
 };
 
-static void violate(struct model *model, const char *format, ...) printf_like(2, 3);
-
-static void violate(struct model *model, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    if (model->violations++ == 0)
-        (void)vsnprintf(model->first, sizeof(model->first), format, args);
-    va_end(args);
-}
-
 /* ---- fakes of what the controller calls ---- */
-
-bool log_dirs_set_identity(struct log_dirs *dirs, const char *cluster_id, int32_t node_id,
-                           struct log_error *error)
-{
-    struct log_dir *dir = dirs->entries[0].dir;
-    (void)error;
-    struct model *model = container_of(dirs, struct node, dirs)->model;
-    dir->node_id = node_id;
-    (void)snprintf(dir->cluster_id, sizeof(dir->cluster_id), "%s", cluster_id);
-    (void)snprintf(model->cluster_id, sizeof(model->cluster_id), "%s", cluster_id);
-    return true;
-}
-
-bool log_dirs_set_mark(struct log_dirs *dirs, struct metadata_mark mark, struct log_error *error)
-{
-    (void)error;
-    container_of(dirs, struct node, dirs)->model->mark = mark;
-    return true;
-}
 
 static struct node *node_of(struct broker_shard *bs)
 {
-    return container_of(bs->broker, struct node, broker);
+    return container_of(bs->broker, struct node, alone.broker);
 }
 
 static uint64_t digest_of(const struct image *image)
@@ -150,7 +117,7 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
     struct node *node = node_of(bs);
     struct asker *asker = node->askers[bs->sh->id];
     if (asker->image && digest_of(asker->image) != asker->digest)
-        violate(node->model, "an image changed after it was published");
+        violate(&node->model->violations, "an image changed after it was published");
     bs->image = image;
     asker->image = image;
     asker->digest = digest_of(image);
@@ -222,14 +189,15 @@ static void check_restart(struct model *model, const struct image *image)
             const struct topic_image *found =
                 image_topic_by_name(image, topic->name, strlen(topic->name));
             if (!is_as_known(topic, found) && !is_as_asked(topic, found))
-                violate(model, "after a restart %s is %s with %u partitions; known: %d with %d",
+                violate(&model->violations,
+                        "after a restart %s is %s with %u partitions; known: %d with %d",
                         topic->name, found ? "there" : "absent", found ? found->partition_count : 0,
                         topic->exists, topic->partitions);
             adopt(topic, found);
         }
     }
     if (image->producer_id_next < model->producer_id_end)
-        violate(model, "producer ids would be given out twice");
+        violate(&model->violations, "producer ids would be given out twice");
 }
 
 /* ---- asking ---- */
@@ -248,12 +216,13 @@ static void check_answer(struct asker *asker)
 {
     struct known_topic *topic = asker->topic;
     struct node *node = asker->node;
-    for (uint16_t i = 0; i < node->broker.shard_count; i++) {
+    for (uint16_t i = 0; i < node->alone.broker.shard_count; i++) {
         const struct image *image = node->shards[i].image;
         const struct topic_image *found =
             image_topic_by_name(image, topic->name, strlen(topic->name));
         if (!is_as_asked(topic, found))
-            violate(node->model, "%s was answered, and shard %u does not see it", topic->name, i);
+            violate(&node->model->violations, "%s was answered, and shard %u does not see it",
+                    topic->name, i);
     }
     const struct image *image = node->shards[asker->sh->id].image;
     adopt(topic, image_topic_by_name(image, topic->name, strlen(topic->name)));
@@ -266,17 +235,19 @@ static void on_answered(struct control_op *op)
     if (asker->node->stopping)
         return; /* the images are gone, or will be: it is as if never answered */
     if (op->error != ERR_NONE) {
-        violate(model, "a request ended with error %d", op->error);
+        violate(&model->violations, "a request ended with error %d", op->error);
         return;
     }
     model->answers++;
     if (op->kind == CONTROL_ALLOCATE_PRODUCER_IDS) {
-        if (op->producer_id_first < model->producer_id_end && asker->node->broker.shard_count == 1)
-            violate(model, "a block of producer ids overlaps an earlier one");
+        if (op->producer_id_first < model->producer_id_end &&
+            asker->node->alone.broker.shard_count == 1)
+            violate(&model->violations, "a block of producer ids overlaps an earlier one");
         int64_t end = op->producer_id_first + op->producer_id_count;
         model->producer_id_end = max_i64(model->producer_id_end, end);
     } else if (asker->item.error != ERR_NONE) {
-        violate(model, "%s: refused with error %d", asker->topic->name, asker->item.error);
+        violate(&model->violations, "%s: refused with error %d", asker->topic->name,
+                asker->item.error);
     } else {
         check_answer(asker);
     }
@@ -348,7 +319,7 @@ static void on_ready(void *user)
     struct node *node = user;
     check_restart(node->model, node->shards[0].image);
     node->model->ready = true;
-    for (uint16_t i = 0; i < node->broker.shard_count; i++)
+    for (uint16_t i = 0; i < node->alone.broker.shard_count; i++)
         shard_post(node->shards[0].sh, i, &node->shards[i].mail, on_go);
 }
 
@@ -357,14 +328,14 @@ static void on_failed(void *user, const char *sentence)
     struct model *model = ((struct node *)user)->model;
     (void)snprintf(model->failed, sizeof(model->failed), "%s", sentence);
     if (!model->may_fail)
-        violate(model, "failed: %s", sentence);
+        violate(&model->violations, "failed: %s", sentence);
 }
 
 static void on_begun(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct node *node = node_of(broker_shard_of(here));
-    if (++node->broker.begun < node->broker.shard_count)
+    if (!alone_shard_begun(&node->alone))
         return;
     const struct controller_options options = {.store_url =
                                                    node->model->sim ? "sim:" : "file:data/metadata",
@@ -373,24 +344,19 @@ static void on_begun(struct shard *here, struct mail *mail)
                                                .on_ready = on_ready,
                                                .on_failed = on_failed,
                                                .user = node};
-    node->broker.controller = controller_start(&node->shards[0], &options);
+    node->alone.broker.controller = controller_start(&node->shards[0], &options);
 }
 
 static void start_shard(struct shard *sh, void *prepared)
 {
     struct node *node = prepared;
-    struct broker_shard *bs = &node->shards[sh->id];
-    node->broker.shard_count = sh->count;
-    bs->broker = &node->broker;
-    bs->sh = sh;
-    sh->user = bs;
     struct asker *asker = mem_zalloc(sizeof(*asker));
     asker->node = node;
     asker->sh = sh;
     asker->pause = (struct timer){.fn = on_pause, .name = "test.pause"};
     arena_init(&asker->arena, 1U << 20);
     node->askers[sh->id] = asker;
-    shard_post(sh, 0, &bs->mail, on_begun);
+    alone_start_shard(&node->alone, sh, on_begun);
 }
 
 static void *prepare(struct fs *fs, void *argument, bool *failed)
@@ -399,21 +365,10 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
     struct node *node = mem_zalloc(sizeof(*node));
     *failed = fs_mkdir(fs, "data") < 0 || fs_sync_dir(fs, ".") < 0;
     node->model = model;
-    node->dir.path = mem_strdup("data");
-    node->dir.fs = fs;
-    memcpy(node->dir.uuid, model->directory.bytes, sizeof(node->dir.uuid));
-    (void)snprintf(node->dir.cluster_id, sizeof(node->dir.cluster_id), "%s", model->cluster_id);
-    node->dir.mark = model->mark;
-    node->broker.conf = &model->conf;
-    node->broker.node_id = model->conf.broker.node_id;
-    node->dirs =
-        (struct log_dirs){.count = 1, .entries = {{.path = node->dir.path, .dir = &node->dir}}};
-    memcpy(node->dirs.entries[0].uuid, node->dir.uuid, sizeof(node->dir.uuid));
-    memcpy(node->dirs.identity, node->dir.uuid, sizeof(node->dir.uuid));
-    node->broker.dirs = &node->dirs;
-    node->broker.shards = node->shards;
-    node->broker.listeners = model->conf.listeners;
-    node->dirs.recovered_count = model->recovered_count;
+    memcpy(node->alone.dir.uuid, model->directory.bytes, sizeof(node->alone.dir.uuid));
+    alone_init(&node->alone, fs, &model->kept, &model->conf, model->conf.broker.node_id,
+               node->shards);
+    node->alone.dirs.recovered_count = model->recovered_count;
     model->starts++;
     model->node = node;
     return node;
@@ -422,7 +377,7 @@ static void *prepare(struct fs *fs, void *argument, bool *failed)
 static void finish(void *prepared)
 {
     struct node *node = prepared;
-    mem_free(node->dir.path);
+    alone_fini(&node->alone);
     mem_free(node);
 }
 
@@ -431,7 +386,7 @@ static void finish(void *prepared)
 static void on_controller_stopped(void *user)
 {
     struct node *node = user;
-    node->broker.controller = NULL;
+    node->alone.broker.controller = NULL;
     node->stopped = true;
 }
 
@@ -440,7 +395,7 @@ static void stop_controller(struct shard *sh, void *argument)
     (void)sh;
     struct node *node = argument;
     node->stopping = true;
-    controller_stop(node->broker.controller, on_controller_stopped, node);
+    controller_stop(node->alone.broker.controller, on_controller_stopped, node);
 }
 
 static bool is_stopped(void *argument)
@@ -462,10 +417,10 @@ static void end_shard(struct shard *sh, void *argument)
 static void stop_cleanly(struct world *world, struct process *process, struct model *model)
 {
     struct node *node = model->node;
-    uint16_t shard_count = node->broker.shard_count;
+    uint16_t shard_count = node->alone.broker.shard_count;
     process_call(process, 0, stop_controller, node);
     if (!world_run_until(world, is_stopped, node, world_now_ns(world) + 60000 * MS)) {
-        violate(model, "the controller does not stop");
+        violate(&model->violations, "the controller does not stop");
         return;
     }
     world_run(world, world_now_ns(world) + 100 * MS); /* answers under way */
@@ -473,7 +428,7 @@ static void stop_cleanly(struct world *world, struct process *process, struct mo
         process_call(process, i, end_shard, node);
     world_run(world, world_now_ns(world) + 100 * MS);
     if (process_state(process) != PROCESS_STOPPED || process_memory(process) > 0)
-        violate(model, "a clean stop leaves %llu bytes",
+        violate(&model->violations, "a clean stop leaves %llu bytes",
                 (unsigned long long)process_memory(process));
 }
 
@@ -491,7 +446,7 @@ static void model_init(struct model *model)
 static bool is_ready(void *argument)
 {
     const struct model *model = argument;
-    return model->ready || model->violations > 0 || model->failed[0] != '\0';
+    return model->ready || model->violations.count > 0 || model->failed[0] != '\0';
 }
 
 /* Six lives of one machine. */
@@ -508,7 +463,7 @@ static void run(uint64_t seed, const char *mutation, bool with_file, struct mode
     struct world *world = world_new(&options);
     struct machine *machine = world_machine(world, "broker");
     model->sim = with_file ? NULL : store_of_world(world, 4); /* half of the answers are lost */
-    for (uint32_t life = 0; life < 6 && model->violations == 0; life++) {
+    for (uint32_t life = 0; life < 6 && model->violations.count == 0; life++) {
         uint64_t draw = seed * 0x9e3779b97f4a7c15ULL + life * 0xbf58476d1ce4e5b9ULL;
         draw ^= draw >> 31;
         model->ready = false;
@@ -522,9 +477,9 @@ static void run(uint64_t seed, const char *mutation, bool with_file, struct mode
         if (life == 5 || draw / 7 % 3 > 0)
             (void)world_run_until(world, is_ready, model, world_now_ns(world) + 60000 * MS);
         if (life == 5 && !model->ready)
-            violate(model, "the last start did not become ready");
+            violate(&model->violations, "the last start did not become ready");
         world_run(world, world_now_ns(world) + draw / 64 % 200 * MS);
-        if (model->ready && model->violations == 0 && (life == 5 || draw / 11 % 4 == 0))
+        if (model->ready && model->violations.count == 0 && (life == 5 || draw / 11 % 4 == 0))
             stop_cleanly(world, process, model);
         else
             machine_crash(machine, draw / 11 % 2 ? CRASH_KILL : CRASH_POWER);
@@ -543,8 +498,8 @@ static void survive(bool with_file, uint64_t seeds)
     struct model *model = malloc(sizeof(*model));
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         run(seed, NULL, with_file, model);
-        if (model->violations > 0)
-            fail_msg("seed %llu: %s", (unsigned long long)seed, model->first);
+        if (model->violations.count > 0)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, model->violations.first);
         answers += model->answers;
     }
     assert_true(answers > 5 * seeds);
@@ -586,7 +541,7 @@ static void wrong_directories_are_refused(void **state)
     assert_non_null(strstr(model->failed, "never heard of it"));
     store_sim_free(model->sim);
     model->sim = store_of_world(world, 4);
-    model->cluster_id[0] = '\0';
+    model->kept.cluster_id[0] = '\0';
     model->recovered_count = 0;
     assert_true(starts(world, model));
     model->recovered_count = 3;
@@ -626,11 +581,11 @@ static void wrong_directories_are_refused(void **state)
     assert_true(starts(world, model));
     model->conf.broker.replaced_directory = NULL;
 
-    const char right_cluster = model->cluster_id[0];
-    model->cluster_id[0] = right_cluster == 'A' ? 'B' : 'A';
+    const char right_cluster = model->kept.cluster_id[0];
+    model->kept.cluster_id[0] = right_cluster == 'A' ? 'B' : 'A';
     assert_false(starts(world, model));
     assert_non_null(strstr(model->failed, "belongs to cluster"));
-    model->cluster_id[0] = right_cluster;
+    model->kept.cluster_id[0] = right_cluster;
     assert_true(starts(world, model));
 
     store_sim_free(model->sim); /* the metadata is lost */
@@ -655,21 +610,21 @@ static void a_store_set_back_is_noticed(void **state)
     struct world *world = world_new(&options);
     model->sim = store_of_world(world, 4);
     assert_true(starts(world, model));
-    const struct metadata_mark first = model->mark;
+    const struct metadata_mark first = model->kept.mark;
     assert_true(first.number > 0);
     assert_true(starts(world, model));
-    const struct metadata_mark second = model->mark;
+    const struct metadata_mark second = model->kept.mark;
     assert_true(second.number > first.number);
 
-    model->mark = (struct metadata_mark){.number = second.number + 50, .hash = 1};
+    model->kept.mark = (struct metadata_mark){.number = second.number + 50, .hash = 1};
     assert_false(starts(world, model));
     assert_non_null(strstr(model->failed, "the store has lost entries"));
-    model->mark = (struct metadata_mark){.number = first.number, .hash = first.hash + 1};
+    model->kept.mark = (struct metadata_mark){.number = first.number, .hash = first.hash + 1};
     assert_false(starts(world, model));
     assert_non_null(strstr(model->failed, "is not the one that was applied here"));
-    model->mark = first; /* behind the store is where a crash leaves it */
+    model->kept.mark = first; /* behind the store is where a crash leaves it */
     assert_true(starts(world, model));
-    assert_true(model->mark.number > second.number);
+    assert_true(model->kept.mark.number > second.number);
 
     store_sim_free(model->sim);
     world_free(world);
@@ -696,10 +651,11 @@ static void found(const char *mutation, bool with_file)
     uint64_t seed = 0;
     do {
         run(++seed, mutation, with_file, model);
-    } while (model->violations == 0 && seed < 200);
-    if (model->violations == 0)
+    } while (model->violations.count == 0 && seed < 200);
+    if (model->violations.count == 0)
         fail_msg("not found: %s", mutation);
-    print_message("%s: seed %llu: %s\n", mutation, (unsigned long long)seed, model->first);
+    print_message("%s: seed %llu: %s\n", mutation, (unsigned long long)seed,
+                  model->violations.first);
     free(model);
 }
 
