@@ -6,12 +6,17 @@
 
 /* ---- rules ---- */
 
+static enum err checked(const struct consumer_heartbeat *hb, bool client_made_id)
+{
+    const char *why;
+    return consumer_heartbeat_check(hb, client_made_id, &why);
+}
+
 static void k1_what_is_refused(void **state)
 {
     static struct tp part = {.partition = 1};
     static const struct tp_set nothing;
     static const struct tp_set one = {&part, 1};
-    const char *why;
     (void)state;
     const struct consumer_heartbeat good = {.member_id = str_of("m"),
                                             .instance_id = str_null(),
@@ -21,38 +26,38 @@ static void k1_what_is_refused(void **state)
                                             .regex = str_null(),
                                             .owned = &nothing};
     struct consumer_heartbeat hb = good;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_NONE);
+    assert_int_equal(checked(&hb, true), ERR_NONE);
     hb.member_id = str_of("");
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
-    assert_int_equal(consumer_heartbeat_check(&hb, false, &why), ERR_NONE);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, false), ERR_NONE);
     hb.epoch = 3;
-    assert_int_equal(consumer_heartbeat_check(&hb, false, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, false), ERR_INVALID_REQUEST);
     hb = good;
     hb.instance_id = str_of("");
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb = good;
     hb.rack_id = str_of("");
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb = good;
     hb.rebalance_timeout_ms = -1;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb = good;
     hb.owned = NULL;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb.owned = &one;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb = good;
     hb.name_count = -1;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb.regex = str_of("");
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_NONE);
+    assert_int_equal(checked(&hb, true), ERR_NONE);
     hb = good;
     hb.epoch = -2;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
     hb.instance_id = str_of("i");
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_NONE);
+    assert_int_equal(checked(&hb, true), ERR_NONE);
     hb.epoch = -3;
-    assert_int_equal(consumer_heartbeat_check(&hb, true, &why), ERR_INVALID_REQUEST);
+    assert_int_equal(checked(&hb, true), ERR_INVALID_REQUEST);
 }
 
 static void k1_what_cannot_be_stored(void **state)
