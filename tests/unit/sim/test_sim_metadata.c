@@ -525,22 +525,48 @@ static bool starts(struct world *world, struct model *model)
     return model->ready;
 }
 
-/* Nothing is made anew silently: a start that does not find what it knows says so. */
-static void wrong_directories_are_refused(void **state)
+static void is_refused(struct world *world, struct model *model, const char *because)
 {
-    (void)state;
+    assert_false(starts(world, model));
+    assert_non_null(strstr(model->failed, because));
+}
+
+/* A world without faults, and a store in it; a start may fail. */
+static struct world *calm_begin(struct model *model)
+{
     struct world_options options;
     world_options_calm(&options, 1);
-    struct model *model = malloc(sizeof(*model));
     model_init(model);
     model->may_fail = true;
     struct world *world = world_new(&options);
     model->sim = store_of_world(world, 4);
-    model->recovered_count = 3; /* records, and a store that knows nothing of them */
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "never heard of it"));
+    return world;
+}
+
+static void calm_end(struct world *world, struct model *model)
+{
+    store_sim_free(model->sim);
+    world_free(world);
+    conf_fini(&model->conf);
+    free(model);
+}
+
+/* The one there was is lost. */
+static void store_is_new(struct world *world, struct model *model)
+{
     store_sim_free(model->sim);
     model->sim = store_of_world(world, 4);
+}
+
+/* Nothing is made anew silently: a start that does not find what it knows says so. */
+static void wrong_directories_are_refused(void **state)
+{
+    (void)state;
+    struct model *model = malloc(sizeof(*model));
+    struct world *world = calm_begin(model);
+    model->recovered_count = 3; /* records, and a store that knows nothing of them */
+    is_refused(world, model, "never heard of it");
+    store_is_new(world, model);
     model->kept.cluster_id[0] = '\0';
     model->recovered_count = 0;
     assert_true(starts(world, model));
@@ -549,8 +575,7 @@ static void wrong_directories_are_refused(void **state)
 
     const struct uuid right = model->directory;
     model->directory.bytes[0]++; /* another directory */
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "expects the data directory"));
+    is_refused(world, model, "expects the data directory");
     model->directory = right;
     assert_true(starts(world, model));
 
@@ -558,8 +583,7 @@ static void wrong_directories_are_refused(void **state)
     uuid_text(&right, expected);
     model->directory.bytes[0]++; /* the disk was replaced */
     model->recovered_count = 0;
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "--replaced-directory"));
+    is_refused(world, model, "--replaced-directory");
     assert_non_null(strstr(model->failed, expected));
     model->conf.broker.replaced_directory = "another";
     assert_false(starts(world, model));
@@ -575,40 +599,28 @@ static void wrong_directories_are_refused(void **state)
     assert_true(starts(world, model)); /* it is the one that is known from now on */
     uuid_text(&model->directory, expected);
     model->directory = right; /* the old one has turned up again */
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "is another one"));
+    is_refused(world, model, "is another one");
     model->conf.broker.replaced_directory = expected;
     assert_true(starts(world, model));
     model->conf.broker.replaced_directory = NULL;
 
     const char right_cluster = model->kept.cluster_id[0];
     model->kept.cluster_id[0] = right_cluster == 'A' ? 'B' : 'A';
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "belongs to cluster"));
+    is_refused(world, model, "belongs to cluster");
     model->kept.cluster_id[0] = right_cluster;
     assert_true(starts(world, model));
 
-    store_sim_free(model->sim); /* the metadata is lost */
-    model->sim = store_of_world(world, 4);
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "is empty"));
-    store_sim_free(model->sim);
-    world_free(world);
-    conf_fini(&model->conf);
-    free(model);
+    store_is_new(world, model);
+    is_refused(world, model, "is empty");
+    calm_end(world, model);
 }
 
 /* A store that ends before what was followed here, or goes on otherwise, was set back. */
 static void a_store_set_back_is_noticed(void **state)
 {
     (void)state;
-    struct world_options options;
-    world_options_calm(&options, 1);
     struct model *model = malloc(sizeof(*model));
-    model_init(model);
-    model->may_fail = true;
-    struct world *world = world_new(&options);
-    model->sim = store_of_world(world, 4);
+    struct world *world = calm_begin(model);
     assert_true(starts(world, model));
     const struct metadata_mark first = model->kept.mark;
     assert_true(first.number > 0);
@@ -617,19 +629,14 @@ static void a_store_set_back_is_noticed(void **state)
     assert_true(second.number > first.number);
 
     model->kept.mark = (struct metadata_mark){.number = second.number + 50, .hash = 1};
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "the store has lost entries"));
+    is_refused(world, model, "the store has lost entries");
     model->kept.mark = (struct metadata_mark){.number = first.number, .hash = first.hash + 1};
-    assert_false(starts(world, model));
-    assert_non_null(strstr(model->failed, "is not the one that was applied here"));
+    is_refused(world, model, "is not the one that was applied here");
     model->kept.mark = first; /* behind the store is where a crash leaves it */
     assert_true(starts(world, model));
     assert_true(model->kept.mark.number > second.number);
 
-    store_sim_free(model->sim);
-    world_free(world);
-    conf_fini(&model->conf);
-    free(model);
+    calm_end(world, model);
 }
 
 static void answered_changes_survive(void **state)
