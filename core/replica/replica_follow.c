@@ -78,6 +78,17 @@ static bool batch_fits(const struct partition *pt, const struct batch_header *he
            header->leader_epoch <= pt->leader_epoch;
 }
 
+static void cut_to(struct partition *pt, int64_t offset, bool reset);
+
+/* Nothing is here, and the log begins inside this batch: it was emptied at its own start, which the
+ * leader's records do not know (after an unclean election). It begins where the batch does. */
+static bool begins_inside(const struct partition *pt, const struct batch_header *header)
+{
+    return pt->log->start_offset == pt->log->end_offset &&
+           header->base_offset < pt->log->end_offset && header->base_offset >= 0 &&
+           header->last_offset_delta >= pt->log->end_offset - header->base_offset;
+}
+
 /* The first batch of *records goes into the log. False: no more of this partition now. */
 static bool append_one(struct partition *pt, struct span *records)
 {
@@ -85,6 +96,10 @@ static bool append_one(struct partition *pt, struct span *records)
     struct batch_header header;
     if (!batch_header_read(&header, records) || batch_size(&header) > records->len)
         return false; /* the end of the answer, in the middle of a batch */
+    if (begins_inside(pt, &header)) {
+        cut_to(pt, header.base_offset, true);
+        return false;
+    }
     if (!batch_fits(pt, &header)) {
         diag_warn(pt->bs->sh, "replica.batch_refused",
                   "topic=%s partition=%d base_offset=%lld leader_epoch=%d log_end=%lld",
