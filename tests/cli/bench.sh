@@ -14,6 +14,22 @@ bench() {
     run bench "$@"
     [ "$code" != 11 ] || code=0
 }
+
+# A command with a load, and the broker that stands still after so many seconds for as long.
+stalled() {
+    local seconds=$1
+    shift
+    "$millrace" bench "$@" >"$work/out" 2>"$work/err" &
+    local generator=$!
+    sleep "$seconds"
+    kill -STOP "$broker_pid"
+    sleep "$seconds"
+    kill -CONT "$broker_pid"
+    wait $generator
+    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+    [ "$code" != 11 ] || code=0
+}
+
 bench produce "$t-bench" -p 3 -n 500 -s 100 -c 2 --format json -q
 check 'bench produce: a closed loop of so many records' 0 json 'j["schema"] == "millrace-bench" and j["schema_version"] == 1' \
     json 'j["result"]["sent_in_all"] == 500 == j["result"]["acknowledged_in_all"] == j["result"]["records"]' \
@@ -265,15 +281,7 @@ fi
 # Coordinated omission. The broker stands still for 2 s of 6, and the load may have one request in flight, as many tools
 # have: of the records' service times a handful tells of it, of their response times a third does. The delay says why.
 if [ -n "$broker_pid" ]; then
-    "$millrace" bench produce "$t-bench" -r 500 -d 6s -w 0s --in-flight 1 -s 100 --format json -q >"$work/out" 2>"$work/err" &
-    generator=$!
-    sleep 2
-    kill -STOP "$broker_pid"
-    sleep 2
-    kill -CONT "$broker_pid"
-    wait $generator
-    code=$? out=$(cat "$work/out") err=$(cat "$work/err")
-    [ "$code" != 11 ] || code=0
+    stalled 2 produce "$t-bench" -r 500 -d 6s -w 0s --in-flight 1 -s 100 --format json -q
     over='(lambda k: sum(n for ns, n in j["latency"][k]["histogram"] if ns > 1e9))'
     check 'bench produce: a stall is in the response times' 0 json 'j["result"]["records"] == 3000 and j["result"]["failed"] == 0' \
         json 'j["latency"]["response"]["p999_ns"] > 1.9e9 and j["latency"]["response"]["max_ns"] > 1.95e9' \
