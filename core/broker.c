@@ -23,6 +23,7 @@
 #include "core/controller/controller_link.h"
 #include "core/group/groups.h"
 #include "core/handover.h"
+#include "core/partition/partition_mend.h"
 #include "core/partition/partition_offline.h"
 #include "core/producer_ids.h"
 #include "core/quota.h"
@@ -318,6 +319,7 @@ void broker_shard_begin(struct broker *broker, struct shard *sh)
     bs->groups = groups_new(bs);
     bs->quotas = quotas_new(bs);
     bs->fetchers = replica_fetchers_new(bs);
+    bs->mender = mender_new(bs);
     bs->offline = partition_offline_new(bs);
     bs->lookups = broker_lookups_new(bs);
     partitions_watch_lag(bs);
@@ -408,13 +410,19 @@ static void on_fetchers_stopped(void *user)
     broker_lookups_stop(bs->lookups, on_lookups_stopped, bs);
 }
 
+static void on_mender_stopped(void *user)
+{
+    struct broker_shard *bs = user;
+    replica_fetchers_stop(bs->fetchers, on_fetchers_stopped, bs);
+}
+
 static void on_all_drained(struct shard *here, struct mail *mail)
 {
     (void)mail;
     struct broker_shard *bs = broker_shard_of(here);
     timer_cancel(here, &bs->drain);
     partitions_end_roles(bs);
-    replica_fetchers_stop(bs->fetchers, on_fetchers_stopped, bs);
+    mender_stop(bs->mender, on_mender_stopped, bs);
 }
 
 /* The logs of a shard serve until no shard has a connection left: what those still have to answer
@@ -497,6 +505,7 @@ void broker_close(struct broker *broker)
         mem_free(bs->check);
         producer_ids_free(bs->producer_ids);
         replica_fetchers_free(bs->fetchers);
+        mender_free(bs->mender);
         partition_offline_free(bs->offline);
         broker_lookups_free(bs->lookups);
         retention_free(bs->retention);

@@ -22,6 +22,7 @@ struct controller_link;
 struct fetch_sessions;
 struct groups;
 struct handover;
+struct mender;
 struct partition_offline;
 struct quotas;
 struct replica_fetchers;
@@ -71,6 +72,7 @@ struct broker_shard {
     struct groups *groups; /* those that this shard coordinates */
     struct replica_fetchers *fetchers;
     struct replica_throttle throttle;
+    struct mender *mender;
     struct partition_offline *offline;
     struct quotas *quotas;
     struct broker_lookups *lookups; /* names of other brokers */

@@ -239,6 +239,9 @@ static void file_job_work(void *argument)
     case JOB_SWAP:
         job->result = swap_files(job);
         break;
+    case JOB_MEND:
+        job->result = mend_files(job);
+        break;
     }
 }
 

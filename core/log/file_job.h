@@ -20,6 +20,7 @@ enum file_job_kind {
     JOB_CLOSE,  /* a file number */
     JOB_SPACE,  /* free space of the directory */
     JOB_SWAP,   /* names of segments that are replaced by a compacted one */
+    JOB_MEND,   /* bytes are read that are damaged, and put back (core/log/log_mend.c) */
 };
 
 /* Work for the helper thread: it touches nothing but this. */
@@ -72,5 +73,7 @@ void file_job_open(struct file_job *job);
 /* So many at the most; of the files that may be open, their part. */
 uint32_t file_job_opens_max(const struct log_shard *ls);
 char *file_job_path(const struct file_job *job, const char *suffix);
+/* core/log/log_mend.c */
+int64_t mend_files(struct file_job *job); /* blocking */
 /* The job may put files there: nobody reads them. */
 void file_job_may_recycle(struct file_job *job);

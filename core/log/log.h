@@ -87,7 +87,8 @@ extern const struct log_config log_config_default;
 
 /* ---- a log ---- */
 
-/* Read the fields freely on the home shard; only the log writes them (except `user`, `on_acked`).
+/* Read the fields freely on the home shard; only the log writes them (except `user`, `on_acked`,
+ * `on_damaged`).
  * start_offset <= durable_offset <= acked_offset <= end_offset. */
 struct log {
     struct log_id id;
@@ -111,6 +112,8 @@ struct log {
     /* The partition's: called after acked_offset moved, once per commit, after the done() calls
      * of that commit; NULL: nobody cares. May append, find and pin; may not close the log. */
     void (*on_acked)(struct log *lg);
+    /* Likewise: damage was met, also such as is known. May not touch the log. */
+    void (*on_damaged)(struct log *lg);
     void *user;
 };
 
@@ -437,6 +440,7 @@ struct log_counts {
     uint64_t pins_cold;         /* read from a segment */
     uint64_t cold_bytes;
     uint64_t damaged;         /* batches that were found damaged */
+    uint64_t mended;          /* of those, put back from another replica */
     uint64_t damaged_indexes; /* that did not fit their segment, and were removed */
     uint64_t unreadable;      /* times the scrub came to what the disk did not give */
     uint64_t scrubbed_bytes;  /* read by it */

@@ -8,6 +8,7 @@
 
 #include "core/log/file_job.h"
 #include "core/log/log_change.h"
+#include "core/log/log_mend.h"
 #include "core/log/log_private.h"
 #include "core/log/read_ahead.h"
 #include "core/log/segment_index.h"
@@ -152,8 +153,26 @@ void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
     diag_line(ls->sh, first ? DIAG_ERROR : DIAG_WARN, "log.damaged",
               "file=%s offset=%u batch=%lld topic=%s partition=%d next_step=%s", path, position,
               (long long)offset, lg->topic, (int)lg->id.partition,
-              "restore the file from a replica or a copy; until then a fetch of this batch answers "
-              "CORRUPT_MESSAGE");
+              "none if another replica has it (log.mended will tell); else restore the file from a "
+              "copy: until then a fetch of this batch answers CORRUPT_MESSAGE");
+    if (lg->on_damaged != NULL)
+        lg->on_damaged(&segment->lg->log);
+}
+
+void segment_mended(struct segment *segment, uint32_t from, uint32_t upto)
+{
+    struct segment_damage *damage = segment->damage;
+    uint32_t left = 0;
+    for (uint32_t i = 0; damage != NULL && i < SEGMENT_DAMAGES && i < damage->count; i++)
+        if (damage->positions[i] < from || damage->positions[i] >= upto)
+            damage->positions[left++] = damage->positions[i];
+    read_ahead_drop(segment);
+    if (damage != NULL)
+        damage->count = left;
+    if (left > 0)
+        return;
+    mem_free(damage);
+    segment->damage = NULL;
 }
 
 uint32_t segment_damage_after(const struct segment *segment, uint32_t position)
@@ -165,6 +184,15 @@ uint32_t segment_damage_after(const struct segment *segment, uint32_t position)
             found = damage->positions[i];
     }
     return found;
+}
+
+bool log_is_damaged(const struct log *log)
+{
+    const struct segment *segment;
+    TAILQ_FOREACH (segment, &log_body_of_const(log)->segments, link)
+        if (segment->damage != NULL && !segment->below)
+            return true;
+    return false;
 }
 
 void log_storage_look(const struct log *log, struct log_storage *storage)

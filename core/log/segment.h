@@ -109,6 +109,8 @@ void segment_seal(struct segment *segment, void (*done)(struct file_job *job));
 struct file_job *segment_seal_job(struct segment *segment, void (*done)(struct file_job *job));
 /* The batch at `position` is not what was written: told to the operator, and remembered. */
 void segment_damaged(struct segment *segment, uint32_t position, int64_t offset);
+/* What lies between is as it was: nothing of it is known to be damaged any more. */
+void segment_mended(struct segment *segment, uint32_t from, uint32_t upto);
 /* The first known damage at or behind `position`, UINT32_MAX: none. */
 uint32_t segment_damage_after(const struct segment *segment, uint32_t position);
 struct segment *segment_by_base(const struct log_body *lg, int64_t base);

@@ -10,6 +10,7 @@
 #include "core/group/groups.h"
 #include "core/internal_topic.h"
 #include "core/partition/partition_loss.h"
+#include "core/partition/partition_mend.h"
 #include "core/partition/partition_offline.h"
 #include "core/partition/partition_private.h"
 #include "core/partition/partition_replicas.h"
@@ -248,6 +249,12 @@ static void on_acked(struct log *lg)
     partition_advance(lg->user);
 }
 
+static void on_damaged(struct log *lg)
+{
+    const struct partition *pt = lg->user;
+    mender_damaged(pt->bs->mender, pt);
+}
+
 /* ---- opening and closing ---- */
 
 /* Internal topics are what the broker itself relies on. With several replicas a record counts where
@@ -327,6 +334,7 @@ static struct partition *partition_new(struct broker_shard *bs, const struct par
     pt->step = (struct task){.fn = partition_appends_step, .name = "partition.append"};
     log->user = pt;
     log->on_acked = on_acked;
+    log->on_damaged = on_damaged;
     return pt;
 }
 
@@ -603,6 +611,7 @@ void partitions_apply(struct broker_shard *bs, const struct image *image,
     must(!bs->applied);
     const struct image *before = bs->image;
     bs->image = image;
+    mender_image(bs->mender);
     bs->image_number++;
     if (!bs->partitions_ended)
         logs_applied(bs, before, image);

@@ -2,7 +2,7 @@
  *
  * Scenario "cluster": three to five shipped brokers, each with some shards, over one simulated
  * store, in trouble (cluster_troubles.c); "disks": the same with two log directories each; "mixed":
- * of two versions (cluster_upgrade.c).
+ * of two versions (cluster_upgrade.c); "rot": the disk of one flips bits (cluster_rot.c).
  */
 #include "tests/sim/cluster.h"
 
@@ -15,6 +15,7 @@
 #define SESSION_MS   "400"
 #define START_NS     (20 * S)
 #define SETTLE_NS    (60 * S)
+#define MENDED_NS    (700 * S) /* what failed often waits up to ten minutes */
 #define TROUBLES_MAX 8U
 
 /* ---- the store of the world ---- */
@@ -340,6 +341,8 @@ static void reckon(struct cluster *cl)
         cluster_wrong(&cl->facts, "a broker has a partition that is not its, or lacks one");
     if (!until(cl, all_alike, SETTLE_NS))
         wrong_alike(cl);
+    if (cl->rots && !until(cl, cluster_rot_is_mended, MENDED_NS))
+        cluster_rot_wrong(cl);
     cluster_clients_reckon(cl);
     if (!until(cl, at_rest, SETTLE_NS))
         cluster_wrong(&cl->facts, "%s still waits", cluster_clients_busy(cl));
@@ -348,13 +351,19 @@ static void reckon(struct cluster *cl)
 
 static void disturb(struct cluster *cl)
 {
-    for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--)
-        cluster_trouble(cl);
-    if (!cl->facts.failed)
+    for (uint64_t n = rng_between(&cl->rng, 1, TROUBLES_MAX); n > 0 && !cl->facts.failed; n--) {
+        if (cl->rots)
+            cluster_rot(cl);
+        if (!cl->rots || rng_one_in(&cl->rng, 2))
+            cluster_trouble(cl);
+    }
+    if (cl->rots)
+        cluster_rot(cl);
+    else if (!cl->facts.failed)
         cluster_trouble_replaced(cl);
 }
 
-enum kind { PLAY_CLUSTER, PLAY_DISKS, PLAY_MIXED };
+enum kind { PLAY_CLUSTER, PLAY_DISKS, PLAY_MIXED, PLAY_ROT };
 
 static bool play(struct world *world, enum kind kind, char *why, size_t why_size)
 {
@@ -363,14 +372,17 @@ static bool play(struct world *world, enum kind kind, char *why, size_t why_size
     cl->dirs = kind == PLAY_DISKS;
     cl->mixed = kind == PLAY_MIXED;
     cluster_init(cl, world);
+    cl->rots = kind == PLAY_ROT;
     if (cl->mixed)
         cluster_upgrade_init(cl);
+    if (cl->rots)
+        cluster_rot_init(cl);
     for (uint32_t i = 0; i < cl->count; i++)
         broker_start(cl, i);
     cluster_clients_start(cl);
     if (!until(cl, cluster_all_up, START_NS) || !until(cl, topic_made, START_NS))
         cluster_wrong(&cl->facts, "the cluster does not begin");
-    cluster_pass(cl, 200 * MS, 0);
+    cluster_pass(cl, cl->rots ? rng_between(&cl->rng, 2, 8) * S : 200 * MS, 0);
     if (cl->mixed)
         cluster_upgrade_play(cl);
     else
@@ -406,6 +418,11 @@ static bool mixed_play(struct world *world, char *why, size_t why_size)
     return play(world, PLAY_MIXED, why, why_size);
 }
 
+static bool rot_play(struct world *world, char *why, size_t why_size)
+{
+    return play(world, PLAY_ROT, why, why_size);
+}
+
 const struct scenario scenario_cluster = {
     .name = "cluster",
     .summary = "several brokers replicate: crashes, power losses, cut links, sessions that expire",
@@ -425,4 +442,11 @@ const struct scenario scenario_mixed = {
     .summary = "the same with brokers of two versions: upgraded and taken back one by one",
     .options = cluster_options,
     .play = mixed_play,
+};
+
+const struct scenario scenario_rot = {
+    .name = "rot",
+    .summary = "the same with bits that flip on the disk of one, and are mended by the others",
+    .options = cluster_options,
+    .play = rot_play,
 };

@@ -2,8 +2,8 @@
  *
  * A cluster of shipped brokers over one simulated store, and what its clients were told: the parts
  * of scenario "cluster" (cluster.c: brokers, and a play from beginning to end; cluster_troubles.c:
- * what happens to them; cluster_upgrade.c: brokers of two versions; cluster_clients.c: clients;
- * cluster_facts.c: what must be so).
+ * what happens to them; cluster_upgrade.c: brokers of two versions; cluster_rot.c: a disk that
+ * rots; cluster_clients.c: clients; cluster_facts.c: what must be so).
  *
  * Facts are about offsets of a partition. One that was acknowledged to acks=all, or read by a
  * consumer, has one value for ever. At the end every replica is in sync, and every one that was
@@ -71,6 +71,20 @@ struct cluster_upgrade {
     uint32_t quotas;                    /* that were set */
 };
 
+/* Bytes of one broker's disk that have flipped: cluster_rot.c. */
+#define CLUSTER_FLIPS_MAX 256U
+struct cluster_flip {
+    char path[120];
+    uint32_t at;
+    uint8_t was;
+};
+struct cluster_rot {
+    uint32_t victim;
+    char segment_ms[8]; /* many are closed in a play */
+    uint32_t count;
+    struct cluster_flip flips[CLUSTER_FLIPS_MAX];
+};
+
 #define CLUSTER_RACK(number) ((number) % 2 == 0 ? "even" : "odd")
 
 struct cluster {
@@ -90,6 +104,8 @@ struct cluster {
     bool racks;         /* brokers and consumers say where they are */
     bool mixed;         /* brokers are of two versions */
     struct cluster_upgrade upgrade;
+    bool rots; /* the disk of one */
+    struct cluster_rot rot;
     bool dirs;              /* each broker has two log directories, of which one may fail */
     uint32_t away;          /* brokers that stay away */
     uint64_t late_ns;       /* what a network that is slow now may hold back for so long */
@@ -130,6 +146,14 @@ void cluster_upgrade_ended(struct cluster *cl, uint32_t i);
 void cluster_upgrade_play(struct cluster *cl);
 /* All have the newer version in the end, and make use of it. */
 void cluster_upgrade_end(struct cluster *cl);
+
+/* cluster_rot.c: the disk of one of them rots. */
+void cluster_rot_init(struct cluster *cl);
+/* Some bits flip that others have, and time goes by. */
+void cluster_rot(struct cluster *cl);
+/* All are what they were. */
+bool cluster_rot_is_mended(const struct cluster *cl);
+void cluster_rot_wrong(struct cluster *cl);
 
 /* Starts the clients on a machine of their own. */
 void cluster_clients_start(struct cluster *cl);

@@ -259,6 +259,8 @@ static void create_topic(struct agent *a, struct client *c)
         {.name = str_of("min.insync.replicas"), .value = str_of(a->cl->insync_one ? "1" : "2")},
         {.name = str_of("unclean.leader.election.enable"),
          .value = str_of(a->cl->unclean ? "true" : "false")},
+        {.name = str_of("segment.ms"),
+         .value = str_of(a->cl->rots ? a->cl->rot.segment_ms : "604800000")},
     };
     struct create_topics_request request;
     struct create_topics_request_topic topic;

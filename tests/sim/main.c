@@ -19,8 +19,9 @@
 #include <unistd.h>
 
 static const struct scenario *const scenarios[] = {
-    &scenario_broker,  &scenario_groups, &scenario_consumers, &scenario_compact, &scenario_append,
-    &scenario_cluster, &scenario_mixed,  &scenario_modes,     &scenario_dirs,    &scenario_disks,
+    &scenario_broker, &scenario_groups,  &scenario_consumers, &scenario_compact,
+    &scenario_append, &scenario_cluster, &scenario_mixed,     &scenario_modes,
+    &scenario_dirs,   &scenario_disks,   &scenario_rot,
 };
 
 #define NAMES_MAX        256U

@@ -31,6 +31,7 @@ extern const struct scenario scenario_modes;
 extern const struct scenario scenario_dirs;
 extern const struct scenario scenario_disks;
 extern const struct scenario scenario_mixed;
+extern const struct scenario scenario_rot;
 
 /* The lives of a broker (tests/sim/broker.c), with clients of the scenario's choice. */
 struct broker_lives {

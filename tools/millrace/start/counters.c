@@ -46,11 +46,11 @@ static void print_logs(const struct broker_shard *bs, uint16_t id)
     diag_info(NULL, "counters.log",
               "shard=%u appends=%" PRIu64 " bytes=%" PRIu64 " duplicates=%" PRIu64
               " copied_bytes=%" PRIu64 " waits=%" PRIu64 " pins_tail=%" PRIu64 " pins_cold=%" PRIu64
-              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " tail_bytes=%" PRIu64
+              " cold_bytes=%" PRIu64 " damaged=%" PRIu64 " mended=%" PRIu64 " tail_bytes=%" PRIu64
               " scrubbed_bytes=%" PRIu64 " scrub_passes=%" PRIu64,
               id, counts.appends, counts.appended_bytes, counts.duplicates, counts.copied_bytes,
               counts.waits, counts.pins_tail, counts.pins_cold, counts.cold_bytes, counts.damaged,
-              counts.tail_bytes, counts.scrubbed_bytes, counts.scrub_passes);
+              counts.mended, counts.tail_bytes, counts.scrubbed_bytes, counts.scrub_passes);
     diag_info(NULL, "counters.journal",
               "shard=%u commits=%" PRIu64 " bytes=%" PRIu64 " in_flight_most=%" PRIu64
               " checkpoints=%" PRIu64 " length=%" PRIu64 " used=%" PRIu64 " segment_writes=%" PRIu64
