@@ -58,6 +58,7 @@ struct log_mend {
 
     /* The segment, as it was when the walk of it began; base -1: none. */
     int64_t base;
+    int64_t start_offset; /* of the log; what lies below it nobody wants, and nobody has */
     int64_t end_offset;
     uint32_t version;
     uint32_t size;
@@ -70,6 +71,8 @@ struct log_mend {
     struct mend_place anchor; /* the last batch that begins at or before the block of `next` */
     struct mend_place gap;    /* a batch that does not follow the one before it; NO_POSITION: the */
     struct mend_place gap_anchor; /* last one does */
+    struct mend_place dead;       /* damage that may lie below the log's start; NO_POSITION: none */
+    struct mend_place dead_anchor;
 
     struct mend_place hole; /* the first damaged batch; NO_POSITION: not met */
     uint8_t *given;         /* from the anchor on */
@@ -110,13 +113,19 @@ static bool belongs_here(const struct log_mend *mend, const struct batch_header 
            epoch_holds(&mend->epochs, header->base_offset, header->leader_epoch);
 }
 
+static void ask_anew(struct log_mend *mend)
+{
+    mend->given_len = 0;
+    mend->asked_at = mend->anchor.at;
+    mend->result.offset = max_i64(mend->anchor.offset, mend->start_offset);
+    mend->result.from_offset = mend->hole.offset;
+}
+
 static void hole_begins(struct log_mend *mend, struct mend_place at, struct mend_place anchor)
 {
     mend->hole = at;
     mend->anchor = at.at % FS_BLOCK == 0 ? at : anchor;
-    mend->asked_at = mend->anchor.at;
-    mend->result.offset = mend->anchor.offset;
-    mend->result.from_offset = at.offset;
+    ask_anew(mend);
     say(mend, LOG_MEND_ASK, NULL);
 }
 
@@ -125,6 +134,11 @@ static void passed(struct log_mend *mend, const struct batch_header *header)
 {
     const struct mend_place place = {mend->next.at, header->base_offset};
     const uint32_t end = place.at + (uint32_t)batch_size(header);
+    if (mend->dead.at != NO_POSITION && header->base_offset > mend->start_offset) {
+        hole_begins(mend, mend->dead, mend->dead_anchor); /* some of it is above */
+        return;
+    }
+    mend->dead.at = NO_POSITION;
     mend->gap.at = NO_POSITION;
     if (header->base_offset > mend->next.offset) {
         mend->gap = mend->next;
@@ -133,6 +147,26 @@ static void passed(struct log_mend *mend, const struct batch_header *header)
     if (place.at <= round_down(end, FS_BLOCK))
         mend->anchor = place;
     mend->next = (struct mend_place){end, batch_last_offset(header) + 1};
+    if (mend->next.offset <= mend->start_offset)
+        mend->anchor = mend->next;
+}
+
+/* What lies below the log's start is passed by its length. */
+static bool pass_dead(struct log_mend *mend)
+{
+    struct clean_input *in = &mend->input;
+    const int64_t size = batch_size(&in->header);
+    if (mend->next.offset >= mend->start_offset || size < BATCH_HEADER_SIZE ||
+        size > mend->size - mend->next.at)
+        return false;
+    if (mend->dead.at == NO_POSITION) {
+        mend->dead = mend->next;
+        mend->dead_anchor = mend->anchor;
+    }
+    mend->next.at += (uint32_t)size;
+    in->at = mend->next.at;
+    in->offset_from = mend->next.offset;
+    return true;
 }
 
 static void look_at_one(struct log_mend *mend)
@@ -145,14 +179,14 @@ static void look_at_one(struct log_mend *mend)
         if (belongs_here(mend, &in->header) &&
             (in->header.base_offset == mend->next.offset || !is_known(mend, mend->next.at)))
             passed(mend, &in->header);
-        else
+        else if (!pass_dead(mend))
             hole_begins(mend, mend->next, mend->anchor);
         return;
     case CLEAN_DAMAGED:
         /* Of two that overlap the one with a gap in front is wrong (core/log/find_doubt.c). */
         if (in->damage == CLEAN_ORDER && mend->gap.at != NO_POSITION)
             hole_begins(mend, mend->gap, mend->gap_anchor);
-        else
+        else if (in->damage == CLEAN_SHORT || !pass_dead(mend))
             hole_begins(mend, mend->next, mend->anchor);
         return;
     case CLEAN_FAILED:
@@ -437,6 +471,7 @@ static void walk_begins(struct log_mend *mend, const struct segment *segment)
     const struct mend_place first = {0, segment->base};
     given_drop(mend);
     mend->base = segment->base;
+    mend->start_offset = segment->lg->log.start_offset;
     mend->version = segment->version;
     mend->size = segment->size;
     mend->end_offset = segment->end_offset;
@@ -445,6 +480,7 @@ static void walk_begins(struct log_mend *mend, const struct segment *segment)
     mend->next = first;
     mend->anchor = first;
     mend->gap.at = NO_POSITION;
+    mend->dead.at = NO_POSITION;
     mend->hole.at = NO_POSITION;
     (void)snprintf(mend->file, sizeof(mend->file), "%s/%s-%d/%020lld.log",
                    segment->lg->ls->dir->path, segment->lg->log.topic,
@@ -470,14 +506,6 @@ static void segment_over(struct log_mend *mend)
     mend->over_upto = mend->base + 1;
     mend->base = -1;
     mend->hole.at = NO_POSITION;
-}
-
-static void ask_anew(struct log_mend *mend)
-{
-    given_drop(mend);
-    mend->asked_at = mend->anchor.at;
-    mend->result.offset = mend->anchor.offset;
-    mend->result.from_offset = mend->hole.offset;
 }
 
 void log_mend_skip(struct log_mend *mend)

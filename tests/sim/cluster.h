@@ -75,6 +75,8 @@ struct cluster_upgrade {
 #define CLUSTER_FLIPS_MAX 256U
 struct cluster_flip {
     char path[120];
+    struct partition_key key;
+    int64_t segment_base;
     uint32_t at;
     uint8_t was;
 };

@@ -5,7 +5,6 @@
  * anything wrong (cluster_facts.c), and in the end every byte is what it was: the scrub or a reader
  * has found it, and another replica had it.
  */
-#include "core/log/log_mend.h"
 #include "core/log/log_private.h"
 #include "tests/sim/cluster.h"
 
@@ -90,14 +89,18 @@ static int byte_at(const struct cluster *cl, const char *path, uint32_t at)
     return got == 1 ? byte : -1;
 }
 
-static void remember(struct cluster *cl, const char *path, uint32_t at, uint8_t was)
+static void remember(struct cluster *cl, const struct segment *segment, const char *path,
+                     uint32_t at, uint8_t was)
 {
     struct cluster_rot *rot = &cl->rot;
+    const struct log *log = &segment->lg->log;
     for (uint32_t i = 0; i < rot->count; i++)
         if (rot->flips[i].at == at && strcmp(rot->flips[i].path, path) == 0)
             return; /* once more */
     struct cluster_flip *flip = &rot->flips[rot->count++];
-    *flip = (struct cluster_flip){.at = at, .was = was};
+    *flip = (struct cluster_flip){.at = at, .was = was, .segment_base = segment->base};
+    memcpy(flip->key.topic_id.bytes, log->id.topic_id, sizeof(log->id.topic_id));
+    flip->key.partition = log->id.partition;
     (void)snprintf(flip->path, sizeof(flip->path), "%s", path);
 }
 
@@ -112,7 +115,7 @@ static void flip_some(struct cluster *cl, const struct rot_place *place, const c
         const int was = byte_at(cl, path, at);
         if (was < 0 || cl->rot.count == CLUSTER_FLIPS_MAX)
             return;
-        remember(cl, path, at, (uint8_t)was);
+        remember(cl, place->segment, path, at, (uint8_t)was);
         must(machine_disk_damage(cl->nodes[cl->rot.victim].machine, path, at, mask));
         world_note(cl->world, "bits %02x of byte %u of %s of broker %d flip", mask, at, path,
                    cl->nodes[cl->rot.victim].id);
@@ -138,15 +141,36 @@ void cluster_rot(struct cluster *cl)
     machine_crash_in_call(node->machine, CRASH_KILL, 0);
 }
 
+/* NULL: that broker has none. */
+static const struct log *log_of(const struct cluster *cl, const struct cluster_flip *flip)
+{
+    const struct node *node = &cl->nodes[cl->rot.victim];
+    const struct partition *pt =
+        cluster_is_up(cl, cl->rot.victim) ? cluster_partition_on(node, &flip->key) : NULL;
+    return pt ? pt->log : NULL;
+}
+
+/* Below the log's start nobody has it any more, and in the segment that holds the start only what
+ * is read matters. */
 static const struct cluster_flip *not_mended(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->rot.count; i++) {
         const struct cluster_flip *flip = &cl->rot.flips[i];
+        const struct log *log = log_of(cl, flip);
         const int byte = byte_at(cl, flip->path, flip->at);
-        if (byte >= 0 && byte != flip->was)
+        if (log && log->start_offset <= flip->segment_base && byte >= 0 && byte != flip->was)
             return flip;
     }
     return NULL;
+}
+
+static bool is_told_of(const struct log *log)
+{
+    const struct segment *segment;
+    TAILQ_FOREACH (segment, &log_body_of_const(log)->segments, link)
+        if (segment->damage && segment->base >= log->start_offset)
+            return true;
+    return false;
 }
 
 /* Nor is anything believed to be damaged. */
@@ -154,11 +178,11 @@ static bool is_told_damaged(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->count; i++) {
         const struct node *node = &cl->nodes[i];
-        for (uint16_t s = 0; node_runs(node) && node->broker && s < node->shards; s++) {
+        for (uint16_t s = 0; cluster_is_up(cl, i) && s < node->shards; s++) {
             const struct partition_table *table =
                 &broker_shard_of(process_shard(node->process, s))->partitions;
             for (uint32_t k = 0; k < table->size; k++)
-                if (table->slots[k] && log_is_damaged(table->slots[k]->log))
+                if (table->slots[k] && is_told_of(table->slots[k]->log))
                     return true;
         }
     }
