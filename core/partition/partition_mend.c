@@ -26,6 +26,7 @@ struct mend {
     struct partition_key key;
     uint64_t not_before_ns;
     uint64_t again_ns;
+    uint64_t others;     /* who could be asked when it was tried last */
     char told[WHY_SIZE]; /* why it was not mended, as it was told */
 };
 
@@ -101,11 +102,35 @@ void mender_damaged(struct mender *m, const struct partition *pt)
     look_again(m);
 }
 
+static const struct partition_image *image_of(const struct mender *m,
+                                              const struct partition_key *key)
+{
+    const struct topic_image *topic = image_topic_by_id(m->bs->image, &key->topic_id);
+    return topic ? image_partition(topic, key->partition) : NULL;
+}
+
+/* It is another number when the set is another one, or a member has come back. */
+static uint64_t others_of(const struct mender *m, const struct partition_key *key)
+{
+    const struct partition_image *now = image_of(m, key);
+    uint64_t sum = now ? (uint64_t)now->partition_epoch : 0;
+    for (uint32_t i = 0; now && i < now->isr_count; i++) {
+        const struct broker_image *member = image_broker(m->bs->image, now->isr[i]);
+        if (member && member->live)
+            sum += (uint64_t)member->epoch;
+    }
+    return sum;
+}
+
 void mender_image(struct mender *m)
 {
     struct mend *mend;
-    TAILQ_FOREACH (mend, &m->mends, link)
+    TAILQ_FOREACH (mend, &m->mends, link) {
+        if (mend->others == others_of(m, &mend->key))
+            continue;
+        mend->again_ns = AGAIN_FIRST_NS;
         mend->not_before_ns = min_u64(mend->not_before_ns, now_ns(m) + AGAIN_FIRST_NS);
+    }
     look_again(m);
 }
 
@@ -122,6 +147,12 @@ static void tell_not_mended(struct mender *m)
               "none yet: it is tried again; when no replica has it, restore the file from a copy");
 }
 
+static void again_later(struct mender *m, struct mend *mend)
+{
+    mend->not_before_ns = now_ns(m) + mend->again_ns;
+    mend->again_ns = min_u64(2 * mend->again_ns, AGAIN_MOST_NS);
+}
+
 static void mend_end(struct mender *m, bool whole)
 {
     struct mend *mend = m->mend;
@@ -135,8 +166,7 @@ static void mend_end(struct mender *m, bool whole)
     if (whole) {
         mend_drop(m, mend);
     } else {
-        mend->not_before_ns = now_ns(m) + mend->again_ns;
-        mend->again_ns = min_u64(2 * mend->again_ns, AGAIN_MOST_NS);
+        again_later(m, mend);
     }
     if (m->stopping && m->stopped)
         m->stopped(m->user);
@@ -145,21 +175,26 @@ static void mend_end(struct mender *m, bool whole)
 
 /* ---- asking ---- */
 
+static void peer_add(struct mender *m, int32_t id)
+{
+    if (m->peer_count < PEERS_MAX && image_broker_is_live(m->bs->image, id))
+        m->peers[m->peer_count++] = id;
+}
+
 /* The leader, then the others of the set. */
 static void peers_find(struct mender *m)
 {
-    const struct image *image = m->bs->image;
-    const struct topic_image *topic = image_topic_by_id(image, &m->pt->key.topic_id);
-    const struct partition_image *now = topic ? image_partition(topic, m->pt->key.partition) : NULL;
+    const struct partition_image *now = image_of(m, &m->pt->key);
+    const int32_t self = m->bs->broker->node_id;
     m->peer = 0;
     m->peer_count = 0;
-    for (uint32_t leader = 1; now && leader < 2; leader--) {
-        for (uint32_t i = 0; i < now->isr_count && m->peer_count < PEERS_MAX; i++)
-            if (now->isr[i] != m->bs->broker->node_id &&
-                (now->isr[i] == now->leader) == (leader == 1) &&
-                image_broker_is_live(image, now->isr[i]))
-                m->peers[m->peer_count++] = now->isr[i];
-    }
+    if (now && now->leader != self)
+        peer_add(m, now->leader);
+    if (io_mutation(m->bs->sh->io, "mend.only_the_leader_is_asked"))
+        return;
+    for (uint32_t i = 0; now && i < now->isr_count; i++)
+        if (now->isr[i] != self && now->isr[i] != now->leader)
+            peer_add(m, now->isr[i]);
 }
 
 static void ask(struct mender *m)
@@ -279,10 +314,10 @@ static bool begin(struct mender *m, struct mend *mend)
     if (!pt || pt->closing || broker_logs_failed(pt) || !log_is_damaged(pt->log))
         return false;
     m->pt = pt;
+    mend->others = others_of(m, &mend->key);
     peers_find(m);
     if (m->peer_count == 0) {
-        mend->not_before_ns = now_ns(m) + mend->again_ns;
-        mend->again_ns = min_u64(2 * mend->again_ns, AGAIN_MOST_NS);
+        again_later(m, mend);
         return true;
     }
     m->mend = mend;

@@ -7,7 +7,7 @@
  * with the reason, once (log.not_mended). A partition of one replica stays as it is.
  *
  * One partition at a time, with rests as long as the steps. What could not be mended is tried again
- * after a second, then after two, up to ten minutes, and when the cluster has changed.
+ * after a second, then after two, up to ten minutes, and when its set is another one.
  */
 #pragma once
 

@@ -15,7 +15,7 @@
 #define SESSION_MS   "400"
 #define START_NS     (20 * S)
 #define SETTLE_NS    (60 * S)
-#define MENDED_NS    (700 * S) /* what failed often waits up to ten minutes */
+#define MENDED_NS    (100 * S) /* it is tried again after 1, 2, 4, ... s */
 #define TROUBLES_MAX 8U
 
 /* ---- the store of the world ---- */
