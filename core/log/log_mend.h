@@ -2,8 +2,8 @@
  *
  * Mending of one log: what the disk has damaged in a closed segment is put back, byte for byte at
  * its place, from what another replica has. The caller asks that replica; here is decided what is
- * to be asked for, whether what came is right, and the file is written. core/log/log_mend.c says
- * how, and why a crash in the midst is safe.
+ * to be asked for, whether what came is right, and the file is written. core/log/log_mend_given.c
+ * says how, and why a crash in the midst is safe.
  *
  * Reading and writing run in io_work(), one job of the segment at a time; what is between steps is
  * the caller's, who gives the pace.
@@ -39,8 +39,9 @@ struct log_mend;
 /* Is anything of it known to be damaged? */
 bool log_is_damaged(const struct log *lg);
 
-/* On the log's home shard, as all of this. The caller's pins keep it until log_mend_end(). */
-struct log_mend *log_mend_begin(struct log *lg);
+/* On the log's home shard, as all of this. The caller's pins keep it until log_mend_end(). No more
+ * than given_bytes_max are put together at a time. */
+struct log_mend *log_mend_begin(struct log *lg, uint32_t given_bytes_max);
 /* False: the verdict is there already. True: done() comes later, never inside the call. */
 bool log_mend_step(struct log_mend *mend, void (*done)(void *user), void *user);
 /* Likewise, when it was asked for. All of the bytes lie below the high watermark of who gave them,

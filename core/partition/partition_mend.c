@@ -19,6 +19,9 @@
 #define AGAIN_MOST_NS  600000000000ULL
 #define PEERS_MAX      8U
 #define WHY_SIZE       200
+#define HEAP_SHARE     8U /* of the heap's plan: as much again for the file's own bytes */
+#define BYTES_LEAST    (4U << 20)
+#define BYTES_MOST     (256U << 20)
 
 /* A partition with damage. */
 struct mend {
@@ -307,6 +310,12 @@ static void on_asked(void *user)
         go_on(m);
 }
 
+static uint32_t given_bytes_max(const struct broker *broker)
+{
+    uint64_t share = broker->options.plan.heap_bytes / broker->shard_count / HEAP_SHARE;
+    return (uint32_t)max_u64(BYTES_LEAST, min_u64(share, BYTES_MOST));
+}
+
 /* False: it need not be mended, or has nobody to ask. */
 static bool begin(struct mender *m, struct mend *mend)
 {
@@ -323,7 +332,7 @@ static bool begin(struct mender *m, struct mend *mend)
     m->mend = mend;
     m->why[0] = '\0';
     partition_pinned(pt);
-    m->log_mend = log_mend_begin(pt->log);
+    m->log_mend = log_mend_begin(pt->log, given_bytes_max(m->bs->broker));
     step(m);
     return true;
 }

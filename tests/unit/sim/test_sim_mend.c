@@ -120,7 +120,7 @@ static void step(struct shard *sh, void *argument)
 {
     struct mending *m = argument;
     if (!m->mend)
-        m->mend = log_mend_begin(log_here(sh));
+        m->mend = log_mend_begin(log_here(sh), 1U << 20);
     if (!log_mend_step(m->mend, on_done, m))
         on_done(m);
 }
