@@ -155,7 +155,7 @@ void segment_damaged(struct segment *segment, uint32_t position, int64_t offset)
               (long long)offset, lg->topic, (int)lg->id.partition,
               "none if another replica has it (log.mended will tell); else restore the file from a "
               "copy: until then a fetch of this batch answers CORRUPT_MESSAGE");
-    if (lg->on_damaged != NULL)
+    if (news && lg->on_damaged != NULL)
         lg->on_damaged(&segment->lg->log);
 }
 

@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BEGIN_NS       10000000ULL /* who met the damage ends first */
+#define BEGIN_NS       10000000ULL    /* who met the damage ends first */
+#define NEWS_NS        10000000000ULL /* other damage could not be mended, this one may */
 #define AGAIN_FIRST_NS 1000000000ULL
 #define AGAIN_MOST_NS  600000000000ULL
 #define PEERS_MAX      8U
@@ -94,14 +95,15 @@ void mender_damaged(struct mender *m, const struct partition *pt)
     TAILQ_FOREACH (mend, &m->mends, link)
         if (uuid_equal(&mend->key.topic_id, &pt->key.topic_id) &&
             mend->key.partition == pt->key.partition)
-            return;
-    if (m->stopping)
-        return;
-    mend = mem_zalloc(sizeof(*mend));
-    mend->key = pt->key;
-    mend->not_before_ns = now_ns(m) + BEGIN_NS;
-    mend->again_ns = AGAIN_FIRST_NS;
-    TAILQ_INSERT_TAIL(&m->mends, mend, link);
+            break;
+    if (!mend) {
+        mend = mem_zalloc(sizeof(*mend));
+        mend->key = pt->key;
+        mend->not_before_ns = now_ns(m) + BEGIN_NS;
+        mend->again_ns = AGAIN_FIRST_NS;
+        TAILQ_INSERT_TAIL(&m->mends, mend, link);
+    }
+    mend->not_before_ns = min_u64(mend->not_before_ns, now_ns(m) + NEWS_NS);
     look_again(m);
 }
 
@@ -166,11 +168,10 @@ static void mend_end(struct mender *m, bool whole)
     m->mend = NULL;
     partition_unpinned(m->pt);
     m->pt = NULL;
-    if (whole) {
+    if (whole)
         mend_drop(m, mend);
-    } else {
+    else
         again_later(m, mend);
-    }
     if (m->stopping && m->stopped)
         m->stopped(m->user);
     look_again(m);
@@ -248,13 +249,14 @@ static void rest(struct mender *m)
 static void go_on(struct mender *m)
 {
     const struct log_mend_result *result = log_mend_result(m->log_mend);
+    if (result->verdict == LOG_MEND_DONE)
+        tell_mended(m);
     if (!may_go_on(m)) {
         mend_end(m, false);
         return;
     }
     switch (result->verdict) {
     case LOG_MEND_DONE:
-        tell_mended(m);
         m->pt->is_uncleanable = false; /* compaction may have given it up for that */
         peers_find(m);
         rest(m);

@@ -220,9 +220,12 @@ static bool all_led(const struct cluster *cl)
     return true;
 }
 
-/* Is no set smaller than min.insync.replicas, 2? One that has lost a copy with a disk may be. */
+/* Is no set smaller than min.insync.replicas, 2? One that has lost a copy with a disk may be. And
+ * who stays away may have the last good copy of what another one's disk has damaged. */
 static bool sets_are_whole(const struct cluster *cl)
 {
+    if (cl->rots && !cluster_rot_is_mended(cl))
+        return false;
     for (uint32_t i = 0; i < cl->count; i++)
         if (cl->replaced[i][0] != '\0')
             return false;
