@@ -71,19 +71,24 @@ static void passed(struct log_mend *mend, const struct batch_header *header)
         mend->anchor = mend->next;
 }
 
-/* What lies below the log's start is passed by its length. */
+/* What lies below the log's start is passed by what its header says, which the next batch proves.
+ */
 static bool pass_dead(struct log_mend *mend)
 {
     struct clean_input *in = &mend->input;
-    const int64_t size = batch_size(&in->header);
-    if (mend->next.offset >= mend->start_offset || size < BATCH_HEADER_SIZE ||
-        size > mend->size - mend->next.at)
+    const struct batch_header *header = &in->header;
+    const int64_t size = batch_size(header);
+    const bool follows = header->base_offset == mend->next.offset && header->last_offset_delta >= 0;
+    const int64_t end = follows ? batch_last_offset(header) + 1 : mend->next.offset;
+    if (mend->next.offset >= mend->start_offset || end > mend->start_offset ||
+        size < BATCH_HEADER_SIZE || size > mend->size - mend->next.at)
         return false;
     if (mend->dead.at == NO_POSITION) {
         mend->dead = mend->next;
         mend->dead_anchor = mend->anchor;
     }
-    mend->next.at += (uint32_t)size;
+    mend->next = (struct mend_place){mend->next.at + (uint32_t)size, end};
+    mend->anchor = mend->next;
     in->at = mend->next.at;
     in->offset_from = mend->next.offset;
     return true;
@@ -257,6 +262,7 @@ static void on_job(struct file_job *job)
     if (mend->result.verdict == LOG_MEND_DONE) {
         mend->next = mend->after;
         mend->anchor = mend->after_anchor;
+        mend->dead.at = NO_POSITION; /* what follows it was right */
         mend->hole.at = NO_POSITION;
         given_drop(mend);
     } else if (mend->result.verdict == LOG_MEND_WHOLE) {

@@ -18,10 +18,11 @@ void cluster_rot_init(struct cluster *cl)
     cl->rot.victim = (uint32_t)rng_below(&cl->rng, cl->count);
     (void)snprintf(cl->rot.segment_ms, sizeof(cl->rot.segment_ms), "%u",
                    200U << rng_below(&cl->rng, 4));
-    const bool scrubs = !rng_one_in(&cl->rng, 4); /* else in the end only */
+    const bool scrubs = !rng_one_in(&cl->rng, 4); /* else readers are often first */
     cl->unclean = false; /* who leads without being in the set takes healthy copies away */
+    cl->deletes = false; /* and so does who deletes: damage may begin below a log's start */
     for (uint32_t i = 0; i < cl->count; i++)
-        cl->nodes[i].scrub_ms = scrubs ? "40" : "3000";
+        cl->nodes[i].scrub_ms = scrubs ? "40" : "400";
 }
 
 /* A byte of a closed segment. */

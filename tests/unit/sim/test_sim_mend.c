@@ -328,6 +328,50 @@ static void several_at_once(void **state)
     end(&m);
 }
 
+static bool reads_as(const struct mending *m, unsigned batch)
+{
+    uint32_t size;
+    uint8_t *bytes = file_bytes(m, &size);
+    bool same =
+        memcmp(bytes + m->at[batch], m->was + m->at[batch], m->at[batch + 1] - m->at[batch]) == 0;
+    free(bytes);
+    return same;
+}
+
+/* Below the log's start nobody has anything, and there damage stays. What is asked for begins
+ * there, be it in the middle of a batch, which then comes whole. */
+static void what_lies_below_the_start_stays(void **state)
+{
+    (void)state;
+    for (int64_t start = BAD; start < BAD + 2; start++) {
+        struct mending m;
+        begin(&m, 500 + (uint64_t)start, 5000);
+        int64_t low;
+        assert_int_equal(delete_records(&m.desk, "rots", start, &low), ERR_NONE);
+        assert_true(machine_disk_damage(m.desk.node.machine, SEGMENT, 1000, 1));
+        assert_int_equal(walk(&m), LOG_MEND_ASK);
+        assert_int_equal(m.result.offset, start);
+        take(&m, 1, 3);
+        assert_int_equal(do_on_shard(&m, give), LOG_MEND_DONE);
+        assert_true(!reads_as(&m, 0) && reads_as(&m, 1) && reads_as(&m, 2));
+        assert_int_equal(walk(&m), LOG_MEND_WHOLE);
+        end(&m);
+    }
+}
+
+/* Nobody is asked for it, and what follows is not taken for it. */
+static void what_is_wholly_below_it_is_not_asked_for(void **state)
+{
+    (void)state;
+    struct mending m;
+    begin(&m, 600, 5000);
+    int64_t low;
+    assert_int_equal(delete_records(&m.desk, "rots", BAD + 2, &low), ERR_NONE);
+    assert_int_equal(walk(&m), LOG_MEND_WHOLE);
+    assert_true(!reads_as(&m, 1));
+    end(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +379,8 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_not),
         cmocka_unit_test(it_may_come_in_pieces),
         cmocka_unit_test(several_at_once),
+        cmocka_unit_test(what_lies_below_the_start_stays),
+        cmocka_unit_test(what_is_wholly_below_it_is_not_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
