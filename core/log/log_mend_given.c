@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From a damaged batch on the bytes of another replica are laid beside those of the file, as far as
+ * What another replica gives is put into a damaged segment, if it is right.
+ *
+ * From a damaged batch on its bytes are laid beside those of the file, as far as
  * both agree again:
  *
  *     block:      |           |           |           |
