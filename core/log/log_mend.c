@@ -161,6 +161,13 @@ static void given_drop(struct log_mend *mend)
     mend->given_len = 0;
 }
 
+static void on_over(struct shard *sh, struct task *task)
+{
+    struct log_mend *mend = container_of(task, struct log_mend, over);
+    (void)sh;
+    mend->done(mend->user);
+}
+
 struct log_mend *log_mend_begin(struct log *log, uint32_t given_bytes_max)
 {
     struct log_body *lg = log_body_of(log);
@@ -169,6 +176,7 @@ struct log_mend *log_mend_begin(struct log *log, uint32_t given_bytes_max)
     mend->lg = lg;
     mend->base = -1;
     mend->given_max = given_bytes_max;
+    mend->over = (struct task){.fn = on_over, .name = "log.mend"};
     mend->hole.at = NO_POSITION;
     clean_input_init(&mend->input, lg->ls->fs);
     return mend;
@@ -271,7 +279,7 @@ static void on_job(struct file_job *job)
     } else if (mend->result.verdict == LOG_MEND_REFUSED) {
         ask_anew(mend);
     }
-    mend->done(mend->user);
+    shard_ready(ls->sh, &mend->over); /* the caller may let go of the log, when the job has */
 }
 
 static bool job_start(struct log_mend *mend, struct segment *segment, void (*done)(void *user),

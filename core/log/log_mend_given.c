@@ -2,8 +2,7 @@
  *
  * What another replica gives is put into a damaged segment, if it is right.
  *
- * From a damaged batch on its bytes are laid beside those of the file, as far as
- * both agree again:
+ * From a damaged batch on its bytes are laid beside those of the file, until both agree again:
  *
  *     block:      |           |           |           |
  *     batches:    [ a ][  b  ][##c##][#####d#####][  e   ][ f ]

@@ -22,6 +22,7 @@ struct log_mend {
     struct log_body *lg; /* not touched by the helper */
     struct log_mend_result result;
     char file[512];
+    struct task over; /* a step is */
     void (*done)(void *user);
     void *user;
 
