@@ -138,7 +138,9 @@ static bool append_must_roll(struct log_body *lg, const struct batch_header *hea
                              const struct log_append *op)
 {
     const struct segment *active = lg->active;
-    return active->size > 0 && (active->size + (uint64_t)op->batch.len > lg->config.segment_bytes ||
+    /* One that is damaged is closed: only then it can be mended (core/log/log_mend.h). */
+    return active->size > 0 && (active->damage != NULL ||
+                                active->size + (uint64_t)op->batch.len > lg->config.segment_bytes ||
                                 op->last_offset - active->base > INT32_MAX ||
                                 append_is_late(lg, header->max_timestamp));
 }

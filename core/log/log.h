@@ -112,7 +112,8 @@ struct log {
     /* The partition's: called after acked_offset moved, once per commit, after the done() calls
      * of that commit; NULL: nobody cares. May append, find and pin; may not close the log. */
     void (*on_acked)(struct log *lg);
-    /* Likewise: damage was met that was not known. May not touch the log. */
+    /* Likewise: damage was met that was not known, or a segment is closed that has some. May not
+     * touch the log. */
     void (*on_damaged)(struct log *lg);
     void *user;
 };

@@ -5,8 +5,8 @@
  * (core/log/log_mend_given.c puts them in), then the walk goes on. What it comes to the end of is
  * whole, whatever was known.
  *
- * An open segment waits until it is closed: the writer works in its file, and a start reads its end
- * and would refuse what is lost there.
+ * An open segment waits until it is closed, which it is at the next append: the writer works in its
+ * file, and a start reads its end and would refuse what is lost there.
  */
 #include "core/log/file_job.h"
 #include "core/log/log_mend_private.h"

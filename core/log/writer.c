@@ -176,6 +176,8 @@ static void writer_on_sealed(struct file_job *job)
     segment->dirty = false;
     segment->allocated = segment->size;
     segment_index_forget(segment);
+    if (segment->damage != NULL && job->lg->log.on_damaged != NULL)
+        job->lg->log.on_damaged(&job->lg->log); /* it can be mended now */
     if (!segment->below) {
         job->lg->sealed_count++;
         job->lg->sealed_bytes += segment->size;

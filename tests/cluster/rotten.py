@@ -187,4 +187,26 @@ def never_the_last(c):
         restart(c, [node])
 
 
-CASES = (by_the_scrub, by_a_reader, never_the_last)
+def in_the_open(c):
+    """Damage in the open segment of a follower waits for the next record, which closes it."""
+    topic, values = filled(c, 'rotten-open', 3)
+    restart(c, list(c.address), 'millrace.scrub.period.ms=1000', 'millrace.scrub.max.bytes.per.second=1000000000')
+    try:
+        await_full_sets(c, topic)
+        leader, replicas, _ = sets(c, 1, topic)[0]
+        node = next(one for one in replicas if one != leader)
+        path = sorted(glob.glob(os.path.join(c.folder, str(node), 'data', topic + '-0', '*.log')))[-1]
+        size = batch_at(path, RECORDS)
+        whole = contents(path)[:size]
+        damage(path, bits=[batch_at(path, 1) + 100])
+        brokers.until('the damage is told', lambda: f'log.damaged file={path}' in c.log(node), 30)
+        with wire.Connection(c.address[leader]) as link:
+            check(wire.produce(link, topic, 0, wire.batch([b'last']))[0] == 0, 'produce')
+        took = mended(c, node, topic, {path: whole})
+        read_all(c, node, topic, [*values, b'last'])
+        return f'{took:.1f} s after it'
+    finally:
+        restart(c, list(c.address))
+
+
+CASES = (by_the_scrub, by_a_reader, in_the_open, never_the_last)

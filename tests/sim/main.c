@@ -186,7 +186,7 @@ static const struct {
     {"migrate.target_is_held", 97},           {"replica.proposal_dropped", 41},
     {"controller.lossy_taken_for_whole", 12}, {"recovery.extent_not_checked", 525},
     {"recycle.place_not_durable", 161},       {"recycle.deletion_not_durable", 128},
-    {"mend.neighbours_not_kept", 6},
+    {"mend.neighbours_not_kept", 101},
 };
 
 static uint64_t seed_of_try(const struct run *run, const char *mutation, uint64_t try)

@@ -18,6 +18,9 @@
 #define BASE      6
 #define BAD       8
 #define NO_LIMIT  INT64_MAX
+#define NOTHING   UINT32_MAX /* is damaged */
+#define OPEN      "/data/rots-0/00000000000000000012.log"
+#define OPEN_BASE 12
 
 struct mending {
     struct desk desk;
@@ -46,11 +49,11 @@ static uint8_t *file_bytes(const struct mending *m, uint32_t *size)
     return bytes;
 }
 
-static void write_records(struct desk *desk)
+static void write_records(struct desk *desk, unsigned from, unsigned upto)
 {
     uint8_t *bytes = calloc(1, LARGE);
     must(bytes != NULL);
-    for (unsigned i = 0; i < BATCHES; i++) {
+    for (unsigned i = from; i < upto; i++) {
         struct batch_builder builder;
         const uint8_t *batch;
         memset(bytes, (int)i + 1, LARGE);
@@ -100,12 +103,13 @@ static void begin(struct mending *m, uint64_t seed, uint32_t bad_at)
     desk->node.scrub_ms = "1000";
     desk_broker_start(desk, 1);
     TOPIC(desk, "rots", SET("segment.bytes", "1048576"));
-    write_records(desk);
+    write_records(desk, 0, BATCHES);
     desk_pass(desk, SETTLE_MS);
     desk_broker_stop(desk);
     desk_broker_start(desk, 1);
     find_batches(m);
-    assert_true(machine_disk_damage(desk->node.machine, SEGMENT, m->at[1] + bad_at, 0x10));
+    if (bad_at != NOTHING)
+        assert_true(machine_disk_damage(desk->node.machine, SEGMENT, m->at[1] + bad_at, 0x10));
     desk_pass(desk, PASS_MS);
 }
 
@@ -246,7 +250,7 @@ static void refused(struct mending *m, enum log_mend_verdict wanted)
 static void what_is_wrong_is_not(void **state)
 {
     (void)state;
-    enum { CHECKSUM, EPOCH, OFFSET, MISSING, NEIGHBOUR, CUT, NOTHING, UNCOMMITTED, KINDS };
+    enum { CHECKSUM, EPOCH, OFFSET, MISSING, NEIGHBOUR, CUT, EMPTY, UNCOMMITTED, KINDS };
     for (unsigned kind = 0; kind < KINDS; kind++) {
         struct mending m;
         begin(&m, 200 + kind, 5000);
@@ -274,7 +278,7 @@ static void what_is_wrong_is_not(void **state)
         case CUT: /* in the middle of the first */
             m.given_len = m.at[1] - 1;
             break;
-        case NOTHING:
+        case EMPTY:
             m.given_len = 0;
             break;
         case UNCOMMITTED:
@@ -372,6 +376,23 @@ static void what_is_wholly_below_it_is_not_asked_for(void **state)
     end(&m);
 }
 
+/* The next append closes it. */
+static void an_open_segment_waits(void **state)
+{
+    (void)state;
+    struct mending m;
+    begin(&m, 700, NOTHING);
+    assert_true(machine_disk_damage(m.desk.node.machine, OPEN, 5000, 1));
+    desk_pass(&m.desk, PASS_MS);
+    assert_int_equal(walk(&m), LOG_MEND_LATER);
+    (void)do_on_shard(&m, finish);
+    write_records(&m.desk, BATCHES, BATCHES + 1);
+    desk_pass(&m.desk, SETTLE_MS);
+    assert_int_equal(walk(&m), LOG_MEND_ASK);
+    assert_int_equal(m.result.offset, OPEN_BASE);
+    end(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +402,7 @@ int main(void)
         cmocka_unit_test(several_at_once),
         cmocka_unit_test(what_lies_below_the_start_stays),
         cmocka_unit_test(what_is_wholly_below_it_is_not_asked_for),
+        cmocka_unit_test(an_open_segment_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
