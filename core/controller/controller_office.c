@@ -289,6 +289,7 @@ static void begin_log(struct controller *c)
         .user = c,
     };
     metadata_log_init(&c->log, &options);
+    c->mark.written = options.known.number; /* who is refused, or stops early, leaves it alone */
     c->log_begun = true;
 }
 

@@ -506,21 +506,28 @@ static void survive(bool with_file, uint64_t seeds)
     free(model);
 }
 
-/* One start on the store `sim`; true when it became ready. Then the machine loses power. */
-static bool starts(struct world *world, struct model *model)
+/* One start on the store `sim`, until it is ready or has failed. */
+static struct process *begins(struct world *world, struct model *model)
 {
-    struct machine *machine = world_machine(world, "broker");
     model->ready = false;
     model->failed[0] = '\0';
-    machine_start(machine, &(struct program){.name = "broker",
-                                             .shards = 2,
-                                             .prepare = prepare,
-                                             .start = start_shard,
-                                             .stop = finish,
-                                             .argument = model});
+    struct process *process =
+        machine_start(world_machine(world, "broker"), &(struct program){.name = "broker",
+                                                                        .shards = 2,
+                                                                        .prepare = prepare,
+                                                                        .start = start_shard,
+                                                                        .stop = finish,
+                                                                        .argument = model});
     (void)world_run_until(world, is_ready, model, world_now_ns(world) + 60000 * MS);
+    return process;
+}
+
+/* True when it became ready. Then the machine loses power. */
+static bool starts(struct world *world, struct model *model)
+{
+    begins(world, model);
     world_run(world, world_now_ns(world) + 3000 * MS); /* the directory has its mark */
-    machine_crash(machine, CRASH_POWER);
+    machine_crash(world_machine(world, "broker"), CRASH_POWER);
     store_sim_expire(model->sim);
     return model->ready;
 }
@@ -639,6 +646,29 @@ static void a_store_set_back_is_noticed(void **state)
     calm_end(world, model);
 }
 
+/* Who is refused stops in order, and is refused again: the mark is as it was. */
+static void a_refusal_keeps_the_mark(void **state)
+{
+    (void)state;
+    struct model *model = malloc(sizeof(*model));
+    struct world *world = calm_begin(model);
+    assert_true(starts(world, model));
+    struct metadata_mark other = model->kept.mark;
+    assert_true(starts(world, model)); /* the store has gone on */
+    other.hash++;
+    model->kept.mark = other;
+    for (uint32_t life = 0; life < 2; life++) {
+        struct process *process = begins(world, model);
+        assert_false(model->ready);
+        assert_non_null(strstr(model->failed, "is not the one that was applied here"));
+        stop_cleanly(world, process, model);
+        assert_int_equal(model->violations.count, 0);
+        assert_int_equal(model->kept.mark.number, other.number);
+        assert_int_equal(model->kept.mark.hash, other.hash);
+    }
+    calm_end(world, model);
+}
+
 static void answered_changes_survive(void **state)
 {
     (void)state;
@@ -697,6 +727,7 @@ int main(void)
         cmocka_unit_test(lost_answers_are_found_out),
         cmocka_unit_test(wrong_directories_are_refused),
         cmocka_unit_test(a_store_set_back_is_noticed),
+        cmocka_unit_test(a_refusal_keeps_the_mark),
         cmocka_unit_test(answered_before_durable_is_found),
         cmocka_unit_test(answered_before_applied_is_found),
         cmocka_unit_test(shared_topics_changed_in_place_are_found),
