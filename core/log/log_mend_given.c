@@ -28,6 +28,8 @@
  */
 #include "core/log/log_mend_private.h"
 
+#include <errno.h>
+
 /* ---- is it right? ---- */
 
 /* A whole batch at `at`, of at most `len` bytes, that begins with the offset. */
@@ -163,17 +165,26 @@ static int64_t read_blocks(struct log_mend *mend, const char *path, uint8_t *to,
     return min_i64(got, 0);
 }
 
-static int64_t write_range(struct log_mend *mend, const char *path, uint64_t from, uint64_t upto)
+/* False: -errno when what is on the disk is in doubt, else 0 and `say` was called. A full disk is
+ * no reason to give up the directory: what was written of it is right. */
+static bool write_range(struct log_mend *mend, const char *path, uint64_t from, uint64_t upto,
+                        int64_t *result)
 {
     struct fs *fs = mend->input.fs;
     int file = fs_open(fs, path, FS_WRITE); /* the last block of the file may not be a whole one */
-    if (file < 0)
-        return file;
-    int64_t result = fs_write(fs, file, file_at(mend, (uint32_t)from), upto - from, from);
-    if (result >= 0)
-        result = fs_sync(fs, file);
+    *result = 0;
+    if (file < 0) {
+        mend_say(mend, LOG_MEND_LATER, "the file cannot be opened for writing");
+        return false;
+    }
+    int64_t written = fs_write(fs, file, file_at(mend, (uint32_t)from), upto - from, from);
+    const bool full = written == -ENOSPC || written == -EDQUOT;
+    if (full)
+        mend_say(mend, LOG_MEND_LATER, "the disk is full");
+    else
+        *result = written < 0 ? written : min_i64(fs_sync(fs, file), 0);
     fs_close(fs, file);
-    return min_i64(result, 0);
+    return !full && *result == 0;
 }
 
 static bool reads_back(struct log_mend *mend, const char *path, uint64_t from, uint64_t upto)
@@ -197,8 +208,8 @@ static int64_t put_back(struct log_mend *mend, const char *path)
     if (fs_mutation(mend->input.fs, "mend.neighbours_not_kept"))
         memset(mend->blocks + (from - mend->blocks_from), 0, mend->bad_from - from);
     if (!fs_mutation(mend->input.fs, "mend.not_written")) {
-        int64_t result = write_range(mend, path, from, upto);
-        if (result < 0)
+        int64_t result;
+        if (!write_range(mend, path, from, upto, &result))
             return result;
         if (!reads_back(mend, path, from, upto)) {
             mend_say(mend, LOG_MEND_LATER, "what was written reads back as something else");

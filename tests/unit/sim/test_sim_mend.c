@@ -8,6 +8,8 @@
 #include "core/log/log_private.h"
 #include "tests/unit/sim/desk_topics.h"
 
+#include <errno.h>
+
 #define LARGE   150000
 #define BATCHES 8
 #define RECORDS (2 * BATCHES)
@@ -292,6 +294,26 @@ static void what_is_wrong_is_not(void **state)
     }
 }
 
+/* The directory serves on, and the damage is mended when there is room. */
+static void a_full_disk_takes_nothing_offline(void **state)
+{
+    (void)state;
+    struct mending m;
+    struct disk_fault full = {.calls = DISK_WRITE, .times = 1, .error = -ENOSPC};
+    begin(&m, 250, 5000);
+    (void)snprintf(full.prefix, sizeof(full.prefix), "%s", SEGMENT);
+    machine_disk_fault(m.desk.node.machine, &full);
+    assert_int_equal(walk(&m), LOG_MEND_ASK);
+    take(&m, 0, 3);
+    assert_int_equal(do_on_shard(&m, give), LOG_MEND_LATER);
+    assert_string_equal(m.result.reason, "the disk is full");
+    machine_disk_heal(m.desk.node.machine);
+    (void)do_on_shard(&m, finish);
+    assert_int_equal(walk(&m), LOG_MEND_ASK);
+    mends(&m);
+    end(&m);
+}
+
 /* Segments may end elsewhere there, and an answer is not as long as one wants. */
 static void it_may_come_in_pieces(void **state)
 {
@@ -398,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_right_is_put_back),
         cmocka_unit_test(what_is_wrong_is_not),
+        cmocka_unit_test(a_full_disk_takes_nothing_offline),
         cmocka_unit_test(it_may_come_in_pieces),
         cmocka_unit_test(several_at_once),
         cmocka_unit_test(what_lies_below_the_start_stays),
