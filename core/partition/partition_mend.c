@@ -307,8 +307,10 @@ static void on_asked(void *user)
         return;
     }
     m->step_ns = now_ns(m);
-    if (!log_mend_give(m->log_mend, m->ask.bytes, m->ask.len, m->pt->high_watermark, on_step_done,
-                       m))
+    const bool waits = log_mend_give(m->log_mend, m->ask.bytes, m->ask.len, m->pt->high_watermark,
+                                     on_step_done, m);
+    replica_ask_forget(&m->ask); /* there is a copy, and who asks next may be an hour away */
+    if (!waits)
         go_on(m);
 }
 

@@ -101,7 +101,7 @@ static void on_lost(struct client *c)
     end(ask);
 }
 
-static void forget_answer(struct replica_ask *ask)
+void replica_ask_forget(struct replica_ask *ask)
 {
     mem_free(ask->bytes);
     ask->bytes = NULL;
@@ -113,7 +113,7 @@ void replica_ask(struct replica_ask *ask, const struct replica_question *questio
 {
     struct io_address address;
     must(!ask->asking);
-    forget_answer(ask);
+    replica_ask_forget(ask);
     ask->question = *question;
     ask->asking = true;
     if (broker_address(ask->bs, question->broker, &address)) {
@@ -141,6 +141,6 @@ void replica_ask_init(struct replica_ask *ask, struct broker_shard *bs, void (*d
 void replica_ask_fini(struct replica_ask *ask)
 {
     must(!ask->asking);
-    forget_answer(ask);
+    replica_ask_forget(ask);
     client_fini(&ask->client);
 }

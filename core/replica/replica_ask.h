@@ -41,6 +41,8 @@ void replica_ask_init(struct replica_ask *ask, struct broker_shard *bs, void (*d
                       void *user);
 /* One at a time; done() comes later, never inside the call. */
 void replica_ask(struct replica_ask *ask, const struct replica_question *question);
+/* The answer's bytes go, as they do at the next question. */
+void replica_ask_forget(struct replica_ask *ask);
 /* A question under way ends soon, if there is one. */
 void replica_ask_hurry(struct replica_ask *ask);
 /* None is under way. */
