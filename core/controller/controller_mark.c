@@ -6,7 +6,8 @@
  *
  * Told at once, then five times a second at most while the log goes on (each time is a rename and
  * two flushes in each directory), and at a planned stop. What was decided in the fifth of a second
- * before a crash is not covered.
+ * before a crash is not covered. Nor is a store that was set back and has gone on until a snapshot
+ * stands for the marked batch: nothing is left there to compare it with.
  */
 #include "core/controller/controller_private.h"
 #include "io/diag.h"

@@ -18,11 +18,12 @@
  *                 request may have been taken.
  *   same bytes    a proposal is sent again as it was first made: its members' broker epochs are
  *                 those of the Fetches that made them eligible. (Who comes back with another
- *                 directory is refused at its start, core/controller/controller_office.c, so this
- * is a second guard: brokers can do without it, the model cannot.) eligible      who joins has
- * fetched in this epoch up to the high watermark and up to where the epoch began, under the broker
- * epoch by which the cluster knows it never below   no set smaller than min.insync.replicas is
- * proposed; the controller would refuse it (core/controller/controller_replicas.c)
+ *                 directory is refused at its start, core/controller/controller_office.c,
+ *                 so this is a second guard: brokers can do without it, the model cannot.)
+ *   eligible      who joins has fetched in this epoch up to the high watermark and up to where the
+ *                 epoch began, under the broker epoch by which the cluster knows it
+ *   never below   no set smaller than min.insync.replicas is proposed; the controller would refuse
+ *                 it (core/controller/controller_replicas.c)
  *
  * Sources: KIP-497 (AlterPartition), KIP-903 (broker epochs), KIP-966 (the last replica standing).
  */
