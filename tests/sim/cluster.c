@@ -24,8 +24,9 @@ static struct store_sim *store_make(struct cluster *cl)
 {
     static const uint64_t delays[] = {3 * MS, 3 * MS, 30 * MS, 100 * MS};
     uint32_t slowest = cl->mixed ? 2 : 4; /* a long play has a long log to be read at a start */
+    cl->store_delay_ns = delays[rng_below(&cl->rng, slowest)];
     const struct store_sim_options options = {
-        .delay_ns_max = delays[rng_below(&cl->rng, slowest)],
+        .delay_ns_max = cl->store_delay_ns,
         .lost_before_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
         .lost_after_one_in = rng_one_in(&cl->rng, 3) ? 10 : 50,
     };
@@ -322,13 +323,21 @@ static void wrong_alike(struct cluster *cl)
         cluster_wrong(&cl->facts, "%s", why);
 }
 
+/* A start reads the metadata log one entry after another, and others may go on writing it. */
+static uint64_t start_ns(const struct cluster *cl)
+{
+    const struct image *newest;
+    (void)cluster_newest_topic(cl, &newest);
+    return START_NS + (newest ? 2 * newest->batch * cl->store_delay_ns : 0);
+}
+
 static void reckon(struct cluster *cl)
 {
     world_links_heal(cl->world);
     world_calm(cl->world);
     if (cl->mixed)
         cluster_upgrade_end(cl);
-    if (!until(cl, cluster_all_up, START_NS))
+    if (!until(cl, cluster_all_up, start_ns(cl)))
         wrong_down(cl);
     cl->resting = true;
     if (!until(cl, at_rest, SETTLE_NS))

@@ -95,6 +95,7 @@ struct cluster {
     struct node nodes[CLUSTER_BROKERS_MAX];
     uint32_t count;
     struct store_sim *store;
+    uint64_t store_delay_ns; /* of an answer, at most */
     struct cluster_facts facts;
     bool topic_made;
     int32_t controller; /* as Metadata said last */
