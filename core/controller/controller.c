@@ -242,6 +242,7 @@ static void on_snapshot(void *user)
 static bool wants_snapshot(const struct controller *c)
 {
     return c->log.bytes_since_snapshot >= METADATA_SNAPSHOT_AFTER ||
+           c->log.number - c->log.head.snapshot >= METADATA_SNAPSHOT_ENTRIES ||
            io_chance(c->sh->io, "metadata snapshot early", 20);
 }
 

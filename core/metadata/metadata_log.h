@@ -28,7 +28,8 @@
 
 #define METADATA_LOG_ROOT          "/mlog"
 #define METADATA_SNAPSHOT_CHUNK    (256U << 10)
-#define METADATA_SNAPSHOT_AFTER    (4U << 20) /* bytes of log since the last one */
+#define METADATA_SNAPSHOT_AFTER    (4U << 20) /* bytes of log since the last one, */
+#define METADATA_SNAPSHOT_ENTRIES  4000U      /* or entries: a start reads one after another */
 #define METADATA_BATCH_BYTES_MAX   (800U << 10)
 #define METADATA_DELETES_PER_MULTI 1000U
 
