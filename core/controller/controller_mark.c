@@ -32,8 +32,9 @@ static void on_marked(struct io_op *op)
     struct controller_mark *mark = &c->mark;
     mark->busy = false;
     mark->written = mark->writing.number;
-    if (!mark->good)
+    if (!mark->good && !mark->told) /* a directory that has failed fails from now on */
         diag_warn(c->sh, "metadata.mark_not_written", "why=%s", mark->error.text);
+    mark->told = !mark->good;
     mark->rest = (struct timer){.fn = on_rested, .name = "controller.mark"};
     timer_set(c->sh, &mark->rest, io_now_ns(c->sh->io) + MARK_REST_NS);
     controller_try_to_end(c);

@@ -44,6 +44,7 @@ struct controller_mark {
     struct timer rest;
     bool busy;
     bool good;
+    bool told;        /* that it is not */
     uint64_t written; /* to this batch */
     struct metadata_mark writing;
     struct log_dirs *dirs;
